@@ -1,0 +1,97 @@
+# podterm: build, run and test. `make help` lists the targets.
+SHELL := /bin/bash
+BUILD ?= build
+VERSION ?= 0.1.0
+CC := gcc
+MUSL_CC ?= musl-gcc
+
+# Everything that is not on a bare Debian 12. `make deps` installs what is
+# missing; TEST_PACKAGES are needed by `make test` and the gates alone.
+RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
+	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev \
+	libcurl4-openssl-dev libcjson-dev libsodium-dev libssl-dev \
+	libarchive-dev libjwt-dev libsqlite3-dev libseccomp-dev ca-certificates
+TEST_PACKAGES := libcmocka-dev python3 minisign socat haproxy nginx-light \
+	curl jq procps zip zstd xz-utils
+GATE_PACKAGES := cppcheck clang clang-tidy clang-format libclang-rt-14-dev
+
+WARN := -Wall -Wextra -Wconversion -Wshadow -Werror
+HARDEN := -fstack-protector-strong -fstack-clash-protection \
+	-fcf-protection=full -ftrivial-auto-var-init=zero -fPIE
+OPT ?= -O2 -D_FORTIFY_SOURCE=3
+SAN ?=
+CPPFLAGS += -I. -D_GNU_SOURCE -DPODTERM_VERSION='"$(VERSION)"'
+CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(HARDEN) $(SAN)
+LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SAN)
+LDLIBS := -lwebsockets -luv -lcurl -lcjson -lsodium -lssl -lcrypto \
+	-larchive -ljwt -lsqlite3 -lseccomp -lpthread
+
+SERVICES := agent gateway controller client
+src = $(wildcard $(1)/*.c)
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+BIN := $(BUILD)/bin/podterm $(BUILD)/bin/podterm-agent \
+	$(BUILD)/bin/podterm-gateway $(BUILD)/bin/podterm-controller \
+	$(BUILD)/bin/podterm-keeper $(BUILD)/bin/podterm-shim
+
+.PHONY: all
+all: $(foreach b,$(BIN),$(b)) ## build every program
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# One archive per folder, main.o left out: programs and tests link alike.
+define archive
+$(BUILD)/lib$(1).a: $(call obj,$(filter-out %/main.c,$(call src,$(1))))
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach d,base $(SERVICES) keeper sample-cli tests/lib,$(eval $(call archive,$(d))))
+$(BUILD)/libtests/lib.a: ; @:
+
+link = $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
+
+$(BUILD)/bin/podterm: $(BUILD)/obj/client/main.o $(BUILD)/libclient.a $(BUILD)/libbase.a
+	@mkdir -p $(@D)
+	$(link)
+$(BUILD)/bin/podterm-keeper: $(BUILD)/obj/keeper/main.o $(BUILD)/libkeeper.a $(BUILD)/libbase.a
+	@mkdir -p $(@D)
+	$(link)
+$(BUILD)/bin/podterm-%: $(BUILD)/obj/%/main.o $(BUILD)/lib%.a $(BUILD)/libbase.a
+	@mkdir -p $(@D)
+	$(link)
+
+# The shim: libc only, static, so that it runs in any image. musl-gcc lacks
+# the kernel's headers; theirs come last.
+$(BUILD)/bin/podterm-shim: runner-image/shim.c $(wildcard runner-image/*.h)
+	@mkdir -p $(@D)
+	$(MUSL_CC) -static -std=gnu17 -Os $(WARN) -D_GNU_SOURCE -I. \
+		-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu \
+		-ffunction-sections -fdata-sections -fstack-protector-strong \
+		-Wl,--gc-sections -Wl,-z,noexecstack -s -o $@ $<
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include tests/tests.mk
+-include sample-cli/bundle.mk
+
+.PHONY: deps deps-test deps-gate
+deps: ## install what building and running need
+	@tests/install-missing $(RUN_PACKAGES)
+deps-test: deps
+	@tests/install-missing $(TEST_PACKAGES)
+deps-gate: deps-test
+	@tests/install-missing $(GATE_PACKAGES)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build build-* dist
+
+.PHONY: fmt
+fmt: ## format the C sources
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
+.DEFAULT_GOAL := all

@@ -1,0 +1,133 @@
+/*
+ * The store of sessions, spent token ids and quota counts: one interface,
+ * SQLite behind it here (Redis later). Every call is one atomic operation,
+ * blocks, and may be made from any thread: use it from the worker pool only.
+ * Only the controller writes rows; the gateway reads rows and spends ids.
+ */
+#ifndef PODTERM_BASE_STORE_H
+#define PODTERM_BASE_STORE_H
+
+#include "base/err.h"
+#include "base/seal.h"
+#include "base/token.h"
+#include "base/vocab.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_STAGES_MAX 32
+#define STORE_VIEWERS_MAX 8
+#define STORE_URL_MAX 2048
+#define STORE_IDEMPOTENCY_S 86400 /* an idempotency record's life */
+
+struct store_stage {
+    char stage[24];   /* "scheduled", "pulled", ... */
+    char state[12];   /* "done", "running", "waiting", "failed" */
+    char detail[160];
+    int64_t ms;       /* since the session was created */
+};
+
+struct store_session {
+    char id[ID_SIZE];
+    char owner_iss[TOKEN_STR_MAX];
+    char owner_sub[TOKEN_STR_MAX];
+    enum session_state state;
+    enum end_reason reason;
+    bool has_exit;          /* exit_code or signal known */
+    int exit_code;          /* 0..255; 128+n for a signal */
+    int exit_signal;        /* 0 = none */
+    char detail[256];       /* a sentence on the end, for the user */
+    int64_t created_ms, started_ms, ended_ms; /* wall clock, 0 = not yet */
+    int64_t output_bytes, input_bytes;
+    char bundle_url[STORE_URL_MAX]; /* query dropped */
+    char bundle_sha256[65];
+    char viewers[STORE_VIEWERS_MAX][TOKEN_STR_MAX]; /* subjects; "" ends */
+    bool viewer_history;
+    int64_t lifetime_s, idle_s;
+    bool end_wanted;        /* DELETE was asked */
+    bool egress_open;
+    char isolation[12];     /* "full", "none", "" while unknown */
+    char agent_addr[64];    /* "127.0.0.1:4711"; "" = not yet */
+    char agent_uid[64];     /* pod UID, or keeper identity locally */
+    char launch_ref[128];   /* the launcher's own handle */
+    char psk_id[ID_SIZE];
+    uint8_t psk_sealed[SEALED_KEY_BYTES]; /* wiped when ended */
+    struct store_stage stages[STORE_STAGES_MAX];
+    int stage_count;
+    int64_t rev;            /* grows with every change, over all rows */
+};
+
+struct store;
+
+/* Open (and make) the SQLite store at path: WAL, secure_delete, foreign
+ * schema versions are refused with a sentence. ERR_SYSTEM if it cannot be
+ * written. */
+struct store *store_sqlite_open(const char *path, struct err *e);
+void store_free(struct store *s);
+
+enum store_create {
+    STORE_CREATED,
+    STORE_REPLAYED,   /* same idempotency key and body: row is filled */
+};
+
+/*
+ * Write a new session if the owner has fewer than quota sessions that have
+ * not ended. key/body_hash: idempotency (key "" = none), per owner.
+ *
+ * returns an enum store_create with *row as stored; -1: ERR_BUSY quota,
+ *         ERR_CONFLICT same key with another body
+ */
+int store_create_checked(struct store *s, struct store_session *row,
+                         int quota, const char *key,
+                         const uint8_t body_hash[32], int64_t now_s,
+                         struct err *e);
+
+/* ERR_ABSENT when there is none. */
+int store_get(struct store *s, const char *id, struct store_session *out,
+              struct err *e);
+
+/*
+ * Read the row, let change() alter it, write it if change returned 0: one
+ * transaction. change() may be called again after a collision; it must not
+ * block. An ended row's state, reason, exit and times never change again
+ * (the first written stands): such a write is dropped silently for those
+ * fields. Ending wipes psk_sealed. -1: ERR_ABSENT, or change()'s own *e.
+ */
+int store_update_if(struct store *s, const char *id,
+                    int (*change)(void *arg, struct store_session *row,
+                                  struct err *e),
+                    void *arg, struct store_session *out, struct err *e);
+
+/* Newest first. cursor "" = from the newest; limit 1..100; *next_cursor ""
+ * when done. owner NULL = all (the controller's own use). only_live leaves
+ * ended ones out. Returns the count, *out owned by the caller. */
+int store_list(struct store *s, const char *owner_iss, const char *owner_sub,
+               bool only_live, const char *cursor, int limit,
+               struct store_session **out, char next_cursor[64],
+               struct err *e);
+
+/* Remove ended rows older than before_ms. Returns how many. */
+int store_prune(struct store *s, int64_t before_ms, struct err *e);
+
+/* Spend a token id until expires_s. 0, or -1: ERR_TOKEN it was spent. */
+int store_spend(struct store *s, const char *jti, int64_t expires_s,
+                int64_t now_s, struct err *e);
+
+struct store_rev {
+    char id[ID_SIZE];
+    int64_t rev;
+};
+/* Sessions changed after rev, oldest change first, at most cap. */
+int store_changed_since(struct store *s, int64_t rev, struct store_rev *out,
+                        int cap, struct err *e);
+
+/* Does it answer? For readyz. */
+int store_ping(struct store *s, struct err *e);
+
+/* Add a stage to a row in memory; the oldest "running" one of that name is
+ * replaced; past STORE_STAGES_MAX the last is overwritten. */
+void store_stage_add(struct store_session *row, const char *stage,
+                     const char *state, const char *detail, int64_t now_ms);
+
+#endif

@@ -1,0 +1,40 @@
+# Tests: unit (one cmocka binary per module), fuzz corpora, end to end.
+UNIT_DIRS := base agent gateway controller client keeper shim sample-cli
+UNIT_SRC := $(foreach d,$(UNIT_DIRS),$(wildcard tests/$(d)/test_*.c))
+UNIT_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
+E2E_SRC := $(wildcard tests/e2e/test_*.c)
+E2E_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(E2E_SRC))
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+
+TEST_LIBS = $(foreach d,tests/lib $(SERVICES) keeper sample-cli base,$(BUILD)/lib$(d).a)
+# a test may say what else it needs of the linker: // link: -Wl,--wrap=read
+test_flags = $(shell sed -n 's|^// link: ||p' $(1))
+
+$(BUILD)/libtests/lib.a: $(call obj,$(wildcard tests/lib/*.c))
+	@mkdir -p $(@D); rm -f $@
+	@if [ -n "$^" ]; then ar rcs $@ $^; else ar rcs $@; fi
+
+.SECONDEXPANSION:
+# A unit test links its own folder's archive, base and the test library.
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtests/lib.a $$(wildcard $$(BUILD)/none) $$(call test_archives,$$*)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
+
+test_archives = $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+
+# Replays the corpus through the fuzzer's entry point, without libFuzzer.
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libagent.a $(BUILD)/libgateway.a $(BUILD)/libcontroller.a $(BUILD)/libclient.a $(BUILD)/libbase.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
+.PHONY: test unit e2e fuzz-corpora test-build
+test: deps-test all test-build ## unit tests, fuzz corpora, end-to-end tests
+	@tests/run --build $(BUILD) $(UNIT_BIN) --fuzz $(FUZZ_BIN) --e2e $(E2E_BIN)
+unit: all $(UNIT_BIN) ## unit tests alone
+	@tests/run --build $(BUILD) $(UNIT_BIN)
+e2e: all $(E2E_BIN) ## end-to-end tests alone
+	@tests/run --build $(BUILD) --e2e $(E2E_BIN)
+fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
+	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
+test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
