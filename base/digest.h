@@ -40,7 +40,7 @@ int hex_decode(const char *text, size_t len, uint8_t *out, size_t out_len);
 /* base64 (standard, padded) and base64url (unpadded). Encoders return the
  * length written, out has base64_size(len) bytes incl. the terminator.
  * Decoders are strict: no white space, canonical trailing bits, right
- * padding; return bytes written or -1. */
+ * padding; return bytes written or -1 (also when cap is too small). */
 size_t base64_size(size_t len);
 size_t base64_encode(const void *bytes, size_t len, char *out);
 size_t base64url_encode(const void *bytes, size_t len, char *out);

@@ -3,8 +3,9 @@
  *
  * Refused beyond the grammar: bytes behind the value, a byte order mark,
  * duplicate names, \u0000, invalid UTF-8 and lone surrogates, nesting deeper
- * than JSON_DEPTH_MAX, more than JSON_NODES_MAX values. Numbers are doubles;
- * json_int takes only whole ones within +-(2^53 - 1).
+ * than JSON_DEPTH_MAX, more than JSON_NODES_MAX values, a number of more than
+ * 63 characters or out of a double's range. Numbers are doubles; json_int
+ * takes only whole ones within +-(2^53 - 1).
  */
 #ifndef PODTERM_BASE_JSON_H
 #define PODTERM_BASE_JSON_H
@@ -22,7 +23,8 @@
 struct json; /* a value; a tree is owned by its root */
 
 /* Parse len bytes. Returns the root, owned by the caller (json_free), or
- * NULL with ERR_INPUT saying what and at which byte. */
+ * NULL with ERR_INPUT saying what and at which byte (or which name is there
+ * twice). */
 struct json *json_parse(const void *text, size_t len, struct err *e);
 void json_free(struct json *root);
 static inline void own_json_release(struct json **j)
@@ -31,8 +33,10 @@ static inline void own_json_release(struct json **j)
 }
 #define own_json __attribute__((cleanup(own_json_release)))
 
-/* Building. Roots are the caller's; json_set_* copy. `at` may be NULL for an
- * array (append) and must be a name for an object. */
+/* Building. Roots are the caller's; json_set_* copy. `at` is NULL for an
+ * array (append) and a name for an object (a member of that name is
+ * replaced). A value is never NULL, a number finite, an integer within
+ * +-(2^53 - 1), and a NUL byte ends a string. */
 struct json *json_object(void);
 struct json *json_array(void);
 void json_set_str(struct json *to, const char *at, const char *value);
@@ -44,7 +48,8 @@ void json_set_null(struct json *to, const char *at);
 /* Moves child into to; child is no longer the caller's. Returns child. */
 struct json *json_set(struct json *to, const char *at, struct json *child);
 struct json *json_dup(const struct json *j);
-/* Compact text, owned by the caller (free). */
+/* Compact text that json_parse reads back to the same values, owned by the
+ * caller (free). */
 char *json_text(const struct json *j);
 
 /* Reading. All take NULL and answer NULL, -1 or false for it. */
@@ -77,8 +82,9 @@ int json_get_bool(const struct json *object, const char *name, bool *out);
 int json_only(const struct json *object, const char *const *names,
               struct err *e);
 
-/* Append text to b as a JSON string with its quotes; bytes that are not
- * valid UTF-8 and control characters are escaped (U+FFFD, \u00xx). */
+/* Append text to b as a JSON string with its quotes. NUL and bytes that are
+ * not valid UTF-8 become U+FFFD, control characters (C0, DEL, C1) \u00xx.
+ * 0, or -1 when b is full (unchanged). */
 int json_quote(struct buf *b, const char *text, size_t len);
 
 #endif

@@ -32,13 +32,15 @@ void wipe(void *bytes, size_t len);
  * the same bind text. out: len + SEAL_OVERHEAD bytes. */
 void seal_bytes(const uint8_t key[SEAL_KEY_BYTES], const char *bind,
                 const void *plain, size_t len, uint8_t *out);
-/* 0 and len - SEAL_OVERHEAD bytes in out, or -1 (wrong key, bind, bytes). */
+/* 0 and len - SEAL_OVERHEAD bytes in out, or -1 (wrong key, bind, bytes;
+ * out is then of no use). */
 int seal_open(const uint8_t key[SEAL_KEY_BYTES], const char *bind,
               const void *sealed, size_t len, uint8_t *out);
 
 /*
  * Read a key of exactly 32 bytes (raw, or 64 hex characters and an optional
- * newline) from a regular file that only its owner may read or write.
+ * newline) from a regular file of ours or root's that only its owner may
+ * read or write (base/keyfile.h).
  * ERR_INPUT says which rule the file breaks.
  */
 int seal_key_load(const char *path, uint8_t out[32], struct err *e);

@@ -1,0 +1,114 @@
+#include "base/keyfile.h"
+
+#include "base/mem.h"
+#include "base/own.h"
+#include "base/seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static int keyfile_judge(const char *path, int fd, size_t max, struct err *e)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return err_sys(e, "%s", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_INPUT, "%s is not a regular file", path);
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return err_set(e, ERR_INPUT,
+                       "%s belongs to uid %u: a key file must belong to "
+                       "uid %u or root",
+                       path, (unsigned)st.st_uid, (unsigned)geteuid());
+    if (st.st_mode & 077)
+        return err_set(e, ERR_INPUT,
+                       "%s has mode %03o: others may touch the key; "
+                       "chmod 600 it",
+                       path, (unsigned)st.st_mode & 0777);
+    if (st.st_size > (off_t)max)
+        return err_set(e, ERR_INPUT, "%s has %lld bytes, a key at most %zu",
+                       path, (long long)st.st_size, max);
+    return 0;
+}
+
+/* Reads to the end: the size of a moment ago may not hold any more. */
+static int keyfile_take(const char *path, int fd, struct buf *out,
+                        struct err *e)
+{
+    for (;;) {
+        uint8_t chunk[1024];
+        ssize_t got = read(fd, chunk, sizeof(chunk));
+        int full;
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_sys(e, "%s", path);
+        if (got == 0)
+            return 0;
+        full = buf_append(out, chunk, (size_t)got);
+        wipe(chunk, sizeof(chunk));
+        if (full < 0)
+            return err_set(e, ERR_INPUT, "%s is longer than %zu bytes", path,
+                           out->max);
+    }
+}
+
+int keyfile_read(const char *path, struct buf *out, struct err *e)
+{
+    /* not to hang on a fifo somebody put there */
+    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0 && errno == ENOENT)
+        return err_set(e, ERR_ABSENT, "%s is not there", path);
+    if (fd < 0)
+        return err_sys(e, "%s", path);
+    if (keyfile_judge(path, fd, out->max, e) < 0)
+        return -1;
+    return keyfile_take(path, fd, out, e);
+}
+
+static int keyfile_write(const char *path, int fd, const void *bytes,
+                         size_t len, struct err *e)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t put = write(fd, (const char *)bytes + done, len - done);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return err_sys(e, "%s", path);
+        done += (size_t)put;
+    }
+    if (fchmod(fd, 0600) < 0 || fsync(fd) < 0)
+        return err_sys(e, "%s", path);
+    return 0;
+}
+
+/* Written beside and linked: of two makers at once one wins, and no reader
+ * ever sees half a key. */
+int keyfile_make(const char *path, const void *bytes, size_t len, struct err *e)
+{
+    own_mem char *beside = NULL;
+    own_fd int fd = -1;
+    char id[ID_SIZE];
+    int r;
+
+    random_id(id);
+    beside = mem_printf("%s.%s", path, id);
+    fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+              0600);
+    if (fd < 0)
+        return err_sys(e, "%s", beside);
+    r = keyfile_write(beside, fd, bytes, len, e);
+    if (r == 0 && link(beside, path) < 0)
+        r = errno == EEXIST
+                ? err_set(e, ERR_CONFLICT, "%s is there already", path)
+                : err_sys(e, "%s", path);
+    unlink(beside);
+    return r;
+}
