@@ -38,3 +38,24 @@ e2e: all $(E2E_BIN) ## end-to-end tests alone
 fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
 	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
 test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
+
+.PHONY: layers asan tsan analyze fuzz
+layers: ## the rules a compiler does not see
+	@tests/layers
+
+# The sanitizers' run leaves out what measures time or memory.
+asan: deps-test ## unit tests and corpora under ASan and UBSan
+	@$(MAKE) --no-print-directory BUILD=build-asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' unit-and-fuzz
+tsan: deps-test ## unit tests under TSan
+	@$(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SAN='-fsanitize=thread -fno-omit-frame-pointer' unit
+.PHONY: unit-and-fuzz
+unit-and-fuzz: all $(UNIT_BIN) $(FUZZ_BIN)
+	@tests/run --build $(BUILD) $(UNIT_BIN) --fuzz $(FUZZ_BIN)
+
+analyze: deps-gate ## cppcheck, gcc -fanalyzer, clang-tidy
+	@tests/analyze
+
+# Real fuzzing, FUZZ_SECONDS each: make fuzz FUZZ_SECONDS=600
+FUZZ_SECONDS ?= 30
+fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
+	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_SRC)
