@@ -1,0 +1,285 @@
+#include "agent/state.h"
+
+#include "base/own.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define STATE_MAGIC "podtermS"
+#define STATE_VERSION 1
+#define STATE_PAGE 4096
+#define STATE_HEAD_BYTES                                                       \
+    ((sizeof(struct state_head) + STATE_PAGE - 1) / STATE_PAGE * STATE_PAGE)
+#define STATE_MAP_BYTES (STATE_HEAD_BYTES + STATE_SPEC_MAX + STATE_ENV_MAX)
+
+static bool state_ring_is_sane(uint64_t bytes)
+{
+    return bytes >= STATE_RING_MIN && bytes <= STATE_RING_MAX &&
+           (bytes & (bytes - 1)) == 0;
+}
+
+/* A torn or foreign head is refused: better a lost session than one that
+ * goes on from numbers that are not true. */
+static int state_head_check(const struct state_head *h, int64_t file_bytes,
+                            struct err *e)
+{
+    if (memcmp(h->magic, STATE_MAGIC, sizeof(h->magic)) != 0)
+        return err_set(e, ERR_SYSTEM, "state file is not one of ours");
+    if (h->version != STATE_VERSION ||
+        h->head_bytes != sizeof(struct state_head))
+        return err_set(e, ERR_SYSTEM,
+                       "state file is of version %u, this agent writes %d",
+                       h->version, STATE_VERSION);
+    if (!state_ring_is_sane(h->ring_bytes) ||
+        (int64_t)(STATE_MAP_BYTES + h->ring_bytes) != file_bytes)
+        return err_set(e, ERR_SYSTEM, "state file has a wrong size");
+    if (h->spec_len > STATE_SPEC_MAX || h->env_len > STATE_ENV_MAX ||
+        h->phase > PHASE_ENDED ||
+        h->reason >= REASON_COUNT || h->end_wanted >= REASON_COUNT ||
+        h->stage_count > STATE_STAGES || h->output_oldest > h->output_end ||
+        h->output_end - h->output_oldest > h->ring_bytes ||
+        h->output_acked > h->output_end)
+        return err_set(e, ERR_SYSTEM, "state file does not agree with itself");
+    return 0;
+}
+
+static int state_map(struct state *s, int fd, struct err *e)
+{
+    uint8_t *twice;
+
+    s->head = mmap(NULL, s->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                   0);
+    if (s->head == MAP_FAILED) {
+        s->head = NULL;
+        return err_sys(e, "map state file");
+    }
+    s->spec = (char *)s->head + STATE_HEAD_BYTES;
+    s->env = s->spec + STATE_SPEC_MAX;
+
+    twice = mmap(NULL, 2 * s->ring_bytes, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (twice == MAP_FAILED)
+        return err_sys(e, "map ring");
+    s->ring = twice;
+    for (size_t i = 0; i < 2; i++)
+        if (mmap(twice + i * s->ring_bytes, s->ring_bytes,
+                 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                 (off_t)s->map_bytes) == MAP_FAILED)
+            return err_sys(e, "map ring");
+    return 0;
+}
+
+static int state_make(struct state *s, int fd, struct err *e)
+{
+    int r;
+
+    if (ftruncate(fd, 0) < 0)
+        return err_sys(e, "empty the state file");
+    /* Reserve the blocks now: a full disk is an error here, and would be a
+     * SIGBUS in the middle of a session later. */
+    r = posix_fallocate(fd, 0, (off_t)(s->map_bytes + s->ring_bytes));
+    if (r) {
+        errno = r;
+        return err_sys(e, "reserve %zu bytes for the state file",
+                       s->map_bytes + s->ring_bytes);
+    }
+    if (state_map(s, fd, e) < 0)
+        return -1;
+    s->head->version = STATE_VERSION;
+    s->head->head_bytes = sizeof(struct state_head);
+    s->head->ring_bytes = s->ring_bytes;
+    s->head->exit_kind = -1;
+    return 0;
+}
+
+/* 1: a whole file to resume, its ring size in s; 0: nothing kept in it yet */
+static int state_look(struct state *s, int fd, int64_t size, struct err *e)
+{
+    static const char empty[8];
+    struct state_head *h;
+    int r = 1;
+
+    if (size < (int64_t)STATE_HEAD_BYTES)
+        return size == 0 ? 0
+                         : err_set(e, ERR_SYSTEM,
+                                   "state file has a wrong size");
+    h = mmap(NULL, STATE_HEAD_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+    if (h == MAP_FAILED)
+        return err_sys(e, "map state file");
+    if (memcmp(h->magic, empty, sizeof(empty)) == 0)
+        r = 0;
+    else if (state_head_check(h, size, e) < 0)
+        r = -1;
+    else
+        s->ring_bytes = h->ring_bytes;
+    munmap(h, STATE_HEAD_BYTES);
+    return r;
+}
+
+static int state_open_fd(struct state *s, int fd, struct err *e)
+{
+    struct stat st;
+    int r;
+
+    if (fstat(fd, &st) < 0)
+        return err_sys(e, "stat");
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & 077) != 0)
+        return err_set(e, ERR_SYSTEM,
+                       "must be a regular file of this user that nobody "
+                       "else may open (chmod 600)");
+    r = state_look(s, fd, st.st_size, e);
+    if (r < 0)
+        return -1;
+    s->is_resumed = r == 1;
+    return r == 1 ? state_map(s, fd, e) : state_make(s, fd, e);
+}
+
+int state_open(struct state *s, const char *path, size_t ring_bytes,
+               struct err *e)
+{
+    own_fd int fd = -1;
+
+    *s = (struct state){.ring_bytes = ring_bytes,
+                        .map_bytes = STATE_MAP_BYTES};
+    if (!state_ring_is_sane(ring_bytes))
+        return err_set(e, ERR_INPUT,
+                       "ring of %zu bytes: must be a power of two, %d to %d",
+                       ring_bytes, STATE_RING_MIN, STATE_RING_MAX);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_sys(e, "state file %s", path);
+    if (state_open_fd(s, fd, e) < 0) {
+        state_close(s);
+        return err_wrap(e, "state file %s", path);
+    }
+    s->head->restarts++;
+    return 0;
+}
+
+void state_close(struct state *s)
+{
+    if (!s)
+        return;
+    if (s->head)
+        munmap(s->head, s->map_bytes);
+    if (s->ring)
+        munmap(s->ring, 2 * s->ring_bytes);
+    s->head = NULL;
+    s->ring = NULL;
+}
+
+int state_spec_set(struct state *s, const char *text, size_t len,
+                   const char *env, size_t env_len, struct err *e)
+{
+    if (len > STATE_SPEC_MAX)
+        return err_set(e, ERR_INPUT, "spec has %zu bytes, at most %d", len,
+                       STATE_SPEC_MAX);
+    if (env_len > STATE_ENV_MAX)
+        return err_set(e, ERR_INPUT, "env has %zu bytes, at most %d", env_len,
+                       STATE_ENV_MAX);
+    memcpy(s->spec, text, len);
+    memcpy(s->env, env, env_len);
+    s->head->spec_len = (uint32_t)len;
+    s->head->env_len = (uint32_t)env_len;
+    memcpy(s->head->magic, STATE_MAGIC, sizeof(s->head->magic));
+    return 0;
+}
+
+void state_env_wipe(struct state *s)
+{
+    s->head->env_len = 0;
+    explicit_bzero(s->env, STATE_ENV_MAX);
+}
+
+uint8_t *state_ring_tail(struct state *s, uint64_t keep_from, size_t *room)
+{
+    struct state_head *h = s->head;
+    uint64_t held, end;
+
+    if (keep_from < h->output_oldest)
+        keep_from = h->output_oldest;
+    held = h->output_end > keep_from ? h->output_end - keep_from : 0;
+    if (*room > s->ring_bytes - held)
+        *room = s->ring_bytes - held;
+    if (*room == 0)
+        return NULL;
+    end = h->output_end + *room;
+    if (end - h->output_oldest > s->ring_bytes) {
+        h->output_oldest = end - s->ring_bytes;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    }
+    return s->ring + (h->output_end & (s->ring_bytes - 1));
+}
+
+void state_ring_advance(struct state *s, size_t len)
+{
+    assert(len <= s->ring_bytes);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    s->head->output_end += len;
+    assert(s->head->output_end - s->head->output_oldest <= s->ring_bytes);
+}
+
+const uint8_t *state_ring_at(const struct state *s, uint64_t offset,
+                             size_t *len)
+{
+    const struct state_head *h = s->head;
+
+    assert(offset >= h->output_oldest && offset <= h->output_end);
+    if (*len > h->output_end - offset)
+        *len = h->output_end - offset;
+    return s->ring + (offset & (s->ring_bytes - 1));
+}
+
+int state_jti_add(struct state *s, const char *jti, int64_t forget_s,
+                  int64_t now_s, struct err *e)
+{
+    struct state_jti *slot = NULL;
+
+    for (int i = 0; i < STATE_JTIS; i++) {
+        struct state_jti *j = &s->head->jtis[i];
+
+        if (j->forget_s <= now_s) {
+            if (!slot)
+                slot = j;
+        } else if (strncmp(j->id, jti, sizeof(j->id)) == 0) {
+            return err_set(e, ERR_TOKEN, "token id was used before");
+        }
+    }
+    if (!slot)
+        return err_set(e, ERR_BUSY, "%d attachments within a minute",
+                       STATE_JTIS);
+    snprintf(slot->id, sizeof(slot->id), "%s", jti);
+    slot->forget_s = forget_s;
+    return 0;
+}
+
+struct state_stage *state_stage_set(struct state *s, const char *stage,
+                                    const char *st, const char *detail,
+                                    int64_t done, int64_t total,
+                                    int64_t now_wall_ms)
+{
+    struct state_head *h = s->head;
+    struct state_stage *at = NULL;
+
+    for (uint32_t i = 0; i < h->stage_count && !at; i++)
+        if (strcmp(h->stages[i].stage, stage) == 0)
+            at = &h->stages[i];
+    if (!at) {
+        if (h->stage_count < STATE_STAGES)
+            h->stage_count++;
+        at = &h->stages[h->stage_count - 1];
+    }
+    snprintf(at->stage, sizeof(at->stage), "%s", stage);
+    snprintf(at->state, sizeof(at->state), "%s", st);
+    snprintf(at->detail, sizeof(at->detail), "%s", detail ? detail : "");
+    at->done = done;
+    at->total = total;
+    at->ms = now_wall_ms - h->created_ms;
+    return at;
+}
