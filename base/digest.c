@@ -58,6 +58,11 @@ void sha256(const void *bytes, size_t len, uint8_t out[SHA256_BYTES])
     digest_must(EVP_Digest(bytes, len, out, NULL, EVP_sha256(), NULL));
 }
 
+void sha1(const void *bytes, size_t len, uint8_t out[SHA1_BYTES])
+{
+    digest_must(EVP_Digest(bytes, len, out, NULL, EVP_sha1(), NULL));
+}
+
 void hkdf_sha256(const void *key, size_t key_len, const char *info, void *out,
                  size_t out_len)
 {

@@ -26,6 +26,9 @@ void digest_add(struct digest *d, const void *bytes, size_t len);
 /* out: 32 or 64 bytes. The object may then only be freed. */
 void digest_end(struct digest *d, uint8_t *out);
 void sha256(const void *bytes, size_t len, uint8_t out[SHA256_BYTES]);
+/* For the WebSocket opening handshake alone (RFC 6455 1.3). */
+#define SHA1_BYTES 20
+void sha1(const void *bytes, size_t len, uint8_t out[SHA1_BYTES]);
 
 /* HKDF-SHA-256 (RFC 5869) without salt; out_len 1..255*32. Aborts only if
  * the library itself fails. */
