@@ -47,8 +47,7 @@ $(BUILD)/lib$(1).a: $(call obj,$(filter-out %/main.c,$(call src,$(1))))
 	@rm -f $$@
 	ar rcs $$@ $$^
 endef
-$(foreach d,base $(SERVICES) keeper sample-cli tests/lib,$(eval $(call archive,$(d))))
-$(BUILD)/libtests/lib.a: ; @:
+$(foreach d,base $(SERVICES) keeper sample-cli,$(eval $(call archive,$(d))))
 
 link = $(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
 
@@ -82,6 +81,10 @@ deps-test: deps
 	@tests/install-missing $(TEST_PACKAGES)
 deps-gate: deps-test
 	@tests/install-missing $(GATE_PACKAGES)
+
+.PHONY: compile_commands.json
+compile_commands.json: ## for editors and clang tools
+	@{ echo "["; sep=; for f in $$(git ls-files "*.c"); do printf "%s{\"directory\":\"%s\",\"file\":\"%s\",\"command\":\"gcc -std=gnu17 -D_GNU_SOURCE -I. -c %s\"}" "$$sep" "$$PWD" "$$f" "$$f"; sep=,; done; echo "]"; } > $@
 
 .PHONY: clean
 clean: ## remove what was built
