@@ -1,8 +1,11 @@
 /*
  * Signed tokens: make, sign, strictly verify; key sets in and out.
- * Doorway on libjwt, which only signs and checks the RS256 signature here:
- * everything else (form, algorithm, type, key id, claims) is judged by our
- * own strict gate before it is asked (LIBRARY_FACTS: libjwt).
+ * Form, algorithm, type and key id are judged before the signature is
+ * (base/rsa.h), and the payload is not read before it holds.
+ *
+ * Not on libjwt: its 1.10.2 (Debian 12) signs `typ` JWT alone, and refuses a
+ * rightly signed token of any other, so that the kinds of tokens could not
+ * be told apart by it; tests hold ours against it where it can follow.
  *
  * Threads: a signer and a key set are immutable after loading and may be
  * shared; replace the pointer to change them.
@@ -24,9 +27,10 @@
 #define TOKEN_MAX 6144       /* bytes of a whole token */
 #define TOKEN_LIFE_S 60      /* of a session token */
 #define TOKEN_SKEW_S 30      /* largest skew a verifier forgives */
-#define TOKEN_RSA_BITS_MIN 2048
-#define TOKEN_RSA_BITS_MAX 4096
-#define TOKEN_KEYS_MAX 16    /* keys in a set */
+#define TOKEN_KEYS_MAX 16    /* usable keys in a set */
+#define TOKEN_KID_MAX 128    /* bytes of a key id */
+#define TOKEN_JWKS_MAX 65536 /* bytes of a key set's text */
+#define TOKEN_JWKS_ENTRIES_MAX 64 /* entries in it, usable or not */
 #define TOKEN_STR_MAX 256    /* bytes of iss, aud, sub with terminator */
 
 struct token_signer; /* one private RSA key with its kid */
@@ -34,10 +38,12 @@ struct token_keys;   /* public keys by kid */
 
 /* --- keys --- */
 
-/* Load a PEM private key (0600 or stricter; RSA 2048-4096). kid is the
- * RFC 7638 thumbprint. NULL with *e on failure. */
+/* Load a PEM private key (base/keyfile.h: 0600 or stricter; base/rsa.h:
+ * 2048-4096 bits, e 65537). kid is the RFC 7638 thumbprint. NULL with
+ * ERR_ABSENT when there is no file, ERR_INPUT when it breaks a rule. */
 struct token_signer *token_signer_load(const char *pem_path, struct err *e);
-/* Make a fresh RSA-2048 key; with a path, keep it there (0600, O_EXCL). */
+/* Make a fresh RSA-2048 key; with a path, keep it there (0600, whole or not
+ * at all; ERR_CONFLICT when the name is taken). */
 struct token_signer *token_signer_make(const char *pem_path, struct err *e);
 void token_signer_free(struct token_signer *s);
 const char *token_signer_kid(const struct token_signer *s);
@@ -46,8 +52,9 @@ struct json *token_signer_jwk(const struct token_signer *s);
 
 /*
  * Read a JWKS {"keys":[...]}: RSA keys with a unique kid, alg RS256 or
- * absent, use "sig" or absent, 2048-4096 bits, e 65537; keys of other types
- * are skipped, a malformed RSA key fails the set. At least one usable key.
+ * absent, use "sig" or absent, 2048-4096 bits, e 65537; keys of other types,
+ * algorithms or uses are skipped, a malformed or private RSA key fails the
+ * set. At least one usable key. NULL with ERR_INPUT.
  */
 struct token_keys *token_keys_parse(const char *text, size_t len,
                                     struct err *e);
@@ -59,7 +66,7 @@ size_t token_keys_count(const struct token_keys *k);
 /* --- any JWT --- */
 
 /* Sign payload as a compact JWT with header {alg:RS256,typ,kid}.
- * Returns text owned by the caller, or NULL. */
+ * Returns text owned by the caller, or NULL (ERR_INPUT: above TOKEN_MAX). */
 char *token_sign(const struct token_signer *s, const char *typ,
                  const struct json *payload, struct err *e);
 
@@ -70,7 +77,7 @@ struct token_expect {
                               array that holds it when aud_may_be_list */
     bool aud_may_be_list;
     int64_t now_s;         /* wall clock */
-    int64_t skew_s;        /* 0..TOKEN_SKEW_S */
+    int64_t skew_s;        /* 0..TOKEN_SKEW_S; cut to that */
     int64_t life_max_s;    /* exp - iat at most; 0 = no limit */
 };
 
@@ -78,12 +85,12 @@ struct token_expect {
  * Verify a compact JWT wholly: form (three canonical base64url parts, at
  * most TOKEN_MAX), strict JSON without duplicates, header has only alg, typ,
  * kid (x5t and jku and the like are refused, cty and crit too), alg RS256,
- * kid known, signature; then iss, aud, exp, nbf, iat.
+ * kid known, signature; then iss, aud, exp and iat (both must be there), nbf.
  *
  * returns  the payload, owned by the caller, or NULL with ERR_TOKEN; the
  *          text names the rule broken, never the token
  * `kid_unknown` (may be NULL) is set true when an unlisted kid was the
- * reason: the caller may refetch its key set and try again.
+ * reason, false otherwise: the caller may refetch its key set and try again.
  */
 struct json *token_verify(const struct token_keys *keys, const char *token,
                           size_t len, const struct token_expect *want,
@@ -102,7 +109,8 @@ struct session_claims {
     int64_t iat, nbf, exp; /* seconds since 1970 */
 };
 
-/* Sign c as a session token; iat, nbf, exp are taken as they stand. */
+/* Sign c as a session token; iat, nbf, exp are taken as they stand. NULL with
+ * ERR_INPUT when another claim is not of its form. */
 char *session_token_sign(const struct token_signer *s,
                          const struct session_claims *c, struct err *e);
 /* token_verify with typ session, life at most 2 * TOKEN_LIFE_S, and every
