@@ -160,14 +160,17 @@ void token_keys_free(struct token_keys *k)
     free(k);
 }
 
-/* A member that is absent, or a string equal to text. */
-static bool jwk_member_allows(const struct json *jwk, const char *name,
-                              const char *text)
+/* Is a member absent or this text (1), another text (0), malformed (-1)? */
+static int jwk_member_allows(const struct json *jwk, const char *name,
+                             const char *text, struct err *e)
 {
     const struct json *member = json_get(jwk, name);
 
-    return !member ||
-           (json_is_string(member) && strcmp(json_str(member), text) == 0);
+    if (!member)
+        return 1;
+    if (!json_is_string(member))
+        return err_set(e, ERR_INPUT, "its %s is not a string", name);
+    return strcmp(json_str(member), text) == 0;
 }
 
 /* Bytes of a base64url member, or -1. */
@@ -200,13 +203,14 @@ static struct rsa_key *jwk_key(const struct json *jwk, struct err *e)
 static int jwk_judge(const struct json *jwk, struct err *e)
 {
     const char *kty = json_get_str(jwk, "kty");
+    int alg;
 
     if (!kty)
         return err_set(e, ERR_INPUT, "it is no object with a kty");
     if (strcmp(kty, "RSA") != 0)
         return 0;
-    return jwk_member_allows(jwk, "alg", "RS256") &&
-           jwk_member_allows(jwk, "use", "sig");
+    alg = jwk_member_allows(jwk, "alg", "RS256", e);
+    return alg > 0 ? jwk_member_allows(jwk, "use", "sig", e) : alg;
 }
 
 static int token_keys_add(struct token_keys *k, const struct json *jwk,
