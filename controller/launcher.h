@@ -1,0 +1,72 @@
+/*
+ * What makes a session's runner: the local launcher here, Jobs later. Every
+ * call but probe and list is made on the loop and returns at once; what
+ * happens is told to the sink, also on the loop.
+ */
+#ifndef PODTERM_CONTROLLER_LAUNCHER_H
+#define PODTERM_CONTROLLER_LAUNCHER_H
+
+#include "base/err.h"
+#include "base/seal.h"
+#include "base/vocab.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct launch { /* a session to be started */
+    char sid[ID_SIZE];
+    uint8_t key[SESSION_KEY_BYTES];
+    char *spec; /* JSON (PROTOCOL.md 6); holds the environment: a secret */
+    char *trust; /* kids its agent trusts, one a line */
+};
+void launch_free(struct launch *what); /* wipes; takes NULL */
+
+struct launch_end { /* how a session ended */
+    enum end_reason reason;
+    bool has_exit;
+    int exit_code;   /* 0..255; 128 + signal */
+    int exit_signal; /* 0 = none */
+    char detail[256];
+    int64_t started_ms, ended_ms; /* wall clock; 0 = unknown */
+    int64_t output_bytes, input_bytes;
+};
+
+struct launch_sink {
+    void (*stage)(void *arg, const char *sid, const char *stage,
+                  const char *state, const char *detail);
+    /* The agent listens. uid: its pod's, or the keeper's identity. */
+    void (*listening)(void *arg, const char *sid, const char *addr,
+                      const char *uid, const char *isolation);
+    void (*running)(void *arg, const char *sid, int64_t started_ms);
+    /* Nothing of the session is left. Told once for each start, take_up. */
+    void (*ended)(void *arg, const char *sid, const struct launch_end *end);
+    void *arg;
+};
+
+struct launcher {
+    const char *isolation; /* "full" or "none": what holds, after probe */
+    struct launch_sink sink;
+    /* Before the loop runs; may block. -1: nothing can be launched here. */
+    int (*probe)(struct launcher *l, struct err *e);
+    /* Takes what over. */
+    void (*start)(struct launcher *l, struct launch *what);
+    /* Go on with a session of an earlier process, or tell its end. trusted:
+     * kids still published, one a line; a session that trusts another is
+     * ended. */
+    void (*take_up)(struct launcher *l, const char *sid, const char *trusted);
+    /* Stop it now; ended follows, with this reason unless the session had
+     * ended by itself before. */
+    void (*end)(struct launcher *l, const char *sid, enum end_reason why,
+                const char *detail);
+    /* Stop what no record speaks of, and remove it. Nothing is told. */
+    void (*discard)(struct launcher *l, const char *sid);
+    /* Sessions that have left something; at the start, may block. Returns
+     * the count with *sids the caller's, or -1. */
+    int (*list)(struct launcher *l, char (**sids)[ID_SIZE], struct err *e);
+    /* Sessions under way; 0 = free may be called. */
+    int (*count)(const struct launcher *l);
+    void (*free)(struct launcher *l);
+};
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * The sessions that have not ended: what the launcher tells of each is
+ * written to its record in order, one write at a time (what comes meanwhile
+ * is gathered into the next), and each is held to its start timeout and its
+ * last deadline. Loop thread only.
+ */
+#ifndef PODTERM_CONTROLLER_LIVE_H
+#define PODTERM_CONTROLLER_LIVE_H
+
+#include "base/store.h"
+#include "controller/launcher.h"
+
+#include <stdbool.h>
+
+#define LIVE_SLACK_S 60 /* beyond every limit: the backstop (DESIGN 3) */
+
+struct app;
+struct live;
+
+struct live *live_new(struct app *app);
+void live_free(struct live *l);
+/* What the launcher's sink is to be. */
+struct launch_sink live_sink(struct live *l);
+
+/* A new session: hands what to the launcher. */
+void live_start(struct live *l, const struct store_session *row,
+                struct launch *what);
+/* One of an earlier process; trusted as in launcher.h. */
+void live_take_up(struct live *l, const struct store_session *row,
+                  const char *trusted);
+/* DELETE: the agent is asked to end it, and after ENDER_MS the launcher. */
+void live_delete(struct live *l, const char *sid);
+/* End all now; stopped (on the loop) when the last record is written. */
+void live_stop(struct live *l, void (*stopped)(void *arg), void *arg);
+int live_count(const struct live *l);
+
+#endif

@@ -1,0 +1,280 @@
+/* podterm-controller: assembles the parts and runs the loop. */
+#include "base/http_client.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "base/proc.h"
+#include "base/seal.h"
+#include "controller/app.h"
+#include "controller/launcher_local.h"
+#include "controller/live.h"
+#include "controller/reaper.h"
+#include "controller/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#define QUEUE_MAX 4096       /* jobs that wait for a worker */
+#define STOP_MS 8000         /* for sessions to end when all must */
+#define CERT_CHECK_MS 30000  /* certificate files are looked at */
+
+struct controller {
+    struct app app;
+    struct server *server;
+    struct reaper *reaper;
+    struct loop_signal *term, *interrupt, *hangup;
+    struct loop_fd *life;
+    struct loop_timer *stop_timer, *cert_timer;
+    struct timespec cert_time;
+};
+
+/* --- stopping --- */
+
+static void stopped(void *arg)
+{
+    struct controller *c = arg;
+
+    loop_stop(c->app.loop);
+}
+
+static void stop_late(void *arg)
+{
+    log_warn("controller.stop_late", NULL);
+    stopped(arg);
+}
+
+/* With a life pipe (podterm dev) nothing outlives us; otherwise sessions do,
+ * and the next process takes them up. */
+static void stop(struct controller *c)
+{
+    if (c->app.is_stopping)
+        return;
+    c->app.is_stopping = true;
+    log_info("controller.stop", NULL);
+    loop_fd_stop(c->life);
+    c->life = NULL;
+    if (c->app.set->life_fd < 0) {
+        loop_stop(c->app.loop);
+        return;
+    }
+    c->stop_timer =
+        loop_timer_start(c->app.loop, STOP_MS, 0, stop_late, c);
+    live_stop(c->app.live, stopped, c);
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct controller *c = arg;
+
+    if (signum == SIGHUP)
+        server_reload(c->server);
+    else
+        stop(c);
+}
+
+static void on_life(void *arg, int events)
+{
+    char ignored[64];
+    struct controller *c = arg;
+
+    (void)events;
+    if (read((int)c->app.set->life_fd, ignored, sizeof ignored) == 0)
+        stop(c);
+}
+
+/* --- starting --- */
+
+static int open_state(const struct settings *set, struct err *e)
+{
+    if (mkdir(set->state_dir, 0711) < 0 && errno != EEXIST)
+        return err_sys(e, "state directory %s (--state-dir)", set->state_dir);
+    if (chmod(set->state_dir, 0711) < 0 ||
+        access(set->state_dir, W_OK | X_OK) < 0)
+        return err_sys(e, "state directory %s (--state-dir)", set->state_dir);
+    return 0;
+}
+
+static int open_identity(struct app *a, struct err *e)
+{
+    const struct settings *set = a->set;
+    struct identity_conf conf = {
+        .issuer = set->oidc_issuer,
+        .audience = set->oidc_audience,
+        .jwks_url = set->oidc_jwks_url,
+        .ca_path = set->oidc_ca,
+    };
+
+    if (set->dev_issuer) {
+        a->devissuer = devissuer_new(set->installation, e);
+        conf.issuer = SETTINGS_DEV_ISSUER;
+        conf.audience = set->installation;
+        conf.keys = a->devissuer ? devissuer_keys(a->devissuer, e) : NULL;
+        if (!conf.keys)
+            return -1;
+    }
+    a->identity = identity_new(&conf);
+    return 0;
+}
+
+static void set_guard(struct app *a)
+{
+    a->guard = (struct guard){
+        .is_dev = a->set->dev_issuer,
+        .is_tls = a->set->tls_cert != NULL,
+        .listen = a->set->listen,
+        .hosts = a->set->hosts,
+        .origins = a->set->cors_origins,
+    };
+}
+
+/* Descriptors: as many as the hard limit lets us have. */
+static int fd_max(void)
+{
+    struct rlimit r = {0};
+
+    getrlimit(RLIMIT_NOFILE, &r);
+    r.rlim_cur = r.rlim_max < 65536 ? r.rlim_max : 65536;
+    setrlimit(RLIMIT_NOFILE, &r);
+    return (int)r.rlim_cur;
+}
+
+static int start_app(struct app *a, struct err *e)
+{
+    int life_fd = (int)a->set->life_fd;
+
+    if (life_fd >= 0 && fcntl(life_fd, F_SETFD, FD_CLOEXEC) < 0)
+        return err_sys(e, "--life-fd %d", life_fd);
+    if (open_state(a->set, e) < 0 || keys_load(&a->keys, a->set->state_dir, e) < 0)
+        return -1;
+    a->store = store_sqlite_open(a->set->store, e);
+    if (!a->store || open_identity(a, e) < 0)
+        return -1;
+    a->loop = loop_new();
+    a->ws = ws_context_new(a->loop, fd_max(), e);
+    if (!a->ws)
+        return -1;
+    a->worker = worker_new(a->loop, (int)a->set->workers, QUEUE_MAX);
+    a->live = live_new(a);
+    a->launcher = launcher_local_new(a->loop, a->worker, a->set, life_fd, e);
+    if (!a->launcher)
+        return -1;
+    a->launcher->sink = live_sink(a->live);
+    set_guard(a);
+    return a->launcher->probe(a->launcher, e);
+}
+
+static void check_cert(void *arg)
+{
+    struct controller *c = arg;
+    struct stat st;
+
+    if (stat(c->app.set->tls_cert, &st) < 0 ||
+        (st.st_mtim.tv_sec == c->cert_time.tv_sec &&
+         st.st_mtim.tv_nsec == c->cert_time.tv_nsec))
+        return;
+    if (c->cert_time.tv_sec)
+        server_reload(c->server);
+    c->cert_time = st.st_mtim;
+}
+
+static void watch(struct controller *c)
+{
+    struct app *a = &c->app;
+
+    signal(SIGPIPE, SIG_IGN);
+    c->term = loop_signal_start(a->loop, SIGTERM, on_signal, c);
+    c->interrupt = loop_signal_start(a->loop, SIGINT, on_signal, c);
+    if (a->set->tls_cert) {
+        c->hangup = loop_signal_start(a->loop, SIGHUP, on_signal, c);
+        check_cert(c);
+        c->cert_timer = loop_timer_start(a->loop, CERT_CHECK_MS,
+                                         CERT_CHECK_MS, check_cert, c);
+    }
+    if (a->set->life_fd >= 0)
+        c->life = loop_fd_start(a->loop, (int)a->set->life_fd, LOOP_READ,
+                                on_life, c);
+}
+
+static int start(struct controller *c, struct err *e)
+{
+    if (start_app(&c->app, e) < 0)
+        return -1;
+    c->reaper = reaper_start(&c->app, e);
+    if (!c->reaper)
+        return -1;
+    c->server = server_start(&c->app, e);
+    if (!c->server)
+        return -1;
+    watch(c);
+    log_info("controller.ready", "listen", "s", server_name(c->server),
+             "isolation", "s", c->app.launcher->isolation, NULL);
+    return 0;
+}
+
+/* In the order of who uses whom; fine on a half-started one. */
+static void finish(struct controller *c)
+{
+    struct app *a = &c->app;
+
+    loop_fd_stop(c->life);
+    loop_timer_stop(c->stop_timer);
+    loop_timer_stop(c->cert_timer);
+    if (c->term)
+        loop_signal_stop(c->term);
+    if (c->interrupt)
+        loop_signal_stop(c->interrupt);
+    if (c->hangup)
+        loop_signal_stop(c->hangup);
+    if (a->worker)
+        worker_free(a->worker); /* running jobs end and are told */
+    server_stop(c->server);
+    reaper_stop(c->reaper);
+    live_free(a->live);
+    if (a->launcher)
+        a->launcher->free(a->launcher);
+    if (a->ws)
+        ws_context_free(a->ws);
+    identity_free(a->identity);
+    devissuer_free(a->devissuer);
+    if (a->store)
+        store_free(a->store);
+    if (a->loop)
+        loop_free(a->loop);
+    keys_fini(&a->keys);
+}
+
+int main(int argc, char **argv)
+{
+    struct controller c = {0};
+    struct err e = {0};
+    int status = EXIT_FAILURE;
+
+    log_init("controller", "info");
+    c.app.set = settings_load(argc, argv, &e);
+    if (!c.app.set && e.kind == ERR_NONE)
+        return EXIT_SUCCESS;
+    if (!c.app.set || log_init("controller", c.app.set->log_level) < 0) {
+        if (c.app.set)
+            err_set(&e, ERR_INPUT, "--log-level must be debug, info, warn or "
+                                   "error");
+        log_err(&e, "controller.not_started");
+        return EXIT_FAILURE;
+    }
+    proc_undumpable();
+    umask(077);
+    seal_init();
+    http_client_init();
+    if (start(&c, &e) == 0) {
+        loop_run(c.app.loop);
+        status = EXIT_SUCCESS;
+    } else {
+        log_err(&e, "controller.not_started");
+    }
+    finish(&c);
+    return status;
+}

@@ -1,0 +1,43 @@
+/*
+ * The session directory of PROTOCOL.md 7: made, read and removed. What lies
+ * in it was written by less trusted uids: everything is opened relative to
+ * its directory and never through a link. Blocking; any thread.
+ */
+#ifndef PODTERM_CONTROLLER_SESSDIR_H
+#define PODTERM_CONTROLLER_SESSDIR_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct sessdir_owner { /* uids as root; is_root false = all is ours */
+    bool is_root;
+    uid_t agent, runner;
+};
+
+/* Make STATE/sessions (0711) and STATE/cache (the agent's, 0700). */
+int sessdir_setup(const char *state_dir, const struct sessdir_owner *o,
+                  struct err *e);
+
+/* Make dir with agent/, ipc/, bundle/, spec.json, trust and an empty
+ * end.json. Removes what it made when it fails. */
+int sessdir_make(const char *dir, const struct sessdir_owner *o,
+                 const char *spec, const char *trust, struct err *e);
+
+/*
+ * Read dir/name, a regular file of at most out->max bytes.
+ * ERR_ABSENT: no such file; ERR_INPUT: no regular file, too long.
+ */
+int sessdir_read(const char *dir, const char *name, struct buf *out,
+                 struct err *e);
+
+/* The runner's uid of a directory made as root: its group. 0 = unknown. */
+uid_t sessdir_runner(const char *dir);
+
+/* Remove dir and all below it; one that is gone is fine. The name goes
+ * first, so that nothing new finds its way in. */
+int sessdir_remove(const char *dir, struct err *e);
+
+#endif

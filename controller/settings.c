@@ -1,0 +1,364 @@
+#include "controller/settings.h"
+
+#include "base/conf.h"
+#include "base/mem.h"
+#include "base/own.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct settings set;
+
+#define TEXT(name, slot, value, unit, help)                                    \
+    {name, CONF_STR, &set.slot, 0, 4096, value, unit, help}
+#define NUMBER(name, slot, min, max, value, unit, help)                        \
+    {name, CONF_INT, &set.slot, min, max, value, unit, help}
+#define FLAG(name, slot, help)                                                 \
+    {name, CONF_BOOL, &set.slot, 0, 0, NULL, "", help}
+
+static const struct conf_row rows[] = {
+    TEXT("listen", listen, "127.0.0.1:8080", "host:port",
+         "where the REST API listens"),
+    TEXT("metrics-listen", metrics_listen, NULL, "host:port",
+         "serve /readyz and /metrics here instead"),
+    TEXT("state-dir", state_dir, "state", "directory",
+         "keys, store and sessions"),
+    TEXT("store", store, NULL, "file",
+         "SQLite store (default: podterm.db in the state directory)"),
+    TEXT("attach-url", attach_url, NULL, "URL",
+         "the gateway's address for clients: wss://HOST/v1/attach"),
+    TEXT("installation", installation, "podterm", "",
+         "name of this installation: audience of session tokens"),
+    TEXT("issuer", issuer, "podterm-controller", "",
+         "issuer of session tokens"),
+    TEXT("oidc-issuer", oidc_issuer, NULL, "URL", "issuer of identity tokens"),
+    TEXT("oidc-audience", oidc_audience, NULL, "",
+         "audience of identity tokens"),
+    TEXT("oidc-jwks-url", oidc_jwks_url, NULL, "URL",
+         "the issuer's key set (https; http on loopback)"),
+    TEXT("oidc-ca", oidc_ca, NULL, "file",
+         "certificates to trust for the key set instead of the system's"),
+    FLAG("dev-issuer", dev_issuer,
+         "serve /dev/token instead of OIDC; loopback listeners only"),
+    TEXT("tls-cert", tls_cert, NULL, "file", "certificate chain, PEM"),
+    TEXT("tls-key", tls_key, NULL, "file", "its private key, PEM"),
+    TEXT("trusted-proxies", trusted_proxies, "", "CIDRs",
+         "peers whose X-Forwarded-For is believed"),
+    NUMBER("proxy-hops", proxy_hops, 1, 16, "1", "",
+           "which entry of X-Forwarded-For counts, from the right"),
+    TEXT("cors-origins", cors_origins, "", "origins",
+         "pages of other origins that may call the API"),
+    TEXT("hosts", hosts, "", "host[:port],...",
+         "names this server answers to (empty: any, unless --dev-issuer)"),
+    TEXT("bundle-domains", bundle_domains, "", "domains",
+         "hosts bundles may come from: example.com, *.example.com"),
+    FLAG("bundle-http", bundle_http,
+         "allow http and loopback addresses for bundles"),
+    TEXT("bundle-file-root", bundle_file_root, NULL, "directory",
+         "allow file: bundles below this directory"),
+    TEXT("deny-cidrs", deny_cidrs, "", "CIDRs",
+         "addresses no bundle may come from, beside the private ones"),
+    NUMBER("bundle-max-bytes", bundle_max_bytes, 1, INT64_C(1) << 40,
+           "1073741824", "bytes", "largest archive"),
+    NUMBER("bundle-max-s", bundle_max_s, 1, 86400, "600", "s",
+           "longest fetch"),
+    NUMBER("bundle-min-bytes-s", bundle_min_bytes_s, 0, 1 << 30, "1024",
+           "bytes/s", "slower fetches are given up"),
+    NUMBER("bundle-max-redirects", bundle_max_redirects, 0, 20, "5", "",
+           "redirects followed"),
+    TEXT("signing-keys", signing_keys, "", "keys",
+         "minisign public keys that may sign bundles"),
+    TEXT("public-cache-hosts", public_cache_hosts, "", "domains",
+         "hosts whose archives all owners share in the cache"),
+    NUMBER("unpack-max-entries", unpack_max_entries, 1, 10000000, "100000",
+           "", "entries of an archive"),
+    NUMBER("unpack-max-bytes", unpack_max_bytes, 1, INT64_C(1) << 42,
+           "4294967296", "bytes", "unpacked size"),
+    NUMBER("unpack-max-ratio", unpack_max_ratio, 1, 100000, "200", "",
+           "unpacked bytes for each packed one"),
+    NUMBER("unpack-max-depth", unpack_max_depth, 1, 256, "40", "",
+           "directories inside each other"),
+    NUMBER("unpack-max-name", unpack_max_name, 16, 4096, "1024", "bytes",
+           "a path in the archive"),
+    NUMBER("quota", quota, 1, 100000, "10", "sessions",
+           "live sessions of one owner"),
+    NUMBER("lifetime-s", lifetime_s, 1, 86400, "14400", "s",
+           "a session's lifetime unless it asks for another"),
+    NUMBER("lifetime-max-s", lifetime_max_s, 1, 86400, "86400", "s",
+           "the longest lifetime a session may ask for"),
+    NUMBER("idle-s", idle_s, 0, 86400, "1800", "s",
+           "idle time after which a session ends (0 = never)"),
+    NUMBER("start-timeout-s", start_timeout_s, 1, 86400, "600", "s",
+           "from the request to the program's start"),
+    NUMBER("linger-s", linger_s, 0, 3600, "5", "s",
+           "after the end, while an owner is attached"),
+    NUMBER("linger-detached-s", linger_detached_s, 0, 3600, "120", "s",
+           "after the end, while no owner is"),
+    NUMBER("hold-s", hold_s, 0, 86400, "300", "s",
+           "unread output is kept that long for an owner who dropped"),
+    NUMBER("attach-max-s", attach_max_s, 1, 86400, "3600", "s",
+           "an attachment's longest life"),
+    NUMBER("keep-s", keep_s, 60, INT64_C(31536000), "604800", "s",
+           "records of ended sessions are kept that long"),
+    NUMBER("ring-bytes", ring_bytes, 65536, 3145728, "1048576", "bytes",
+           "output kept for re-attaching"),
+    NUMBER("window-bytes", window_bytes, 16384, 1572864, "262144", "bytes",
+           "unacknowledged output under way"),
+    NUMBER("input-window-bytes", input_window_bytes, 4096, 1048576, "65536",
+           "bytes", "unacknowledged input under way"),
+    TEXT("isolation", isolation, "best", "best|strict",
+         "run unisolated where the kernel refuses a cage, or refuse"),
+    TEXT("egress", egress, "none", "none|open", "the program's network"),
+    TEXT("keeper", keeper, NULL, "file", "podterm-keeper (default: beside)"),
+    TEXT("agent", agent, NULL, "file", "podterm-agent (default: beside)"),
+    TEXT("shim", shim, NULL, "file", "podterm-shim (default: beside)"),
+    NUMBER("uid-first", uid_first, 1000, 4000000000, "210000", "",
+           "first uid of the range programs run under, as root"),
+    NUMBER("uid-count", uid_count, 2, 65536, "4096", "",
+           "uids in it: one for all agents, one a session"),
+    NUMBER("limit-nproc", nproc, 1, 1 << 20, "512", "", "processes"),
+    NUMBER("limit-nofile", nofile, 16, 1 << 20, "1024", "",
+           "descriptors of a process"),
+    NUMBER("limit-data-bytes", data_bytes, 0, INT64_C(1) << 46, "0", "bytes",
+           "data of a process (0 = no limit)"),
+    NUMBER("limit-fsize-bytes", fsize_bytes, 0, INT64_C(1) << 46,
+           "1073741824", "bytes", "one file (0 = no limit)"),
+    NUMBER("limit-cpu-s", cpu_s, 0, INT64_C(1) << 31, "0", "s",
+           "processor time of a process (0 = no limit)"),
+    NUMBER("workers", workers, 1, 64, "4", "threads",
+           "for what blocks: store, disk, signing"),
+    NUMBER("life-fd", life_fd, -1, 1 << 20, "-1", "descriptor",
+           "pipe whose end of file ends everything (podterm dev)"),
+    TEXT("log-level", log_level, "info", "debug|info|warn|error",
+         "least level logged"),
+};
+
+char *settings_path(const struct settings *s, const char *below)
+{
+    return mem_printf("%s/%s", s->state_dir, below);
+}
+
+/* A program of ours lies beside this one unless a setting says otherwise. */
+static const char *beside(const char *given, const char *name)
+{
+    char self[PATH_MAX];
+    ssize_t n = given ? 0 : readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash;
+
+    if (given || n <= 0)
+        return given;
+    self[n] = '\0';
+    slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+    return mem_printf("%s/%s", self, name);
+}
+
+static bool is_loopback_name(const char *host_port)
+{
+    struct sockaddr_storage sa;
+    struct err ignored = {0};
+
+    return strncmp(host_port, "localhost:", 10) == 0 ||
+           (addr_parse(host_port, &sa, &ignored) == 0 &&
+            addr_is_loopback((struct sockaddr *)&sa));
+}
+
+/* wss, or ws on loopback: SECURITY "certificates always checked". */
+static int check_attach_url(const char *url, struct err *e)
+{
+    const char *rest = url && strncmp(url, "wss://", 6) == 0   ? url + 6
+                       : url && strncmp(url, "ws://", 5) == 0 ? url + 5
+                                                              : NULL;
+    char host[300];
+    size_t len = rest ? strcspn(rest, "/") : 0;
+
+    if (!rest || !len || len >= sizeof host - 4 || !rest[len] ||
+        strpbrk(url, "?# @"))
+        return err_set(e, ERR_INPUT,
+                       "--attach-url must be the gateway's address for "
+                       "clients, like wss://HOST/v1/attach");
+    snprintf(host, sizeof host, "%.*s", (int)len, rest);
+    if (host[len - 1] != ']' && !strchr(host, ':'))
+        snprintf(host + len, sizeof host - len, ":80");
+    if (url[2] == ':' && !is_loopback_name(host))
+        return err_set(e, ERR_INPUT,
+                       "--attach-url may be ws:// on loopback only: use "
+                       "wss://");
+    return 0;
+}
+
+static int check_identity(struct err *e)
+{
+    bool is_oidc = set.oidc_issuer || set.oidc_audience || set.oidc_jwks_url;
+
+    if (set.dev_issuer && is_oidc)
+        return err_set(e, ERR_INPUT,
+                       "--dev-issuer and --oidc-* exclude each other");
+    if (set.dev_issuer && !is_loopback_name(set.listen))
+        return err_set(e, ERR_INPUT,
+                       "--dev-issuer gives an identity to whoever asks, so "
+                       "--listen must be a loopback address, not %s",
+                       set.listen);
+    if (!set.dev_issuer &&
+        !(set.oidc_issuer && set.oidc_audience && set.oidc_jwks_url))
+        return err_set(e, ERR_INPUT,
+                       "nobody could log in: set --oidc-issuer, "
+                       "--oidc-audience and --oidc-jwks-url (or "
+                       "--dev-issuer on one machine)");
+    if (strcmp(set.issuer, SETTINGS_DEV_ISSUER) == 0 ||
+        (set.oidc_issuer && strcmp(set.issuer, set.oidc_issuer) == 0))
+        return err_set(e, ERR_INPUT,
+                       "--issuer must differ from the issuer of identity "
+                       "tokens");
+    return 0;
+}
+
+static int check_choice(const char *flag, const char *value, const char *a,
+                        const char *b, struct err *e)
+{
+    if (strcmp(value, a) != 0 && strcmp(value, b) != 0)
+        return err_set(e, ERR_INPUT, "--%s must be %s or %s, not \"%s\"",
+                       flag, a, b, value);
+    return 0;
+}
+
+static int check(struct err *e)
+{
+    if (check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0)
+        return -1;
+    if (!set.tls_cert != !set.tls_key)
+        return err_set(e, ERR_INPUT, "--tls-cert and --tls-key go together");
+    if (check_choice("isolation", set.isolation, "best", "strict", e) < 0 ||
+        check_choice("egress", set.egress, "none", "open", e) < 0)
+        return -1;
+    if (set.lifetime_s > set.lifetime_max_s)
+        return err_set(e, ERR_INPUT,
+                       "--lifetime-s is above --lifetime-max-s");
+    if (set.window_bytes > set.ring_bytes / 2)
+        return err_set(e, ERR_INPUT,
+                       "--window-bytes may be at most half of --ring-bytes");
+    if (set.bundle_file_root && set.bundle_file_root[0] != '/')
+        return err_set(e, ERR_INPUT,
+                       "--bundle-file-root must be an absolute path");
+    return 0;
+}
+
+/* Paths go to processes with another working directory. */
+static int make_absolute(struct err *e)
+{
+    char here[PATH_MAX];
+
+    if (set.state_dir[0] == '/')
+        return 0;
+    if (!getcwd(here, sizeof here))
+        return err_sys(e, "working directory");
+    set.state_dir = mem_printf("%s/%s", here, set.state_dir);
+    return 0;
+}
+
+static int derive(struct err *e)
+{
+    if (make_absolute(e) < 0)
+        return -1;
+    if (!set.store)
+        set.store = settings_path(&set, "podterm.db");
+    set.keeper = beside(set.keeper, "podterm-keeper");
+    set.agent = beside(set.agent, "podterm-agent");
+    set.shim = beside(set.shim, "podterm-shim");
+    set.is_strict = strcmp(set.isolation, "strict") == 0;
+    set.is_egress_open = strcmp(set.egress, "open") == 0;
+    set.bundles.allow_http = set.bundle_http;
+    set.bundles.file_root = set.bundle_file_root;
+    if (domain_list_parse(set.bundle_domains, &set.bundles.domains, e) < 0)
+        return err_wrap(e, "--bundle-domains");
+    if (cidr_list_parse(set.trusted_proxies, &set.proxies, e) < 0)
+        return err_wrap(e, "--trusted-proxies");
+    struct cidr_list denied = {0}; /* the agent's; judged here for form */
+    if (cidr_list_parse(set.deny_cidrs, &denied, e) < 0)
+        return err_wrap(e, "--deny-cidrs");
+    cidr_list_fini(&denied);
+    return 0;
+}
+
+const struct settings *settings_load(int argc, char **argv, struct err *e)
+{
+    int got = conf_load(rows, sizeof rows / sizeof *rows,
+                        "podterm-controller",
+                        "REST API: makes, lists and ends terminal sessions",
+                        argc, argv, NULL, e);
+
+    if (got == 1)
+        e->kind = ERR_NONE;
+    if (got != 0 || check(e) < 0 || derive(e) < 0)
+        return NULL;
+    return &set;
+}
+
+struct json *settings_list(const char *text)
+{
+    struct json *list = json_array();
+
+    for (const char *at = text; at && *at;) {
+        size_t len = strcspn(at, ",");
+
+        if (len)
+            json_set_strn(list, NULL, at, len);
+        at += len + (at[len] == ',');
+    }
+    return list;
+}
+
+static void fetch_to_spec(const struct settings *s, struct json *spec)
+{
+    struct json *f = json_set(spec, "fetch", json_object());
+
+    json_set_str(f, "domains", s->bundle_domains);
+    json_set_bool(f, "allow_http", s->bundle_http);
+    json_set_bool(f, "allow_loopback", s->bundle_http);
+    json_set_str(f, "file_root",
+                 s->bundle_file_root ? s->bundle_file_root : "");
+    json_set_str(f, "deny_cidrs", s->deny_cidrs);
+    json_set_int(f, "max_bytes", s->bundle_max_bytes);
+    json_set_int(f, "max_s", s->bundle_max_s);
+    json_set_int(f, "min_bytes_s", s->bundle_min_bytes_s);
+    json_set_int(f, "max_redirects", s->bundle_max_redirects);
+    json_set_str(f, "public_cache_hosts", s->public_cache_hosts);
+    json_set(f, "signing_keys", settings_list(s->signing_keys));
+}
+
+void settings_to_spec(const struct settings *s, const char *isolation,
+                      struct json *spec)
+{
+    struct json *u, *l;
+
+    json_set_int(spec, "linger_s", s->linger_s);
+    json_set_int(spec, "linger_detached_s", s->linger_detached_s);
+    json_set_int(spec, "hold_s", s->hold_s);
+    json_set_int(spec, "attach_max_s", s->attach_max_s);
+    json_set_int(spec, "ring_bytes", s->ring_bytes);
+    json_set_int(spec, "window_bytes", s->window_bytes);
+    json_set_int(spec, "input_window_bytes", s->input_window_bytes);
+    fetch_to_spec(s, spec);
+    u = json_set(spec, "unpack", json_object());
+    json_set_int(u, "max_entries", s->unpack_max_entries);
+    json_set_int(u, "max_bytes", s->unpack_max_bytes);
+    json_set_int(u, "max_ratio", s->unpack_max_ratio);
+    json_set_int(u, "max_depth", s->unpack_max_depth);
+    json_set_int(u, "max_name", s->unpack_max_name);
+    u = json_set(spec, "sandbox", json_object());
+    json_set_int(u, "v", 1);
+    json_set_str(u, "isolation", isolation);
+    l = json_set(u, "limits", json_object());
+    json_set_int(l, "nproc", s->nproc);
+    json_set_int(l, "nofile", s->nofile);
+    json_set_int(l, "data_bytes", s->data_bytes);
+    json_set_int(l, "fsize_bytes", s->fsize_bytes);
+    json_set_int(l, "cpu_s", s->cpu_s);
+    u = json_set(spec, "network", json_object());
+    json_set_int(u, "v", 1);
+    json_set_str(u, "egress", s->egress);
+}

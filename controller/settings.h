@@ -1,0 +1,69 @@
+/*
+ * The controller's settings: one table makes flags, environment names,
+ * defaults and help; what must fit together is checked here before anything
+ * starts. Read-only after settings_load.
+ */
+#ifndef PODTERM_CONTROLLER_SETTINGS_H
+#define PODTERM_CONTROLLER_SETTINGS_H
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/url.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SETTINGS_DEV_ISSUER "urn:podterm:dev" /* iss of /dev/token's tokens */
+
+struct settings {
+    /* as given */
+    const char *listen, *metrics_listen, *state_dir, *store, *attach_url;
+    const char *installation, *issuer;
+    const char *oidc_issuer, *oidc_audience, *oidc_jwks_url, *oidc_ca;
+    bool dev_issuer;
+    const char *tls_cert, *tls_key;
+    const char *trusted_proxies, *cors_origins, *hosts;
+    int64_t proxy_hops;
+    const char *bundle_domains, *bundle_file_root, *deny_cidrs;
+    const char *signing_keys, *public_cache_hosts;
+    bool bundle_http;
+    int64_t bundle_max_bytes, bundle_max_s, bundle_min_bytes_s;
+    int64_t bundle_max_redirects;
+    int64_t unpack_max_entries, unpack_max_bytes, unpack_max_ratio;
+    int64_t unpack_max_depth, unpack_max_name;
+    int64_t quota, lifetime_s, lifetime_max_s, idle_s, start_timeout_s;
+    int64_t linger_s, linger_detached_s, hold_s, attach_max_s, keep_s;
+    int64_t ring_bytes, window_bytes, input_window_bytes;
+    const char *isolation, *egress, *keeper, *agent, *shim, *cache_dir;
+    int64_t uid_first, uid_count;
+    int64_t nproc, nofile, data_bytes, fsize_bytes, cpu_s;
+    int64_t workers, life_fd;
+    const char *log_level;
+
+    /* made of it */
+    struct url_policy bundles;
+    struct cidr_list proxies;
+    bool is_strict, is_egress_open;
+};
+
+/*
+ * Read argv and environment and check them.
+ *
+ * returns  the settings (static storage); NULL with *e->kind ERR_NONE when
+ *          --help or --version was printed; NULL with *e otherwise
+ */
+const struct settings *settings_load(int argc, char **argv, struct err *e);
+
+/* "STATE/keys/seal": a path below the state directory, the caller's. */
+char *settings_path(const struct settings *s, const char *below);
+
+/* Members `fetch`, `unpack`, `sandbox`, `network`, times and sizes of a
+ * session's spec, added to the object `spec` (PROTOCOL.md 6). */
+void settings_to_spec(const struct settings *s, const char *isolation,
+                      struct json *spec);
+
+/* "a,b" as an array of strings in JSON; empty pieces are left out. */
+struct json *settings_list(const char *text);
+
+#endif

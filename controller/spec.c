@@ -1,0 +1,90 @@
+#include "controller/spec.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TRUST_BYTES_MAX 4096
+
+char *spec_trust(const struct keys *k)
+{
+    const struct json *list = json_get(k->jwks, "keys");
+    struct buf out;
+    char *text;
+
+    buf_init(&out, TRUST_BYTES_MAX);
+    for (size_t i = 0; i < json_count(list); i++)
+        buf_printf(&out, "%s\n", json_get_str(json_at(list, i), "kid"));
+    text = mem_str(buf_cstr(&out));
+    buf_fini(&out);
+    return text;
+}
+
+static void add_request(struct json *spec, const struct create *c)
+{
+    struct json *b = json_set(spec, "bundle", json_object());
+
+    json_set_str(b, "url", c->url);
+    json_set_str(b, "sha256", c->sha256);
+    if (c->size)
+        json_set_int(b, "size", c->size);
+    if (c->signature)
+        json_set_str(b, "signature", c->signature);
+    if (c->command)
+        json_set(spec, "command", json_dup(c->command));
+    json_set(spec, "env", c->env ? json_dup(c->env) : json_object());
+    json_set_int(spec, "cols", c->cols);
+    json_set_int(spec, "rows", c->rows);
+    json_set_int(spec, "lifetime_s", c->lifetime_s);
+    json_set_int(spec, "idle_s", c->idle_s);
+}
+
+static void add_row(struct json *spec, const struct store_session *row)
+{
+    struct json *o = json_set(spec, "owner", json_object());
+    struct json *v = json_set(spec, "viewers", json_array());
+
+    json_set_str(o, "iss", row->owner_iss);
+    json_set_str(o, "sub", row->owner_sub);
+    for (int i = 0; i < STORE_VIEWERS_MAX && row->viewers[i][0]; i++)
+        json_set_str(v, NULL, row->viewers[i]);
+    json_set_bool(spec, "viewer_history", row->viewer_history);
+    json_set_str(spec, "psk_id", row->psk_id);
+    json_set_int(spec, "created_ms", row->created_ms);
+}
+
+static void add_token(struct json *spec, const struct settings *s,
+                      const struct keys *k)
+{
+    struct json *t = json_set(spec, "token", json_object());
+
+    json_set_str(t, "iss", s->issuer);
+    json_set_str(t, "aud", s->installation);
+    json_set_int(t, "skew_s", TOKEN_SKEW_S);
+    json_set(t, "jwks", json_dup(k->jwks));
+}
+
+struct launch *spec_launch(const struct settings *s, const struct keys *k,
+                           const char *isolation, const struct create *c,
+                           const struct store_session *row)
+{
+    struct launch *what = mem_zero(1, sizeof *what);
+    struct json *spec = json_object();
+
+    json_set_int(spec, "v", 1);
+    json_set_str(spec, "sid", row->id);
+    add_row(spec, row);
+    add_request(spec, c);
+    add_token(spec, s, k);
+    settings_to_spec(s, isolation, spec);
+    memcpy(what->sid, row->id, ID_SIZE);
+    keys_session(k, row->id, what->key);
+    what->spec = json_text(spec);
+    what->trust = spec_trust(k);
+    create_wipe(json_get(spec, "env"));
+    json_free(spec);
+    return what;
+}
