@@ -1,0 +1,84 @@
+/*
+ * The shim protocol (PROTOCOL.md 8): numbers, layouts and limits that shim
+ * and agent share. Needs nothing but libc; usable by both.
+ *
+ * A message is u32 length of what follows (1..SHIM_MESSAGE_MAX), u8 type,
+ * body; integers are big-endian. A string is u32 length and bytes without
+ * a zero byte. START:
+ *   u16 cols, u16 rows
+ *   u8 sandbox version (1), u8 isolation (0 none, 1 full),
+ *   u64 nproc, u64 nofile, u64 data_bytes, u64 fsize_bytes, u64 cpu_s
+ *       (0 = as it is)
+ *   u8 network version (1), u8 egress (0 none, 1 open)
+ *   string cwd
+ *   u16 count (1..SHIM_ARGS_MAX), argv strings
+ *   u16 count (0..SHIM_ENV_MAX), "NAME=value" strings
+ */
+#ifndef PODTERM_SHIM_H
+#define PODTERM_SHIM_H
+
+#include <stdint.h>
+
+#define SHIM_VERSION 1
+#define SHIM_SANDBOX_VERSION 1
+#define SHIM_NETWORK_VERSION 1
+
+#define SHIM_SOCKET "shim.sock" /* in the ipc directory */
+#define SHIM_COOKIE "cookie"
+
+/* Where a runner under --isolation full finds things. */
+#define SHIM_CAGE_IPC "/run/podterm/ipc"
+#define SHIM_CAGE_BUNDLE "/run/podterm/bundle"
+#define SHIM_CAGE_HOME "/home/user"
+
+#define SHIM_LENGTH_BYTES 4
+#define SHIM_MESSAGE_MAX 65536 /* bytes: type and body */
+#define SHIM_COOKIE_BYTES 32
+#define SHIM_ARGS_MAX 1024
+#define SHIM_ENV_MAX 1024
+#define SHIM_TEXT_MAX 256     /* bytes of FAILED's text */
+#define SHIM_SIZE_MAX 1000    /* cells, either way */
+#define SHIM_SIGNAL_MAX 31    /* no real-time signals */
+
+#define SHIM_DIAL_MS 50        /* between two tries to reach the agent */
+#define SHIM_DIAL_FAST_MS 2    /* the same, just after start or loss */
+#define SHIM_DIAL_FAST_FOR_MS 500
+#define SHIM_HELLO_MS 5000     /* for the agent's HELLO_OK */
+#define SHIM_AGENT_WAIT_MS 60000 /* without an agent: end and leave with 71 */
+#define SHIM_SWEEP_MS 600      /* killing what is left, not as PID 1 */
+
+enum shim_type {
+    SHIM_HELLO = 0x01,
+    SHIM_STARTED = 0x02,
+    SHIM_EXITED = 0x03,
+    SHIM_STOPPING = 0x04,
+    SHIM_FAILED = 0x05,
+    SHIM_LISTENER = 0x06, /* reserved */
+    SHIM_BYTES_UP = 0x07, /* reserved */
+    SHIM_START = 0x11,
+    SHIM_SIGNAL = 0x12,
+    SHIM_LEAVE = 0x13,
+    SHIM_HELLO_OK = 0x14,
+    SHIM_BYTES_DOWN = 0x17, /* reserved */
+};
+
+enum shim_state { SHIM_WAITING = 0, SHIM_RUNNING = 1, SHIM_ENDED = 2 };
+enum shim_end { SHIM_END_CODE = 0, SHIM_END_SIGNAL = 1 };
+enum shim_isolation { SHIM_ISOLATION_NONE = 0, SHIM_ISOLATION_FULL = 1 };
+enum shim_egress { SHIM_EGRESS_NONE = 0, SHIM_EGRESS_OPEN = 1 };
+
+/* Bodies of fixed size, bytes. FAILED is 4 and its text. */
+#define SHIM_HELLO_BYTES (3 + 4 + SHIM_COOKIE_BYTES)
+#define SHIM_STARTED_BYTES 4
+#define SHIM_EXITED_BYTES 5
+#define SHIM_FAILED_BYTES 4
+
+struct shim_limits {
+    uint64_t nproc; /* each 0 = as it is */
+    uint64_t nofile;
+    uint64_t data_bytes;
+    uint64_t fsize_bytes;
+    uint64_t cpu_s;
+};
+
+#endif
