@@ -59,3 +59,7 @@ analyze: deps-gate ## cppcheck, gcc -fanalyzer, clang-tidy
 FUZZ_SECONDS ?= 30
 fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_SRC)
+
+# these run the real programs
+$(BUILD)/tests/agent/test_shimlink $(BUILD)/tests/shim/test_shim: $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/keeper/test_keeper: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
