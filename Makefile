@@ -10,21 +10,24 @@ MUSL_CC ?= musl-gcc
 RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev \
 	libcurl4-openssl-dev libcjson-dev libsodium-dev libssl-dev \
-	libarchive-dev libjwt-dev libsqlite3-dev libseccomp-dev ca-certificates
-TEST_PACKAGES := libcmocka-dev python3 minisign socat haproxy nginx-light \
+	libarchive-dev libsqlite3-dev libseccomp-dev ca-certificates
+TEST_PACKAGES := libcmocka-dev libjwt-dev python3 minisign socat haproxy nginx-light \
 	curl jq procps zip zstd xz-utils
 GATE_PACKAGES := cppcheck clang clang-tidy clang-format libclang-rt-14-dev
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Werror
-HARDEN := -fstack-protector-strong -fstack-clash-protection \
-	-fcf-protection=full -ftrivial-auto-var-init=zero -fPIE
+# Hidden: our json_object must not stand in for jansson's in a library that
+# uses jansson (libjwt did so: seen).
+HARDEN := -fvisibility=hidden -fstack-protector-strong \
+	-fstack-clash-protection -fcf-protection=full \
+	-ftrivial-auto-var-init=zero -fPIE
 OPT ?= -O2 -D_FORTIFY_SOURCE=3
 SAN ?=
 CPPFLAGS += -I. -D_GNU_SOURCE -DPODTERM_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(HARDEN) $(SAN)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SAN)
 LDLIBS := -lwebsockets -luv -lcurl -lcjson -lsodium -lssl -lcrypto \
-	-larchive -ljwt -lsqlite3 -lseccomp -lpthread
+	-larchive -lsqlite3 -lseccomp -lpthread
 
 SERVICES := agent gateway controller client
 src = $(wildcard $(1)/*.c)

@@ -1,3 +1,4 @@
+// link: -ljwt
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
