@@ -116,9 +116,12 @@ int hex_decode(const char *text, size_t len, uint8_t *out, size_t out_len)
     for (size_t i = 0; i < len; i++)
         if (hex_value(text[i]) < 0)
             return -1;
-    for (size_t i = 0; i < out_len; i++)
-        out[i] =
-            (uint8_t)(hex_value(text[2 * i]) << 4 | hex_value(text[2 * i + 1]));
+    for (size_t i = 0; i < out_len; i++) {
+        unsigned high = (unsigned)hex_value(text[2 * i]);
+        unsigned low = (unsigned)hex_value(text[2 * i + 1]);
+
+        out[i] = (uint8_t)(high << 4 | low);
+    }
     return 0;
 }
 

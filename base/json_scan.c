@@ -38,7 +38,9 @@ static bool scan_eat(struct scan *s, char c)
 
 static void scan_space(struct scan *s)
 {
-    while (s->pos < s->len && memchr(" \t\n\r", s->p[s->pos], 4))
+    int c;
+
+    while ((c = scan_peek(s)) == ' ' || c == '\t' || c == '\n' || c == '\r')
         s->pos++;
 }
 

@@ -83,7 +83,7 @@ struct signature {
 static int signature_parse(const char *text, size_t left, struct signature *out,
                            struct err *e)
 {
-    struct line l;
+    struct line l = {0};
 
     if (left > MINISIGN_TEXT_MAX)
         return err_set(e, ERR_INPUT, "signature: %zu bytes, at most %d", left,
