@@ -7,6 +7,8 @@
 #include <time.h>
 #include <uv.h>
 
+#define LOOP_CALLS_A_TURN 256
+
 /* A posted call, in a list guarded by the loop's lock. */
 struct loop_call {
     void (*fn)(void *arg);
@@ -25,6 +27,7 @@ struct loop_fd {
     uv_poll_t uv;
     void (*cb)(void *arg, int events);
     void *arg;
+    int events; /* LOOP_* watched for now */
 };
 
 struct loop_timer {
@@ -45,23 +48,45 @@ static void loop_check(int r)
         abort();
 }
 
-static void loop_run_calls(uv_async_t *wake)
+static struct loop_call *loop_take_call(struct loop *l)
 {
-    struct loop *l = wake->data;
     struct loop_call *c;
 
     pthread_mutex_lock(&l->lock);
     c = l->first;
-    l->first = NULL;
-    l->last = &l->first;
+    if (c) {
+        l->first = c->next;
+        if (!l->first)
+            l->last = &l->first;
+    }
     pthread_mutex_unlock(&l->lock);
-    while (c) {
-        struct loop_call *next = c->next;
+    return c;
+}
 
+void loop_run_posted(struct loop *l)
+{
+    struct loop_call *c;
+
+    while ((c = loop_take_call(l))) {
         c->fn(c->arg);
         free(c);
-        c = next;
     }
+}
+
+static void loop_run_calls(uv_async_t *wake)
+{
+    struct loop *l = wake->data;
+
+    /* one that posts itself again must not keep the loop from the rest */
+    for (int i = 0; i < LOOP_CALLS_A_TURN; i++) {
+        struct loop_call *c = loop_take_call(l);
+
+        if (!c)
+            return;
+        c->fn(c->arg);
+        free(c);
+    }
+    uv_async_send(wake);
 }
 
 struct loop *loop_new(void)
@@ -76,11 +101,18 @@ struct loop *loop_new(void)
     return l;
 }
 
+static void loop_free_handle(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+/* Handles of this module lie at the start of their object and point to it;
+ * others' (libwebsockets') memory is theirs. */
 static void loop_close_left(uv_handle_t *h, void *arg)
 {
     (void)arg;
     if (!uv_is_closing(h))
-        uv_close(h, NULL);
+        uv_close(h, h->data == h ? loop_free_handle : NULL);
 }
 
 void loop_free(struct loop *l)
@@ -139,11 +171,6 @@ int64_t loop_wall_ms(void)
     return loop_clock_us(CLOCK_REALTIME) / 1000;
 }
 
-static void loop_free_handle(uv_handle_t *h)
-{
-    free(h->data);
-}
-
 /* --- descriptors --- */
 
 static void loop_fd_ready(uv_poll_t *uv, int status, int events)
@@ -157,6 +184,8 @@ static void loop_fd_ready(uv_poll_t *uv, int status, int events)
         out |= LOOP_WRITE;
     if (status < 0 || (events & UV_DISCONNECT))
         out |= LOOP_HANGUP;
+    if (status < 0)
+        w->events = 0; /* libuv has stopped it */
     w->cb(w->arg, out);
 }
 
@@ -164,6 +193,10 @@ void loop_fd_events(struct loop_fd *w, int events)
 {
     int uv = 0;
 
+    /* uv_poll_start costs two epoll_ctl each time, changed or not */
+    if (events == w->events)
+        return;
+    w->events = events;
     if (events & LOOP_READ)
         uv |= UV_READABLE;
     if (events & LOOP_WRITE)

@@ -53,6 +53,10 @@ void loop_signal_stop(struct loop_signal *s);
 /* From any thread: run fn(arg) on the loop, in order of posting. */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
+/* On the loop's thread: run what has been posted up to now, at once. For
+ * taking things down in order. */
+void loop_run_posted(struct loop *l);
+
 /* The uv_loop_t, for base/ws.c and base/http_client.c alone. */
 void *loop_uv(struct loop *l);
 

@@ -107,6 +107,7 @@ void worker_free(struct worker *w)
     pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < w->thread_count; i++)
         pthread_join(w->threads[i], NULL);
+    loop_run_posted(w->loop); /* the done of the last jobs */
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->more);
     free(w->threads);
@@ -121,7 +122,7 @@ bool worker_add(struct worker *w, void (*run)(void *arg),
 
     *j = (struct worker_job){.run = run, .done = done, .arg = arg};
     pthread_mutex_lock(&w->lock);
-    fits = w->waiting < w->queue_max;
+    fits = w->waiting < w->queue_max && !w->is_stopping;
     if (fits) {
         *w->last = j;
         w->last = &j->next;
