@@ -134,7 +134,7 @@ int minisign_verify(const char *sig_text, size_t sig_len,
                     size_t count, struct err *e)
 {
     const struct minisign_key *key;
-    struct signature s;
+    struct signature s = {.comment = {"", 0}};
 
     if (signature_parse(sig_text, sig_len, &s, e) < 0)
         return -1;
