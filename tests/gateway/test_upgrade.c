@@ -85,7 +85,7 @@ static void every_broken_head_has_its_status(void **state)
         int status;
     } cases[] = {
         {GOOD, 0},
-        {HEAD "\r\n", 0}, /* no subprotocol: told in-band */
+        {HEAD "\r\n", 0}, /* no subprotocol: the caller refuses it */
         {"POST / HTTP/1.1\r\nHost: h\r\n\r\n", 405},
         {"get / HTTP/1.1\r\nHost: h\r\n\r\n", 405},
         {"GET / HTTP/1.0\r\nHost: h\r\n\r\n", 505},
