@@ -471,15 +471,16 @@ void shimlink_free(struct shimlink *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < SHIMLINK_PENDING_MAX; i++)
-        link_free(s->pending[i]);
-    link_free(s->live);
+    /* the door first: a shim redials as soon as it is let go */
     loop_timer_stop(s->timer);
     loop_fd_stop(s->watch);
     if (s->listen_fd >= 0) {
-        close(s->listen_fd);
         unlinkat(s->dir_fd, SHIM_SOCKET, 0);
+        close(s->listen_fd);
     }
+    for (int i = 0; i < SHIMLINK_PENDING_MAX; i++)
+        link_free(s->pending[i]);
+    link_free(s->live);
     if (s->dir_fd >= 0)
         close(s->dir_fd);
     explicit_bzero(s->cookie, sizeof(s->cookie));
