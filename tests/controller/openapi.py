@@ -79,14 +79,14 @@ def flow(text, at):
 
 def value_of(text, lines, indent):
     if text in ("|", "|-"):
-        block = []
+        kept = []
         while lines.at < len(lines.rows):
             depth, body, _ = lines.rows[lines.at]
             if body and depth <= indent:
                 break
-            block.append(body)
+            kept.append(body)
             lines.at += 1
-        return "\n".join(block)
+        return "\n".join(kept)
     if text == "":
         row = lines.peek()
         if row is None or row[0] < indent or (row[0] == indent and not row[1].startswith("- ")):
