@@ -87,8 +87,11 @@ static int take_command(struct create *c, struct err *e)
     for (size_t i = 0; i < count; i++) {
         const char *word = json_str(json_at(list, i));
 
-        if (!word || (i == 0 && !*word))
-            return err_set(e, ERR_INPUT, "command: word %zu is no text", i);
+        if (!word || (i == 0 && !*word) || strlen(word) > CREATE_WORD_MAX)
+            return err_set(e, ERR_INPUT,
+                           "command: word %zu must be a text of at most %d "
+                           "bytes (the first not empty)",
+                           i, CREATE_WORD_MAX);
         bytes += strlen(word) + 1;
     }
     if (bytes > CREATE_COMMAND_BYTES)

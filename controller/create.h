@@ -14,10 +14,11 @@
 
 #define CREATE_BODY_MAX 131072    /* bytes of a request body */
 #define CREATE_COMMAND_MAX 256    /* words */
+#define CREATE_WORD_MAX 4096      /* bytes of each */
 #define CREATE_COMMAND_BYTES 32768
 #define CREATE_ENV_MAX 128        /* variables */
 #define CREATE_ENV_NAME_MAX 128   /* bytes */
-#define CREATE_ENV_BYTES 65536    /* names and values together */
+#define CREATE_ENV_BYTES 32768    /* names and values together */
 #define CREATE_SIGNATURE_MAX 4096 /* bytes of minisign text */
 #define CREATE_KEY_MAX 128        /* bytes of an idempotency key */
 

@@ -147,7 +147,9 @@ static void tell_status(struct run *r, const struct local_status *s)
     if (!r->is_listening) {
         r->is_listening = true;
         snprintf(uid, sizeof uid, "keeper-%d", (int)r->keeper.pid);
-        sink->listening(sink->arg, r->sid, s->addr, uid, s->isolation);
+        sink->listening(sink->arg, r->sid, s->addr, uid,
+                        s->isolation[0] ? s->isolation
+                                        : r->l->base.isolation);
     }
     if (s->is_running && !r->is_running) {
         r->is_running = true;

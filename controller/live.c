@@ -113,7 +113,9 @@ static int apply(void *arg, struct store_session *row, struct err *e)
     if (f->is_listening) {
         snprintf(row->agent_addr, sizeof row->agent_addr, "%s", f->addr);
         snprintf(row->agent_uid, sizeof row->agent_uid, "%s", f->uid);
-        snprintf(row->isolation, sizeof row->isolation, "%s", f->isolation);
+        if (!row->isolation[0]) /* one taken up keeps what it was given */
+            snprintf(row->isolation, sizeof row->isolation, "%s",
+                     f->isolation);
         if (row->state == STATE_PENDING)
             row->state = STATE_STARTING;
     }

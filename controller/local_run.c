@@ -333,8 +333,7 @@ static int status_take(const struct json *j, struct local_status *out,
     struct sockaddr_storage sa;
     int64_t v;
 
-    if (json_get_int(j, "v", &v) < 0 || v != 1 || !state || !addr ||
-        !isolation)
+    if (json_get_int(j, "v", &v) < 0 || v != 1 || !state || !addr)
         return err_set(e, ERR_INPUT, "status.json has another form");
     out->is_running = strcmp(state, "running") == 0;
     if (!out->is_running && strcmp(state, "listening") != 0)
@@ -343,10 +342,12 @@ static int status_take(const struct json *j, struct local_status *out,
     if (strlen(addr) >= sizeof out->addr || addr_parse(addr, &sa, e) < 0 ||
         !addr_is_loopback((struct sockaddr *)&sa))
         return err_set(e, ERR_INPUT, "status.json: addr is not loopback");
-    if (strcmp(isolation, "full") != 0 && strcmp(isolation, "none") != 0)
+    if (isolation && strcmp(isolation, "full") != 0 &&
+        strcmp(isolation, "none") != 0)
         return err_set(e, ERR_INPUT, "status.json: unknown isolation");
     snprintf(out->addr, sizeof out->addr, "%s", addr);
-    snprintf(out->isolation, sizeof out->isolation, "%s", isolation);
+    snprintf(out->isolation, sizeof out->isolation, "%s",
+             isolation ? isolation : "");
     if (json_get(j, "program_started_ms") &&
         (json_get_int(j, "program_started_ms", &out->started_ms) < 0 ||
          out->started_ms < 0))

@@ -57,7 +57,7 @@ struct run {
 struct local_status { /* status.json */
     bool is_running;
     char addr[64];
-    char isolation[12];
+    char isolation[12]; /* "" = what the launcher gave it */
     int64_t started_ms;
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/conf.h"
 #include "base/mem.h"
+#include "base/minisign.h"
 #include "base/own.h"
 
 #include <limits.h>
@@ -61,7 +62,7 @@ static const struct conf_row rows[] = {
          "allow file: bundles below this directory"),
     TEXT("deny-cidrs", deny_cidrs, "", "CIDRs",
          "addresses no bundle may come from, beside the private ones"),
-    NUMBER("bundle-max-bytes", bundle_max_bytes, 1, INT64_C(1) << 40,
+    NUMBER("bundle-max-bytes", bundle_max_bytes, 1, INT64_C(1) << 36,
            "1073741824", "bytes", "largest archive"),
     NUMBER("bundle-max-s", bundle_max_s, 1, 86400, "600", "s",
            "longest fetch"),
@@ -75,7 +76,7 @@ static const struct conf_row rows[] = {
          "hosts whose archives all owners share in the cache"),
     NUMBER("unpack-max-entries", unpack_max_entries, 1, 10000000, "100000",
            "", "entries of an archive"),
-    NUMBER("unpack-max-bytes", unpack_max_bytes, 1, INT64_C(1) << 42,
+    NUMBER("unpack-max-bytes", unpack_max_bytes, 1, INT64_C(1) << 38,
            "4294967296", "bytes", "unpacked size"),
     NUMBER("unpack-max-ratio", unpack_max_ratio, 1, 100000, "200", "",
            "unpacked bytes for each packed one"),
@@ -103,8 +104,8 @@ static const struct conf_row rows[] = {
            "an attachment's longest life"),
     NUMBER("keep-s", keep_s, 60, INT64_C(31536000), "604800", "s",
            "records of ended sessions are kept that long"),
-    NUMBER("ring-bytes", ring_bytes, 65536, 3145728, "1048576", "bytes",
-           "output kept for re-attaching"),
+    NUMBER("ring-bytes", ring_bytes, 65536, 2097152, "1048576", "bytes",
+           "output kept for re-attaching, a power of two"),
     NUMBER("window-bytes", window_bytes, 16384, 1572864, "262144", "bytes",
            "unacknowledged output under way"),
     NUMBER("input-window-bytes", input_window_bytes, 4096, 1048576, "65536",
@@ -126,7 +127,7 @@ static const struct conf_row rows[] = {
            "data of a process (0 = no limit)"),
     NUMBER("limit-fsize-bytes", fsize_bytes, 0, INT64_C(1) << 46,
            "1073741824", "bytes", "one file (0 = no limit)"),
-    NUMBER("limit-cpu-s", cpu_s, 0, INT64_C(1) << 31, "0", "s",
+    NUMBER("limit-cpu-s", cpu_s, 0, 365 * 86400, "0", "s",
            "processor time of a process (0 = no limit)"),
     NUMBER("workers", workers, 1, 64, "4", "threads",
            "for what blocks: store, disk, signing"),
@@ -238,6 +239,8 @@ static int check(struct err *e)
     if (set.lifetime_s > set.lifetime_max_s)
         return err_set(e, ERR_INPUT,
                        "--lifetime-s is above --lifetime-max-s");
+    if (set.ring_bytes & (set.ring_bytes - 1))
+        return err_set(e, ERR_INPUT, "--ring-bytes must be a power of two");
     if (set.window_bytes > set.ring_bytes / 2)
         return err_set(e, ERR_INPUT,
                        "--window-bytes may be at most half of --ring-bytes");
@@ -260,9 +263,23 @@ static int make_absolute(struct err *e)
     return 0;
 }
 
+static int check_signing_keys(struct err *e)
+{
+    own_json struct json *list = settings_list(set.signing_keys);
+    struct minisign_key ignored;
+
+    if (json_count(list) > SETTINGS_SIGNING_KEYS_MAX)
+        return err_set(e, ERR_INPUT, "--signing-keys: at most %d keys",
+                       SETTINGS_SIGNING_KEYS_MAX);
+    for (size_t i = 0; i < json_count(list); i++)
+        if (minisign_key_parse(json_str(json_at(list, i)), &ignored, e) < 0)
+            return err_wrap(e, "--signing-keys: key %zu", i + 1);
+    return 0;
+}
+
 static int derive(struct err *e)
 {
-    if (make_absolute(e) < 0)
+    if (make_absolute(e) < 0 || check_signing_keys(e) < 0)
         return -1;
     if (!set.store)
         set.store = settings_path(&set, "podterm.db");

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define SETTINGS_SIGNING_KEYS_MAX 8
 #define SETTINGS_DEV_ISSUER "urn:podterm:dev" /* iss of /dev/token's tokens */
 
 struct settings {
