@@ -5,7 +5,7 @@
  *  - server certificate, reloadable;
  *  - client with certificate check.
  * A context is refcounted and may be shared by threads; a stream belongs to
- * one thread and never blocks.
+ * one thread and never blocks. The process ignores SIGPIPE.
  */
 #ifndef PODTERM_BASE_TLS_H
 #define PODTERM_BASE_TLS_H
@@ -58,9 +58,22 @@ bool tls_psk_client_gate(struct ssl_st *ssl);
  * The key file must not be readable by others. */
 struct ssl_ctx_st *tls_server_ctx(const char *cert_path, const char *key_path,
                                   struct err *e);
+/* The same for a context that exists (libwebsockets makes its own), and
+ * again to renew it: connections made before keep theirs, and on failure the
+ * old certificate stays. */
+int tls_server_setup(struct ssl_ctx_st *ctx, const char *cert_path,
+                     const char *key_path, struct err *e);
 /* Client context: system roots, or ca_path alone when given. */
 struct ssl_ctx_st *tls_client_ctx(const char *ca_path, struct err *e);
 void tls_ctx_free(struct ssl_ctx_st *ctx);
+/* Check the server's certificate against host (a name or an IP literal) and
+ * ask for it by SNI if it is a name. Before the handshake; -1 on failure. */
+int tls_client_use_host(struct ssl_st *ssl, const char *host);
+/* Call fn when a client connection of ctx is about to start its handshake:
+ * the place for tls_psk_client_use and tls_client_use_host where somebody
+ * else (libwebsockets) makes the connection. arg must outlive ctx. */
+void tls_client_on_start(struct ssl_ctx_st *ctx,
+                         void (*fn)(void *arg, struct ssl_st *ssl), void *arg);
 
 /* --- streams --- */
 
