@@ -1,0 +1,175 @@
+/* The controller's keys: made once, kept private, published whole. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "controller/keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static char top[64];
+static struct err e;
+
+static int setup(void **state)
+{
+    (void)state;
+    seal_init();
+    memset(&e, 0, sizeof e);
+    snprintf(top, sizeof top, "/tmp/podterm-keys.XXXXXX");
+    return mkdtemp(top) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    char line[96];
+
+    (void)state;
+    snprintf(line, sizeof line, "rm -rf %s", top);
+    return system(line);
+}
+
+static void path_of(const char *name, char out[128])
+{
+    snprintf(out, 128, "%s/%s", top, name);
+}
+
+static mode_t mode_of(const char *name)
+{
+    char path[128];
+    struct stat st;
+
+    path_of(name, path);
+    return lstat(path, &st) == 0 ? st.st_mode & 07777 : 0;
+}
+
+static void keys_are_made_once_and_private(void **state)
+{
+    struct keys one = {0}, two = {0};
+
+    (void)state;
+    assert_int_equal(keys_load(&one, top, &e), 0);
+    assert_int_equal(mode_of("keys"), 0700);
+    assert_int_equal(mode_of("keys/signer.pem"), 0600);
+    assert_int_equal(mode_of("keys/standby.pem"), 0600);
+    assert_int_equal(mode_of("keys/session_secret"), 0600);
+    assert_int_equal(mode_of("keys/seal"), 0600);
+    assert_int_equal(mode_of("jwks.json"), 0644);
+    assert_int_equal(keys_load(&two, top, &e), 0);
+    assert_string_equal(one.jwks_text, two.jwks_text);
+    assert_memory_equal(one.seal, two.seal, sizeof one.seal);
+    keys_fini(&one);
+    keys_fini(&two);
+}
+
+static void signer_and_standby_are_both_published(void **state)
+{
+    struct keys k = {0};
+    struct token_keys *set;
+
+    (void)state;
+    assert_int_equal(keys_load(&k, top, &e), 0);
+    set = token_keys_parse(k.jwks_text, strlen(k.jwks_text), &e);
+    assert_int_equal(token_keys_count(set), 2);
+    assert_true(token_keys_has(set, token_signer_kid(k.signer)));
+    assert_true(token_keys_has(set, token_signer_kid(k.standby)));
+    assert_null(strstr(k.jwks_text, "\"d\"")); /* no private half */
+    token_keys_free(set);
+    keys_fini(&k);
+}
+
+static void the_standby_takes_a_removed_signers_place(void **state)
+{
+    struct keys k = {0};
+    char path[128], kid[64];
+
+    (void)state;
+    assert_int_equal(keys_load(&k, top, &e), 0);
+    snprintf(kid, sizeof kid, "%s", token_signer_kid(k.standby));
+    keys_fini(&k);
+    path_of("keys/signer.pem", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(keys_load(&k, top, &e), 0);
+    assert_string_equal(token_signer_kid(k.signer), kid);
+    assert_string_not_equal(token_signer_kid(k.standby), kid);
+    keys_fini(&k);
+}
+
+static void a_key_others_may_read_is_refused(void **state)
+{
+    struct keys k = {0};
+    char path[128];
+
+    (void)state;
+    assert_int_equal(keys_load(&k, top, &e), 0);
+    keys_fini(&k);
+    path_of("keys/seal", path);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(keys_load(&k, top, &e), -1);
+    keys_fini(&k);
+}
+
+static void session_keys_differ_and_come_again(void **state)
+{
+    struct keys k = {0};
+    uint8_t a[32], b[32], c[32];
+
+    (void)state;
+    assert_int_equal(keys_load(&k, top, &e), 0);
+    keys_session(&k, "aaaaaaaaaaaaaaaaaaaaaaaaaa", a);
+    keys_session(&k, "aaaaaaaaaaaaaaaaaaaaaaaaaa", b);
+    keys_session(&k, "aaaaaaaaaaaaaaaaaaaaaaaaab", c);
+    assert_memory_equal(a, b, 32);
+    assert_memory_not_equal(a, c, 32);
+    keys_fini(&k);
+}
+
+static void tokens_verify_against_the_published_set(void **state)
+{
+    struct keys k = {0};
+    struct token_keys *set;
+    struct session_claims got;
+    int64_t now = time(NULL), expires = 0;
+    char *token;
+
+    (void)state;
+    assert_int_equal(keys_load(&k, top, &e), 0);
+    set = token_keys_of(k.jwks, &e);
+    token = keys_token(&k, "i", "a", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "alice",
+                       ROLE_CONTROL,
+                       "ba7816bf8f01cfea414140de5dae2223"
+                       "b00361a396177a9cb410ff61f20015ad",
+                       now, &expires, &e);
+    assert_non_null(token);
+    assert_int_equal(expires, now + TOKEN_LIFE_S);
+    assert_int_equal(session_token_verify(set, token, strlen(token), "i", "a",
+                                          now, 0, &got, NULL, &e),
+                     0);
+    assert_int_equal(got.role, ROLE_CONTROL);
+    free(token);
+    token_keys_free(set);
+    keys_fini(&k);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(keys_are_made_once_and_private),
+        T(signer_and_standby_are_both_published),
+        T(the_standby_takes_a_removed_signers_place),
+        T(a_key_others_may_read_is_refused),
+        T(session_keys_differ_and_come_again),
+        T(tokens_verify_against_the_published_set),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,251 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tests/lib/api.h"
+
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static void nap_ms(int ms)
+{
+    struct timespec t = {ms / 1000, (ms % 1000) * 1000000L};
+
+    nanosleep(&t, NULL);
+}
+
+void api_start(struct api *a, const char *const *extra)
+{
+    char self[512];
+    const char *args[48];
+    size_t n = 0;
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    self[len > 0 ? len : 0] = '\0';
+    if (!a->state[0]) {
+        snprintf(a->state, sizeof a->state, "/tmp/podterm-api.XXXXXX");
+        assert_non_null(mkdtemp(a->state));
+        assert_int_equal(chmod(a->state, 0711), 0);
+        snprintf(a->seen_path, sizeof a->seen_path, "%s/seen", a->state);
+        a->seen = fopen(a->seen_path, "w");
+    }
+    const char *const fixed[] = {
+        "--dev-issuer", "--listen", "127.0.0.1:0", "--state-dir", a->state,
+        "--attach-url", "ws://127.0.0.1:1/v1/attach", "--keeper", self,
+        "--agent", self, "--shim", self, "--bundle-domains", "b.example"};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        args[n++] = fixed[i];
+    while (extra && *extra)
+        args[n++] = *extra++;
+    args[n] = NULL;
+    if (!rest_start(&a->server, args, a->log, sizeof a->log))
+        fail_msg("the controller did not start: %s", a->log);
+}
+
+static int sessions_left(struct api *a)
+{
+    char path[96];
+    DIR *dir;
+    int count = 0;
+
+    snprintf(path, sizeof path, "%s/sessions", a->state);
+    dir = opendir(path);
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count - 2;
+}
+
+void api_finish(struct api *a)
+{
+    char line[256];
+    int left = 1;
+
+    snprintf(line, sizeof line,
+             "for k in %s/sessions/*/keeper.json; do [ -f $k ] && kill "
+             "$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' $k); done 2>&-; true",
+             a->state);
+    if (system(line) != 0)
+        fail_msg("%s", line);
+    for (int i = 0; i < 1000 && (left = sessions_left(a)) > 0; i++)
+        nap_ms(10);
+    rest_stop(&a->server, SIGTERM);
+    if (a->seen)
+        fclose(a->seen);
+    snprintf(line, sizeof line, "rm -rf %s", a->state);
+    if (system(line) != 0)
+        fail_msg("%s", line);
+    memset(a, 0, sizeof *a);
+    if (left > 0)
+        fail_msg("%d sessions' directories are left", left);
+}
+
+static void keep(struct api *a, const char *method, const char *pattern,
+                 const char *body, const struct rest_answer *r)
+{
+    struct json *line = json_object();
+    char *text;
+
+    json_set_str(line, "method", method);
+    json_set_str(line, "path", pattern);
+    json_set_int(line, "status", r->status);
+    json_set_str(line, "type", rest_header(r, "content-type"));
+    json_set_str(line, "body", r->body);
+    if (body)
+        json_set_str(line, "request", body);
+    text = json_text(line);
+    fprintf(a->seen, "%s\n", text);
+    fflush(a->seen);
+    free(text);
+    json_free(line);
+}
+
+static void check_headers(const struct rest_answer *r)
+{
+    assert_string_equal(rest_header(r, "x-content-type-options"), "nosniff");
+    assert_string_not_equal(rest_header(r, "content-security-policy"), "");
+    assert_string_not_equal(rest_header(r, "cache-control"), "");
+    assert_string_equal(rest_header(r, "access-control-allow-credentials"),
+                        "");
+    if (r->status == 401)
+        assert_string_equal(rest_header(r, "www-authenticate"), "Bearer");
+}
+
+struct rest_answer api_call(struct api *a, const char *method,
+                            const char *pattern, const char *sid,
+                            const char *query, const char *headers,
+                            const char *body)
+{
+    const char *hole = strstr(pattern, "{id}");
+    char *path =
+        hole ? mem_printf("%.*s%s%s%s", (int)(hole - pattern), pattern, sid,
+                          hole + 4, query ? query : "")
+             : mem_printf("%s%s", pattern, query ? query : "");
+    char *all = mem_printf("%s%s", headers ? headers : "",
+                           body ? "Content-Type: application/json\r\n" : "");
+    struct rest_answer r =
+        rest_call(a->server.port, method, path, all, body);
+
+    if (r.status == 0)
+        fail_msg("%s %s: no answer", method, path);
+    check_headers(&r);
+    if (strcmp(method, "OPTIONS") != 0)
+        keep(a, method, pattern, body, &r);
+    free(path);
+    free(all);
+    return r;
+}
+
+int api_status(struct api *a, const char *method, const char *pattern,
+               const char *sid, const char *headers, const char *body)
+{
+    struct rest_answer r =
+        api_call(a, method, pattern, sid, NULL, headers, body);
+    int status = r.status;
+
+    rest_fini(&r);
+    return status;
+}
+
+char *api_identity(struct api *a, const char *sub)
+{
+    char *query = mem_printf("?sub=%s", sub), *out;
+    struct rest_answer r =
+        api_call(a, "GET", "/dev/token", NULL, query, NULL, NULL);
+    struct err e = {0};
+    struct json *j;
+
+    assert_int_equal(r.status, 200);
+    j = json_parse(r.body, r.len, &e);
+    assert_non_null(json_get_str(j, "id_token"));
+    out = mem_printf("Authorization: Bearer %s\r\n",
+                     json_get_str(j, "id_token"));
+    json_free(j);
+    rest_fini(&r);
+    free(query);
+    return out;
+}
+
+char *api_body(const char *mode, const char *more)
+{
+    return mem_printf("{\"bundle\":{\"url\":\"https://b.example/x.tgz?secret\""
+                      ",\"sha256\":\"" API_SHA "\"},\"cols\":80,\"rows\":24,"
+                      "\"env\":{\"FAKE\":\"%s\",\"SECRET\":\"hunter2\"}%s}",
+                      mode, more);
+}
+
+void api_create(struct api *a, const char *who, const char *mode,
+                char sid[27])
+{
+    char *body = api_body(mode, "");
+    struct rest_answer r =
+        api_call(a, "POST", "/api/sessions", NULL, NULL, who, body);
+    struct err e = {0};
+    struct json *j;
+
+    if (r.status != 201)
+        fail_msg("create: %d %s", r.status, r.body);
+    j = json_parse(r.body, r.len, &e);
+    snprintf(sid, 27, "%s", json_get_str(j, "id"));
+    json_free(j);
+    rest_fini(&r);
+    free(body);
+}
+
+struct json *api_get(struct api *a, const char *who, const char *sid)
+{
+    struct rest_answer r = api_call(a, "GET", "/api/sessions/{id}", sid, NULL,
+                                    who, NULL);
+    struct err e = {0};
+    struct json *j = json_parse(r.body, r.len, &e);
+
+    assert_int_equal(r.status, 200);
+    assert_non_null(j);
+    rest_fini(&r);
+    return j;
+}
+
+struct json *api_wait(struct api *a, const char *who, const char *sid,
+                      const char *state)
+{
+    for (int i = 0; i < 1000; i++) {
+        struct json *j = api_get(a, who, sid);
+
+        if (strcmp(json_get_str(j, "state"), state) == 0)
+            return j;
+        json_free(j);
+        nap_ms(10);
+    }
+    fail_msg("the session never was %s", state);
+    return NULL;
+}
+
+int api_keeper(struct api *a, const char *sid)
+{
+    char path[160], text[256];
+    const char *at;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/sessions/%s/keeper.json", a->state, sid);
+    fd = open(path, O_RDONLY);
+    if (fd < 0)
+        return -1;
+    n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    at = strstr(text, "\"pid\":");
+    return at ? atoi(at + 6) : -1;
+}
