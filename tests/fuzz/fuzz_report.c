@@ -2,7 +2,6 @@
 #include "controller/report.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,9 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                  &end);
     /* whatever was said, the record is of the closed vocabulary */
     if (end.reason <= REASON_NONE || end.reason >= REASON_COUNT ||
-        end.ended_ms != 1000 || strlen(end.detail) >= sizeof end.detail)
-        if (!(got == 0 && end.ended_ms == report.ended_ms))
-            abort();
+        end.ended_ms < 1 || end.ended_ms > 1000 ||
+        end.started_ms > end.ended_ms)
+        abort();
     if (end.has_exit && (end.exit_code < 0 || end.exit_code > 255))
         abort();
     return 0;
