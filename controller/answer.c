@@ -11,13 +11,20 @@ static const struct {
     int status;
     const char *title;
 } titles[] = {
-    {400, "Bad request"},        {401, "Not authenticated"},
-    {403, "Forbidden"},          {404, "Not found"},
-    {405, "Method not allowed"}, {409, "Conflict"},
-    {413, "Too large"},          {415, "Unsupported media type"},
-    {421, "Misdirected request"}, {422, "Cannot be done as asked"},
-    {429, "Too many"},           {502, "Bad gateway"},
-    {503, "Unavailable"},        {504, "Timed out"},
+    {400, "Bad request"},
+    {401, "Not authenticated"},
+    {403, "Forbidden"},
+    {404, "Not found"},
+    {405, "Method not allowed"},
+    {409, "Conflict"},
+    {413, "Too large"},
+    {415, "Unsupported media type"},
+    {421, "Misdirected request"},
+    {422, "Cannot be done as asked"},
+    {429, "Too many"},
+    {502, "Bad gateway"},
+    {503, "Unavailable"},
+    {504, "Timed out"},
 };
 
 static const char *title_of(int status)
@@ -106,6 +113,5 @@ void answer_err(struct answer *a, const struct err *e)
         answer_problem(a, 503, "unavailable",
                        "This cannot be done at the moment. Try again.");
     else
-        answer_problem(a, err_http_status(e->kind), err_word(e->kind),
-                       e->text);
+        answer_problem(a, err_http_status(e->kind), err_word(e->kind), e->text);
 }

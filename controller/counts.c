@@ -2,7 +2,10 @@
 
 #include "base/metrics.h"
 
-#define C(text, label, words) {text, label, METRIC_COUNTER, words, 0}
+#define C(text, label, words)                                                  \
+    {                                                                          \
+        text, label, METRIC_COUNTER, words, 0                                  \
+    }
 #define REQUESTS "podterm_controller_requests_total"
 #define REFUSED "podterm_controller_refused_total"
 
@@ -30,9 +33,9 @@ static struct metric rows[COUNT_ROWS] = {
           "Sessions ended"),
     END_REASONS(X)
 #undef X
-    /* the row of no reason: an end that was never told */
-    [COUNT_ENDED] = C("podterm_controller_sessions_ended_total",
-                      "reason=\"unknown\"", "Sessions ended"),
+        /* the row of no reason: an end that was never told */
+        [COUNT_ENDED] = C("podterm_controller_sessions_ended_total",
+                          "reason=\"unknown\"", "Sessions ended"),
 };
 
 static struct histogram times[] = {

@@ -20,7 +20,7 @@ enum count {
     COUNT_REPLAYED,
     COUNT_TOKENS,
     COUNT_TAKEN_UP,
-    COUNT_LIVE, /* gauge */
+    COUNT_LIVE,  /* gauge */
     COUNT_ENDED, /* first of REASON_COUNT rows, by reason */
     COUNT_ROWS = COUNT_ENDED + REASON_COUNT,
 };

@@ -14,8 +14,8 @@ static int want_str(const struct json *from, const char *name, size_t max,
     const char *text = json_str(j);
 
     if (!text || !*text || strlen(text) > max)
-        return err_set(e, ERR_INPUT,
-                       "%s must be a text of 1 to %zu bytes", name, max);
+        return err_set(e, ERR_INPUT, "%s must be a text of 1 to %zu bytes",
+                       name, max);
     *out = text;
     return 0;
 }
@@ -41,8 +41,7 @@ static int may_int(const struct json *from, const char *name, int64_t min,
 
 static bool is_sha256(const char *text)
 {
-    return strlen(text) == 64 &&
-           strspn(text, "0123456789abcdef") == 64;
+    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
 }
 
 static int take_bundle(struct create *c, const struct settings *s,
@@ -81,8 +80,7 @@ static int take_command(struct create *c, struct err *e)
     if (!list)
         return 0;
     if (!json_is_array(list) || count < 1 || count > CREATE_COMMAND_MAX)
-        return err_set(e, ERR_INPUT,
-                       "command must be a list of 1 to %d words",
+        return err_set(e, ERR_INPUT, "command must be a list of 1 to %d words",
                        CREATE_COMMAND_MAX);
     for (size_t i = 0; i < count; i++) {
         const char *word = json_str(json_at(list, i));
@@ -95,8 +93,7 @@ static int take_command(struct create *c, struct err *e)
         bytes += strlen(word) + 1;
     }
     if (bytes > CREATE_COMMAND_BYTES)
-        return err_set(e, ERR_INPUT,
-                       "command is longer than %d bytes in all",
+        return err_set(e, ERR_INPUT, "command is longer than %d bytes in all",
                        CREATE_COMMAND_BYTES);
     c->command = list;
     return 0;
@@ -170,8 +167,7 @@ int create_viewers(const struct json *list,
     return 0;
 }
 
-static int take_times(struct create *c, const struct settings *s,
-                      struct err *e)
+static int take_times(struct create *c, const struct settings *s, struct err *e)
 {
     c->lifetime_s = s->lifetime_s;
     c->idle_s = s->idle_s;
@@ -189,15 +185,14 @@ static int take_times(struct create *c, const struct settings *s,
 static int take_all(struct create *c, const struct settings *s, struct err *e)
 {
     static const char *const names[] = {
-        "bundle", "command", "env",   "cols",    "rows",           "lifetime_s",
+        "bundle", "command", "env",     "cols",           "rows", "lifetime_s",
         "idle_s", "image",   "viewers", "viewer_history", NULL};
     const struct json *viewers, *history;
 
     if (!json_is_object(c->body))
         return err_set(e, ERR_INPUT, "the body must be a JSON object");
     if (json_only(c->body, names, e) < 0 || take_bundle(c, s, e) < 0 ||
-        take_command(c, e) < 0 || take_env(c, e) < 0 ||
-        take_times(c, s, e) < 0)
+        take_command(c, e) < 0 || take_env(c, e) < 0 || take_times(c, s, e) < 0)
         return -1;
     if (json_get(c->body, "image"))
         return err_set(e, ERR_DENIED,

@@ -12,9 +12,9 @@
 
 #include <stdint.h>
 
-#define CREATE_BODY_MAX 131072    /* bytes of a request body */
-#define CREATE_COMMAND_MAX 256    /* words */
-#define CREATE_WORD_MAX 4096      /* bytes of each */
+#define CREATE_BODY_MAX 131072 /* bytes of a request body */
+#define CREATE_COMMAND_MAX 256 /* words */
+#define CREATE_WORD_MAX 4096   /* bytes of each */
 #define CREATE_COMMAND_BYTES 32768
 #define CREATE_ENV_MAX 128        /* variables */
 #define CREATE_ENV_NAME_MAX 128   /* bytes */
@@ -25,8 +25,8 @@
 struct create {
     struct json *body; /* owned: the request as it came; holds env values */
     const char *url, *sha256;
-    int64_t size;      /* 0 = not said */
-    const char *signature; /* NULL = none */
+    int64_t size;                     /* 0 = not said */
+    const char *signature;            /* NULL = none */
     const struct json *command, *env; /* NULL = none */
     int64_t cols, rows, lifetime_s, idle_s;
     char viewers[STORE_VIEWERS_MAX][TOKEN_STR_MAX];

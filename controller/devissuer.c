@@ -59,8 +59,8 @@ static bool sub_ok(const char *sub)
     return true;
 }
 
-char *devissuer_sign(const struct devissuer *d, const char *sub,
-                     int64_t now_s, struct err *e)
+char *devissuer_sign(const struct devissuer *d, const char *sub, int64_t now_s,
+                     struct err *e)
 {
     own_json struct json *claims = json_object();
 
@@ -110,8 +110,7 @@ void devissuer_token(struct call *c)
                        "this server belongs to another user of the machine");
         return;
     }
-    token = devissuer_sign(d, ws_request_query(c->r, "sub"), loop_wall_s(),
-                           &e);
+    token = devissuer_sign(d, ws_request_query(c->r, "sub"), loop_wall_s(), &e);
     if (!token) {
         answer_err(&c->answer, &e);
         return;

@@ -24,8 +24,8 @@ void devissuer_free(struct devissuer *d);
 /* Its public key as a set, the caller's. */
 struct token_keys *devissuer_keys(const struct devissuer *d, struct err *e);
 /* An identity token for sub, the caller's (free). */
-char *devissuer_sign(const struct devissuer *d, const char *sub,
-                     int64_t now_s, struct err *e);
+char *devissuer_sign(const struct devissuer *d, const char *sub, int64_t now_s,
+                     struct err *e);
 
 /* May a process of this uid have a token? Ours, 0, or $SUDO_UID. */
 bool devissuer_uid_ok(uid_t uid, uid_t ours, const char *sudo_uid);

@@ -83,8 +83,7 @@ static void *opened(void *arg, struct ws_conn *c)
     return n;
 }
 
-static void message(void *user, const uint8_t *bytes, size_t len,
-                    bool is_text)
+static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
 {
     struct ender *n = user;
     uint8_t end[FRAME_HEAD_MAX];
@@ -131,9 +130,9 @@ static int make_hello(struct ender *n, const struct store_session *row,
     own_mem char *text = NULL, *token = NULL;
     int64_t expires_s;
 
-    token = keys_token(&a->keys, a->set->issuer, a->set->installation,
-                       row->id, row->owner_sub, ROLE_CONTROL,
-                       row->bundle_sha256, loop_wall_s(), &expires_s, e);
+    token = keys_token(&a->keys, a->set->issuer, a->set->installation, row->id,
+                       row->owner_sub, ROLE_CONTROL, row->bundle_sha256,
+                       loop_wall_s(), &expires_s, e);
     if (!token)
         return -1;
     json_set_str(hello, "token", token);

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 struct guard {
-    bool is_dev;         /* only loopback names and the listener's own */
+    bool is_dev; /* only loopback names and the listener's own */
     bool is_tls;
     int port;            /* of the listener */
     const char *listen;  /* "127.0.0.1:8080", as set */

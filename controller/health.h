@@ -9,7 +9,7 @@
 struct call;
 
 void health_livez(struct call *c);
-void health_readyz(struct call *c);  /* the store answers */
+void health_readyz(struct call *c); /* the store answers */
 void health_metrics(struct call *c);
 void health_jwks(struct call *c);
 

@@ -12,9 +12,9 @@
 
 struct identity {
     struct identity_conf conf;
-    pthread_rwlock_t lock;  /* keys: read while a token is verified */
+    pthread_rwlock_t lock; /* keys: read while a token is verified */
     struct token_keys *keys;
-    pthread_mutex_t fetching; /* one fetch at a time; guards what follows */
+    pthread_mutex_t fetching;     /* one fetch at a time; guards what follows */
     int64_t fetched_ms, tried_ms; /* 0 = never */
     int64_t age_ms;
     atomic_bool has_keys;
@@ -24,8 +24,8 @@ struct identity {
 static int64_t age_of(const char *cache_control)
 {
     const char *at = strcasestr(cache_control, "max-age=");
-    int64_t ms = at ? strtoll(at + 8, NULL, 10) * 1000
-                    : IDENTITY_AGE_DEFAULT_MS;
+    int64_t ms =
+        at ? strtoll(at + 8, NULL, 10) * 1000 : IDENTITY_AGE_DEFAULT_MS;
 
     if (ms < IDENTITY_AGE_MIN_MS)
         return IDENTITY_AGE_MIN_MS;
@@ -41,8 +41,9 @@ static int fetch_http(void *arg, struct token_keys **keys, int64_t *age_ms,
         .url = id->conf.jwks_url,
         .ca_path = id->conf.ca_path,
         /* plain http for a provider on this machine only */
-        .allow_http = strncmp(id->conf.jwks_url, "http://127.0.0.1:", 17) == 0
-                      || strncmp(id->conf.jwks_url, "http://[::1]:", 13) == 0,
+        .allow_http =
+            strncmp(id->conf.jwks_url, "http://127.0.0.1:", 17) == 0 ||
+            strncmp(id->conf.jwks_url, "http://[::1]:", 13) == 0,
         .connect_ms = 3000,
         .total_ms = 8000,
         .body_max = IDENTITY_JWKS_MAX,
@@ -129,8 +130,8 @@ static bool refresh(struct identity *id, bool kid_unknown, struct err *e)
     }
     now_ms = id->conf.now_ms();
     bool is_old = !id->fetched_ms || now_ms - id->fetched_ms >= id->age_ms;
-    bool is_calm = !id->tried_ms ||
-                   now_ms - id->tried_ms >= IDENTITY_REFETCH_MS;
+    bool is_calm =
+        !id->tried_ms || now_ms - id->tried_ms >= IDENTITY_REFETCH_MS;
     if ((is_old || kid_unknown) && is_calm)
         fetched = fetch_now(id, now_ms, e) == 0;
     pthread_mutex_unlock(&id->fetching);
@@ -151,8 +152,8 @@ static struct json *verify(struct identity *id, const char *token,
 
     pthread_rwlock_rdlock(&id->lock);
     if (id->keys)
-        claims = token_verify(id->keys, token, strlen(token), &want,
-                              kid_unknown, e);
+        claims =
+            token_verify(id->keys, token, strlen(token), &want, kid_unknown, e);
     else
         err_set(e, ERR_SYSTEM, "no key set of the identity provider");
     pthread_rwlock_unlock(&id->lock);

@@ -17,11 +17,11 @@
 
 #include <stdint.h>
 
-#define IDENTITY_REFETCH_MS 10000       /* between fetches for unknown kids */
-#define IDENTITY_AGE_MIN_MS 60000       /* a set is used that long, at least */
-#define IDENTITY_AGE_DEFAULT_MS 300000  /* without Cache-Control */
+#define IDENTITY_REFETCH_MS 10000      /* between fetches for unknown kids */
+#define IDENTITY_AGE_MIN_MS 60000      /* a set is used that long, at least */
+#define IDENTITY_AGE_DEFAULT_MS 300000 /* without Cache-Control */
 #define IDENTITY_AGE_MAX_MS 86400000
-#define IDENTITY_JWKS_MAX 262144        /* bytes of a key set */
+#define IDENTITY_JWKS_MAX 262144 /* bytes of a key set */
 
 struct identity;
 

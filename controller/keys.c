@@ -58,8 +58,8 @@ static int publish(const struct keys *k, const char *state_dir, struct err *e)
     own_fd int fd = -1;
 
     unlink(fresh); /* a crash may have left one */
-    fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-              0644);
+    fd =
+        open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0 || write(fd, k->jwks_text, len) != (ssize_t)len ||
         fchmod(fd, 0644) < 0 || fsync(fd) < 0 || rename(fresh, path) < 0)
         return err_sys(e, "%s", path);
@@ -101,10 +101,10 @@ void keys_session(const struct keys *k, const char *sid,
                 SESSION_KEY_BYTES);
 }
 
-char *keys_token(const struct keys *k, const char *issuer,
-                 const char *audience, const char *sid, const char *sub,
-                 enum role role, const char *bundle_sha256, int64_t now_s,
-                 int64_t *expires_s, struct err *e)
+char *keys_token(const struct keys *k, const char *issuer, const char *audience,
+                 const char *sid, const char *sub, enum role role,
+                 const char *bundle_sha256, int64_t now_s, int64_t *expires_s,
+                 struct err *e)
 {
     struct session_claims c = {
         .role = role,

@@ -42,9 +42,9 @@ void keys_session(const struct keys *k, const char *sid,
  * expires_s  filled with its `exp`
  * returns    the token, the caller's, or NULL with *e
  */
-char *keys_token(const struct keys *k, const char *issuer,
-                 const char *audience, const char *sid, const char *sub,
-                 enum role role, const char *bundle_sha256, int64_t now_s,
-                 int64_t *expires_s, struct err *e);
+char *keys_token(const struct keys *k, const char *issuer, const char *audience,
+                 const char *sid, const char *sub, enum role role,
+                 const char *bundle_sha256, int64_t now_s, int64_t *expires_s,
+                 struct err *e);
 
 #endif

@@ -17,7 +17,7 @@
 struct launch { /* a session to be started */
     char sid[ID_SIZE];
     uint8_t key[SESSION_KEY_BYTES];
-    char *spec; /* JSON (PROTOCOL.md 6); holds the environment: a secret */
+    char *spec;  /* JSON (PROTOCOL.md 6); holds the environment: a secret */
     char *trust; /* kids its agent trusts, one a line */
 };
 void launch_free(struct launch *what); /* wipes; takes NULL */

@@ -123,8 +123,7 @@ static void run_stop(struct run *r)
     if (r->state != RUN_UP || r->kill_timer)
         return;
     proc_signal(r->pid_fd, SIGTERM);
-    r->kill_timer =
-        loop_timer_start(r->l->loop, LOCAL_TERM_MS, 0, kill_now, r);
+    r->kill_timer = loop_timer_start(r->l->loop, LOCAL_TERM_MS, 0, kill_now, r);
 }
 
 static void keeper_gone(void *arg, int events)
@@ -148,8 +147,7 @@ static void tell_status(struct run *r, const struct local_status *s)
         r->is_listening = true;
         snprintf(uid, sizeof uid, "keeper-%d", (int)r->keeper.pid);
         sink->listening(sink->arg, r->sid, s->addr, uid,
-                        s->isolation[0] ? s->isolation
-                                        : r->l->base.isolation);
+                        s->isolation[0] ? s->isolation : r->l->base.isolation);
     }
     if (s->is_running && !r->is_running) {
         r->is_running = true;

@@ -114,8 +114,7 @@ static int apply(void *arg, struct store_session *row, struct err *e)
         snprintf(row->agent_addr, sizeof row->agent_addr, "%s", f->addr);
         snprintf(row->agent_uid, sizeof row->agent_uid, "%s", f->uid);
         if (!row->isolation[0]) /* one taken up keeps what it was given */
-            snprintf(row->isolation, sizeof row->isolation, "%s",
-                     f->isolation);
+            snprintf(row->isolation, sizeof row->isolation, "%s", f->isolation);
         if (row->state == STATE_PENDING)
             row->state = STATE_STARTING;
     }
@@ -134,8 +133,8 @@ static void write_run(void *arg)
     struct store_session *row = mem_zero(1, sizeof *row);
 
     memset(&s->failure, 0, sizeof s->failure);
-    if (store_update_if(s->l->app->store, s->sid, apply, s, row,
-                        &s->failure) == 0 &&
+    if (store_update_if(s->l->app->store, s->sid, apply, s, row, &s->failure) ==
+            0 &&
         s->writing.is_ended)
         s->writing.end.reason = row->reason;
     free(row);
@@ -282,8 +281,7 @@ static void told_running(void *arg, const char *sid, int64_t started_ms)
     write_next(s);
 }
 
-static void told_ended(void *arg, const char *sid,
-                       const struct launch_end *end)
+static void told_ended(void *arg, const char *sid, const struct launch_end *end)
 {
     struct session *s = find(arg, sid);
 
@@ -323,7 +321,7 @@ static struct session *add(struct live *l, const struct store_session *row)
     l->count++;
     count_add(COUNT_LIVE, 1);
     s->retry = loop_timer_start(l->app->loop, INT32_MAX, 0, retry, s);
-    deadline_set(s, s->is_running          ? s->last_ms
+    deadline_set(s, s->is_running        ? s->last_ms
                     : start_ms > soon_ms ? start_ms
                                          : soon_ms);
     return s;

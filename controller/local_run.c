@@ -81,8 +81,7 @@ static int probe_cage(const struct local *l, char *text, size_t size,
 {
     own_mem char *uid = mem_printf("%u", (unsigned)l->owner.agent + 1);
     char *const argv[] = {"podterm-keeper", "--probe",
-                          l->owner.is_root ? "--runner-uid" : NULL, uid,
-                          NULL};
+                          l->owner.is_root ? "--runner-uid" : NULL, uid, NULL};
     own_fd int in = -1, out = -1, pid_fd = -1;
     int ends[2], got;
     pid_t pid;
@@ -91,12 +90,11 @@ static int probe_cage(const struct local *l, char *text, size_t size,
         return err_sys(e, "pipe");
     in = ends[0];
     out = ends[1];
-    pid_fd = proc_spawn(
-        &(struct proc_spawn){.path = l->set->keeper,
-                             .argv = argv,
-                             .fds = (int[]){-1, -1, out},
-                             .fd_count = 3},
-        &pid, e);
+    pid_fd = proc_spawn(&(struct proc_spawn){.path = l->set->keeper,
+                                             .argv = argv,
+                                             .fds = (int[]){-1, -1, out},
+                                             .fd_count = 3},
+                        &pid, e);
     own_fd_release(&out);
     out = -1;
     if (pid_fd < 0)
@@ -158,10 +156,17 @@ static int spawn_keeper(struct run *r, struct err *e)
     own_mem char *agent_uid = mem_printf("%u", (unsigned)r->l->owner.agent);
     own_mem char *runner_uid = mem_printf("%u", (unsigned)r->runner);
     own_fd int key = key_fd(r->what->key, e);
-    const char *argv[20] = {
-        "podterm-keeper", "--dir",   r->dir,   "--agent",
-        set->agent,       "--shim",  set->shim, "--cache",
-        cache,            "--isolation", r->l->base.isolation};
+    const char *argv[20] = {"podterm-keeper",
+                            "--dir",
+                            r->dir,
+                            "--agent",
+                            set->agent,
+                            "--shim",
+                            set->shim,
+                            "--cache",
+                            cache,
+                            "--isolation",
+                            r->l->base.isolation};
     size_t n = 11;
 
     if (key < 0)
@@ -355,8 +360,7 @@ static int status_take(const struct json *j, struct local_status *out,
     return 0;
 }
 
-int local_status_read(const char *dir, struct local_status *out,
-                      struct err *e)
+int local_status_read(const char *dir, struct local_status *out, struct err *e)
 {
     struct local_status fresh = {0};
     own_json struct json *j = NULL;

@@ -19,7 +19,7 @@ struct local {
     struct loop *loop;
     struct worker *worker;
     const struct settings *set;
-    int life_fd; /* -1 = none */
+    int life_fd;                /* -1 = none */
     struct sessdir_owner owner; /* runner is each run's own */
     struct slots slots;
     int inotify_fd;
@@ -36,7 +36,7 @@ struct run {
     enum run_state state;
     char sid[ID_SIZE];
     char *dir;
-    uid_t runner; /* as root; 0 otherwise */
+    uid_t runner;                  /* as root; 0 otherwise */
     bool is_listening, is_running; /* told */
     bool is_quiet;                 /* discarded: nothing is told */
     enum end_reason wanted;
@@ -69,7 +69,6 @@ void local_prepare(void *arg);
 void local_find(void *arg);
 void local_clean(void *arg);
 /* The agent's status, checked: ERR_ABSENT while there is none. */
-int local_status_read(const char *dir, struct local_status *out,
-                      struct err *e);
+int local_status_read(const char *dir, struct local_status *out, struct err *e);
 
 #endif

@@ -19,9 +19,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#define QUEUE_MAX 4096       /* jobs that wait for a worker */
-#define STOP_MS 8000         /* for sessions to end when all must */
-#define CERT_CHECK_MS 30000  /* certificate files are looked at */
+#define QUEUE_MAX 4096      /* jobs that wait for a worker */
+#define STOP_MS 8000        /* for sessions to end when all must */
+#define CERT_CHECK_MS 30000 /* certificate files are looked at */
 
 struct controller {
     struct app app;
@@ -62,8 +62,7 @@ static void stop(struct controller *c)
         loop_stop(c->app.loop);
         return;
     }
-    c->stop_timer =
-        loop_timer_start(c->app.loop, STOP_MS, 0, stop_late, c);
+    c->stop_timer = loop_timer_start(c->app.loop, STOP_MS, 0, stop_late, c);
     live_stop(c->app.live, stopped, c);
 }
 
@@ -149,7 +148,8 @@ static int start_app(struct app *a, struct err *e)
 
     if (life_fd >= 0 && fcntl(life_fd, F_SETFD, FD_CLOEXEC) < 0)
         return err_sys(e, "--life-fd %d", life_fd);
-    if (open_state(a->set, e) < 0 || keys_load(&a->keys, a->set->state_dir, e) < 0)
+    if (open_state(a->set, e) < 0 ||
+        keys_load(&a->keys, a->set->state_dir, e) < 0)
         return -1;
     a->store = store_sqlite_open(a->set->store, e);
     if (!a->store || open_identity(a, e) < 0)
@@ -192,12 +192,12 @@ static void watch(struct controller *c)
     if (a->set->tls_cert) {
         c->hangup = loop_signal_start(a->loop, SIGHUP, on_signal, c);
         check_cert(c);
-        c->cert_timer = loop_timer_start(a->loop, CERT_CHECK_MS,
-                                         CERT_CHECK_MS, check_cert, c);
+        c->cert_timer = loop_timer_start(a->loop, CERT_CHECK_MS, CERT_CHECK_MS,
+                                         check_cert, c);
     }
     if (a->set->life_fd >= 0)
-        c->life = loop_fd_start(a->loop, (int)a->set->life_fd, LOOP_READ,
-                                on_life, c);
+        c->life =
+            loop_fd_start(a->loop, (int)a->set->life_fd, LOOP_READ, on_life, c);
 }
 
 static int start(struct controller *c, struct err *e)
@@ -260,8 +260,9 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     if (!c.app.set || log_init("controller", c.app.set->log_level) < 0) {
         if (c.app.set)
-            err_set(&e, ERR_INPUT, "--log-level must be debug, info, warn or "
-                                   "error");
+            err_set(&e, ERR_INPUT,
+                    "--log-level must be debug, info, warn or "
+                    "error");
         log_err(&e, "controller.not_started");
         return EXIT_FAILURE;
     }

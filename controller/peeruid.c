@@ -62,8 +62,7 @@ static bool same_end(const struct end *a, const struct end *b)
     return a->port == b->port && memcmp(a->ip, b->ip, 16) == 0;
 }
 
-int peer_uid_from(FILE *table, bool is_v6,
-                  const struct sockaddr_storage *peer,
+int peer_uid_from(FILE *table, bool is_v6, const struct sockaddr_storage *peer,
                   const struct sockaddr_storage *local, uid_t *uid)
 {
     struct end want_peer = end_of(peer), want_local = end_of(local);
@@ -74,8 +73,7 @@ int peer_uid_from(FILE *table, bool is_v6,
     while (fgets(line, sizeof line, table)) {
         struct end a, b;
 
-        if (sscanf(line,
-                   " %*d: %39s %39s %x %*s %*s %*s %u %*d %lu", near, far,
+        if (sscanf(line, " %*d: %39s %39s %x %*s %*s %*s %u %*d %lu", near, far,
                    &state, &owner, &inode) != 5 ||
             !end_parse(near, is_v6, &a) || !end_parse(far, is_v6, &b))
             continue;

@@ -22,8 +22,7 @@ int peer_uid(const struct sockaddr_storage *peer,
              const struct sockaddr_storage *local, uid_t *uid, struct err *e);
 
 /* The same from an open table (tests); is_v6 = layout of tcp6. */
-int peer_uid_from(FILE *table, bool is_v6,
-                  const struct sockaddr_storage *peer,
+int peer_uid_from(FILE *table, bool is_v6, const struct sockaddr_storage *peer,
                   const struct sockaddr_storage *local, uid_t *uid);
 
 #endif

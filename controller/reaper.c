@@ -27,8 +27,8 @@ static int take_up_rows(struct reaper *r, struct err *e)
 
     do {
         own_mem struct store_session *rows = NULL;
-        int n = store_list(r->app->store, NULL, NULL, true, cursor, 100,
-                           &rows, next, e);
+        int n = store_list(r->app->store, NULL, NULL, true, cursor, 100, &rows,
+                           next, e);
 
         if (n < 0)
             return -1;
@@ -72,8 +72,8 @@ static void prune_run(void *arg)
     struct reaper *r = arg;
     struct err e = {0};
 
-    if (store_prune(r->app->store,
-                    loop_wall_ms() - r->app->set->keep_s * 1000, &e) < 0)
+    if (store_prune(r->app->store, loop_wall_ms() - r->app->set->keep_s * 1000,
+                    &e) < 0)
         log_err(&e, "store.prune");
 }
 
@@ -105,8 +105,8 @@ struct reaper *reaper_start(struct app *app, struct err *e)
     }
     if (taken)
         log_info("sessions.taken_up", "count", "i", (int64_t)taken, NULL);
-    r->timer = loop_timer_start(app->loop, REAPER_PRUNE_MS, REAPER_PRUNE_MS,
-                                prune, r);
+    r->timer =
+        loop_timer_start(app->loop, REAPER_PRUNE_MS, REAPER_PRUNE_MS, prune, r);
     return r;
 }
 

@@ -58,8 +58,7 @@ static int take_counts(const struct json *j, struct launch_end *out,
 
     if (take_int(j, "started_ms", 0, most, &out->started_ms, &has, e) < 0 ||
         take_int(j, "ended_ms", 0, most, &out->ended_ms, &has, e) < 0 ||
-        take_int(j, "output_bytes", 0, most, &out->output_bytes, &has, e) <
-            0 ||
+        take_int(j, "output_bytes", 0, most, &out->output_bytes, &has, e) < 0 ||
         take_int(j, "input_bytes", 0, most, &out->input_bytes, &has, e) < 0)
         return -1;
     return 0;
@@ -111,8 +110,8 @@ int runner_parse(const void *text, size_t len, struct runner_exit *out,
                  struct err *e)
 {
     static const char *const names[] = {"status", "value", NULL};
-    own_json struct json *j = len <= RUNNER_MAX ? json_parse(text, len, e)
-                                                : NULL;
+    own_json struct json *j =
+        len <= RUNNER_MAX ? json_parse(text, len, e) : NULL;
     const char *status = json_get_str(j, "status");
     int64_t value;
 
@@ -164,8 +163,8 @@ void report_judge(const struct launch_end *report,
                   struct launch_end *out)
 {
     struct launch_end end = {0};
-    bool is_clean = runner->is_known && !runner->is_signalled &&
-                    runner->value == 0;
+    bool is_clean =
+        runner->is_known && !runner->is_signalled && runner->value == 0;
 
     if (report)
         end = *report;

@@ -32,8 +32,8 @@ struct call { /* one request under way */
     struct app *app;
     struct ws_request *r;
     const struct route *route;
-    char sid[ID_SIZE];  /* {id} of the path */
-    struct owner who;   /* AUTH_IDENTITY: filled before the handler */
+    char sid[ID_SIZE]; /* {id} of the path */
+    struct owner who;  /* AUTH_IDENTITY: filled before the handler */
     struct sockaddr_storage peer, local; /* ends of the connection */
     struct answer answer;
     int64_t begun_us;

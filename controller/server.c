@@ -43,12 +43,11 @@ static size_t fixed_headers(const struct call *c, struct ws_header *h)
         h[n++] = (struct ws_header){"cache-control", "no-store"};
     h[n++] = (struct ws_header){"x-content-type-options", "nosniff"};
     h[n++] = (struct ws_header){"referrer-policy", "no-referrer"};
-    h[n++] = (struct ws_header){
-        "content-security-policy",
-        "default-src 'none'; frame-ancestors 'none'"};
+    h[n++] = (struct ws_header){"content-security-policy",
+                                "default-src 'none'; frame-ancestors 'none'"};
     if (g->is_tls)
-        h[n++] = (struct ws_header){"strict-transport-security",
-                                    "max-age=31536000"};
+        h[n++] =
+            (struct ws_header){"strict-transport-security", "max-age=31536000"};
     if (c->answer.type)
         h[n++] = (struct ws_header){"content-type", c->answer.type};
     return n;
@@ -82,8 +81,8 @@ static void respond(struct call *c)
         h[n++] = (struct ws_header){c->answer.headers[i].name,
                                     c->answer.headers[i].value};
     count_request(c->answer.status, us);
-    log_debug("api.answer", "method", "s", ws_request_method(c->r), "path",
-              "s", c->route ? c->route->path : "", "status", "i",
+    log_debug("api.answer", "method", "s", ws_request_method(c->r), "path", "s",
+              c->route ? c->route->path : "", "status", "i",
               (int64_t)c->answer.status, "us", "i", us, NULL);
     ws_respond(c->r, c->answer.status, h, n, body, strlen(body));
     if (c->after)
@@ -161,8 +160,7 @@ static bool is_served(const struct listener *l, const struct call *c)
     if (r->auth == AUTH_DEV && !c->app->devissuer)
         return false;
     /* liveness is asked on either port */
-    return l->is_only || r->place == l->place ||
-           strcmp(r->path, "/livez") == 0;
+    return l->is_only || r->place == l->place || strcmp(r->path, "/livez") == 0;
 }
 
 static bool find_route(const struct listener *l, struct call *c)
@@ -170,8 +168,8 @@ static bool find_route(const struct listener *l, struct call *c)
     const char *method = ws_request_method(c->r);
     char allow[64];
 
-    c->route = routes_find(method, ws_request_path(c->r), c->sid, allow,
-                           sizeof allow);
+    c->route =
+        routes_find(method, ws_request_path(c->r), c->sid, allow, sizeof allow);
     if (c->route && is_served(l, c))
         return true;
     c->route = NULL;
@@ -244,9 +242,8 @@ struct server *server_start(struct app *app, struct err *e)
 
     s->api.is_only = !set->metrics_listen;
     if (listen_on(&s->api, app, set->listen, PLACE_API, e) < 0 ||
-        (set->metrics_listen &&
-         listen_on(&s->metrics, app, set->metrics_listen, PLACE_METRICS, e) <
-             0)) {
+        (set->metrics_listen && listen_on(&s->metrics, app, set->metrics_listen,
+                                          PLACE_METRICS, e) < 0)) {
         server_stop(s);
         return NULL;
     }

@@ -41,8 +41,8 @@ static int make_file(const char *dir, const char *name, mode_t mode,
 {
     own_mem char *path = mem_printf("%s/%s", dir, name);
     size_t len = strlen(text), done = 0;
-    own_fd int fd = open(
-        path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    own_fd int fd =
+        open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 
     if (fd < 0)
         return err_sys(e, "%s", path);

@@ -150,8 +150,7 @@ static void fill_row(const struct call *c, const struct create *want,
     row->state = STATE_PENDING;
     row->created_ms = loop_wall_ms();
     url_show(want->url, row->bundle_url, sizeof row->bundle_url);
-    snprintf(row->bundle_sha256, sizeof row->bundle_sha256, "%s",
-             want->sha256);
+    snprintf(row->bundle_sha256, sizeof row->bundle_sha256, "%s", want->sha256);
     memcpy(row->viewers, want->viewers, sizeof row->viewers);
     row->viewer_history = want->viewer_history;
     row->lifetime_s = want->lifetime_s;
@@ -212,8 +211,8 @@ static int create(struct call *c, struct create *want, struct err *e)
         return -1;
     sha256(body, len, hash);
     fill_row(c, want, row);
-    got = store_create_checked(c->app->store, row, (int)c->app->set->quota,
-                               key, hash, loop_wall_s(), e);
+    got = store_create_checked(c->app->store, row, (int)c->app->set->quota, key,
+                               hash, loop_wall_s(), e);
     if (got < 0) {
         if (e->kind == ERR_BUSY)
             count_add(COUNT_REFUSED_QUOTA, 1);
@@ -264,8 +263,7 @@ static int take_limit(struct call *c, int *limit)
     if (!text)
         return 0;
     n = strtol(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || n < 1 ||
-        n > SESSIONS_PAGE_MAX) {
+    if (*text < '0' || *text > '9' || *end || n < 1 || n > SESSIONS_PAGE_MAX) {
         answer_problem(&c->answer, 400, "bad_request",
                        "limit must be a whole number from 1 to 100");
         return -1;
@@ -384,8 +382,8 @@ void sessions_delete(struct call *c)
     if (load_own(c, row) < 0)
         return;
     if (row->state != STATE_ENDED &&
-        store_update_if(c->app->store, c->sid, change_own, &change, row,
-                        &e) == 0) {
+        store_update_if(c->app->store, c->sid, change_own, &change, row, &e) ==
+            0) {
         c->after = delete_now;
         c->after_arg = mem_str(c->sid);
         log_info("session.delete", "sid", "s", c->sid, NULL);

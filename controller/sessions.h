@@ -5,7 +5,7 @@
 #ifndef PODTERM_CONTROLLER_SESSIONS_H
 #define PODTERM_CONTROLLER_SESSIONS_H
 
-#define SESSIONS_PAGE 50      /* of a list, unless ?limit= says */
+#define SESSIONS_PAGE 50 /* of a list, unless ?limit= says */
 #define SESSIONS_PAGE_MAX 100
 
 struct call;

@@ -14,11 +14,17 @@
 static struct settings set;
 
 #define TEXT(name, slot, value, unit, help)                                    \
-    {name, CONF_STR, &set.slot, 0, 4096, value, unit, help}
+    {                                                                          \
+        name, CONF_STR, &set.slot, 0, 4096, value, unit, help                  \
+    }
 #define NUMBER(name, slot, min, max, value, unit, help)                        \
-    {name, CONF_INT, &set.slot, min, max, value, unit, help}
+    {                                                                          \
+        name, CONF_INT, &set.slot, min, max, value, unit, help                 \
+    }
 #define FLAG(name, slot, help)                                                 \
-    {name, CONF_BOOL, &set.slot, 0, 0, NULL, "", help}
+    {                                                                          \
+        name, CONF_BOOL, &set.slot, 0, 0, NULL, "", help                       \
+    }
 
 static const struct conf_row rows[] = {
     TEXT("listen", listen, "127.0.0.1:8080", "host:port",
@@ -64,8 +70,7 @@ static const struct conf_row rows[] = {
          "addresses no bundle may come from, beside the private ones"),
     NUMBER("bundle-max-bytes", bundle_max_bytes, 1, INT64_C(1) << 36,
            "1073741824", "bytes", "largest archive"),
-    NUMBER("bundle-max-s", bundle_max_s, 1, 86400, "600", "s",
-           "longest fetch"),
+    NUMBER("bundle-max-s", bundle_max_s, 1, 86400, "600", "s", "longest fetch"),
     NUMBER("bundle-min-bytes-s", bundle_min_bytes_s, 0, 1 << 30, "1024",
            "bytes/s", "slower fetches are given up"),
     NUMBER("bundle-max-redirects", bundle_max_redirects, 0, 20, "5", "",
@@ -74,8 +79,8 @@ static const struct conf_row rows[] = {
          "minisign public keys that may sign bundles"),
     TEXT("public-cache-hosts", public_cache_hosts, "", "domains",
          "hosts whose archives all owners share in the cache"),
-    NUMBER("unpack-max-entries", unpack_max_entries, 1, 10000000, "100000",
-           "", "entries of an archive"),
+    NUMBER("unpack-max-entries", unpack_max_entries, 1, 10000000, "100000", "",
+           "entries of an archive"),
     NUMBER("unpack-max-bytes", unpack_max_bytes, 1, INT64_C(1) << 38,
            "4294967296", "bytes", "unpacked size"),
     NUMBER("unpack-max-ratio", unpack_max_ratio, 1, 100000, "200", "",
@@ -125,8 +130,8 @@ static const struct conf_row rows[] = {
            "descriptors of a process"),
     NUMBER("limit-data-bytes", data_bytes, 0, INT64_C(1) << 46, "0", "bytes",
            "data of a process (0 = no limit)"),
-    NUMBER("limit-fsize-bytes", fsize_bytes, 0, INT64_C(1) << 46,
-           "1073741824", "bytes", "one file (0 = no limit)"),
+    NUMBER("limit-fsize-bytes", fsize_bytes, 0, INT64_C(1) << 46, "1073741824",
+           "bytes", "one file (0 = no limit)"),
     NUMBER("limit-cpu-s", cpu_s, 0, 365 * 86400, "0", "s",
            "processor time of a process (0 = no limit)"),
     NUMBER("workers", workers, 1, 64, "4", "threads",
@@ -171,7 +176,7 @@ static bool is_loopback_name(const char *host_port)
 /* wss, or ws on loopback: SECURITY "certificates always checked". */
 static int check_attach_url(const char *url, struct err *e)
 {
-    const char *rest = url && strncmp(url, "wss://", 6) == 0   ? url + 6
+    const char *rest = url && strncmp(url, "wss://", 6) == 0  ? url + 6
                        : url && strncmp(url, "ws://", 5) == 0 ? url + 5
                                                               : NULL;
     char host[300];
@@ -222,8 +227,8 @@ static int check_choice(const char *flag, const char *value, const char *a,
                         const char *b, struct err *e)
 {
     if (strcmp(value, a) != 0 && strcmp(value, b) != 0)
-        return err_set(e, ERR_INPUT, "--%s must be %s or %s, not \"%s\"",
-                       flag, a, b, value);
+        return err_set(e, ERR_INPUT, "--%s must be %s or %s, not \"%s\"", flag,
+                       a, b, value);
     return 0;
 }
 
@@ -237,8 +242,7 @@ static int check(struct err *e)
         check_choice("egress", set.egress, "none", "open", e) < 0)
         return -1;
     if (set.lifetime_s > set.lifetime_max_s)
-        return err_set(e, ERR_INPUT,
-                       "--lifetime-s is above --lifetime-max-s");
+        return err_set(e, ERR_INPUT, "--lifetime-s is above --lifetime-max-s");
     if (set.ring_bytes & (set.ring_bytes - 1))
         return err_set(e, ERR_INPUT, "--ring-bytes must be a power of two");
     if (set.window_bytes > set.ring_bytes / 2)
@@ -303,8 +307,7 @@ static int derive(struct err *e)
 
 const struct settings *settings_load(int argc, char **argv, struct err *e)
 {
-    int got = conf_load(rows, sizeof rows / sizeof *rows,
-                        "podterm-controller",
+    int got = conf_load(rows, sizeof rows / sizeof *rows, "podterm-controller",
                         "REST API: makes, lists and ends terminal sessions",
                         argc, argv, NULL, e);
 

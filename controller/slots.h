@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 struct slots {
-    uid_t first;   /* of the sessions */
+    uid_t first; /* of the sessions */
     size_t count;
     bool *is_used; /* owned */
     size_t next;   /* where the search begins: reuse comes late */

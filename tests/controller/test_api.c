@@ -86,8 +86,7 @@ static void create_answers_the_session_with_a_token(void **state)
 
     (void)state;
     assert_int_equal(r.status, 201);
-    assert_int_equal(strncmp(rest_header(&r, "location"), SESSIONS "/", 14),
-                     0);
+    assert_int_equal(strncmp(rest_header(&r, "location"), SESSIONS "/", 14), 0);
     assert_string_equal(rest_header(&r, "cache-control"), "no-store");
     assert_null(strstr(r.body, "hunter2"));
     assert_null(strstr(r.body, "?secret"));
@@ -114,8 +113,7 @@ static void session_tokens_are_what_the_protocol_says(void **state)
 
     (void)state;
     api_create(&api, alice, "pending", sid);
-    r = api_call(&api, "GET", "/.well-known/jwks.json", NULL, NULL, NULL,
-                 NULL);
+    r = api_call(&api, "GET", "/.well-known/jwks.json", NULL, NULL, NULL, NULL);
     jwks = json_of(&r);
     keys = token_keys_of(jwks, &e);
     assert_int_equal(token_keys_count(keys), 2);
@@ -151,15 +149,15 @@ static void lists_are_ones_own_and_paged(void **state)
     r = api_call(&api, "GET", SESSIONS, NULL, "?limit=2", carol, NULL);
     j = json_of(&r);
     assert_int_equal(json_count(json_get(j, "sessions")), 2);
-    assert_string_equal(
-        json_get_str(json_at(json_get(j, "sessions"), 0), "id"), sids[2]);
+    assert_string_equal(json_get_str(json_at(json_get(j, "sessions"), 0), "id"),
+                        sids[2]);
     query = mem_printf("?limit=2&cursor=%s", json_get_str(j, "next_cursor"));
     json_free(j);
     r = api_call(&api, "GET", SESSIONS, NULL, query, carol, NULL);
     j = json_of(&r);
     assert_int_equal(json_count(json_get(j, "sessions")), 1);
-    assert_string_equal(
-        json_get_str(json_at(json_get(j, "sessions"), 0), "id"), sids[0]);
+    assert_string_equal(json_get_str(json_at(json_get(j, "sessions"), 0), "id"),
+                        sids[0]);
     assert_null(json_get(j, "next_cursor"));
     json_free(j);
     free(query);
@@ -245,17 +243,16 @@ static void every_route_refuses_every_wrong_identity(void **state)
     wrong[2] = mem_str("Authorization: Bearer x\r\n");
     wrong[3] = mem_printf("Authorization: Bearer %s\r\n", forged);
     /* a session token is no identity, even a valid one */
-    wrong[4] = mem_printf("Authorization: Bearer %s\r\n",
-                          json_get_str(j, "token"));
+    wrong[4] =
+        mem_printf("Authorization: Bearer %s\r\n", json_get_str(j, "token"));
     /* nor does an identity count anywhere but in the header */
     wrong[5] = mem_printf("Cookie: token=%s\r\n", alice + 22);
     wrong[5][strlen(wrong[5]) - 2] = '\0';
     for (size_t i = 0; i < route_count; i++)
         for (int k = 0; wrong[k]; k++)
             if (routes[i].auth == AUTH_IDENTITY) {
-                int status =
-                    api_status(&api, routes[i].method, routes[i].path, sid,
-                               wrong[k], NULL);
+                int status = api_status(&api, routes[i].method, routes[i].path,
+                                        sid, wrong[k], NULL);
                 if (status != 401)
                     fail_msg("%s %s with %d: %d", routes[i].method,
                              routes[i].path, k, status);
@@ -283,13 +280,13 @@ static void anothers_session_is_404_on_every_route(void **state)
 
         if (!strstr(r->path, "{id}"))
             continue;
-        assert_int_equal(
-            api_status(&api, r->method, r->path, sid, bob, body), 404);
+        assert_int_equal(api_status(&api, r->method, r->path, sid, bob, body),
+                         404);
         assert_int_equal(
             api_status(&api, r->method, r->path, unknown, alice, body), 404);
-        assert_int_equal(api_status(&api, r->method, r->path, "not-an-id",
-                                    alice, body),
-                         404);
+        assert_int_equal(
+            api_status(&api, r->method, r->path, "not-an-id", alice, body),
+            404);
     }
     json_free(api_get(&api, alice, sid)); /* untouched */
 }
@@ -313,17 +310,15 @@ static void viewers_get_viewer_tokens_and_nothing_else(void **state)
     assert_int_equal(api_status(&api, "POST", TOKEN, sid, bob, NULL), 403);
     assert_int_equal(api_status(&api, "POST", TOKEN, sid, eve, viewer), 404);
     assert_int_equal(api_status(&api, "GET", SESSION, sid, bob, NULL), 404);
-    assert_int_equal(api_status(&api, "DELETE", SESSION, sid, bob, NULL),
-                     404);
+    assert_int_equal(api_status(&api, "DELETE", SESSION, sid, bob, NULL), 404);
     assert_int_equal(api_status(&api, "PATCH", SESSION, sid, bob,
                                 "{\"viewers\":[\"bob\",\"eve\"]}"),
                      404);
     /* the owner is no viewer unless listed */
-    assert_int_equal(api_status(&api, "POST", TOKEN, sid, alice, viewer),
-                     403);
-    assert_int_equal(api_status(&api, "PATCH", SESSION, sid, alice,
-                                "{\"viewers\":[]}"),
-                     200);
+    assert_int_equal(api_status(&api, "POST", TOKEN, sid, alice, viewer), 403);
+    assert_int_equal(
+        api_status(&api, "PATCH", SESSION, sid, alice, "{\"viewers\":[]}"),
+        200);
     assert_int_equal(api_status(&api, "POST", TOKEN, sid, bob, viewer), 404);
 }
 
@@ -335,18 +330,16 @@ static void viewers_and_roles_are_checked(void **state)
 
     (void)state;
     api_create(&api, alice, "pending", sid);
-    assert_int_equal(api_status(&api, "PATCH", SESSION, sid, alice, nine),
-                     400);
-    assert_int_equal(api_status(&api, "PATCH", SESSION, sid, alice, "{}"),
-                     400);
+    assert_int_equal(api_status(&api, "PATCH", SESSION, sid, alice, nine), 400);
+    assert_int_equal(api_status(&api, "PATCH", SESSION, sid, alice, "{}"), 400);
     assert_int_equal(api_status(&api, "PATCH", SESSION, sid, alice,
                                 "{\"viewers\":[],\"state\":\"ended\"}"),
                      400);
-    assert_int_equal(api_status(&api, "POST", TOKEN, sid, alice,
-                                "{\"role\":\"control\"}"),
-                     400);
     assert_int_equal(
-        api_status(&api, "POST", TOKEN, sid, alice, "{\"rle\":1}"), 400);
+        api_status(&api, "POST", TOKEN, sid, alice, "{\"role\":\"control\"}"),
+        400);
+    assert_int_equal(api_status(&api, "POST", TOKEN, sid, alice, "{\"rle\":1}"),
+                     400);
     assert_int_equal(api_status(&api, "POST", TOKEN, sid, alice, "[]"), 400);
 }
 
@@ -444,8 +437,7 @@ static void unknown_paths_and_methods_are_told_apart(void **state)
     assert_int_equal(r.status, 405);
     assert_string_equal(rest_header(&r, "allow"), "POST, GET");
     rest_fini(&r);
-    r = rest_call(api.server.port, "GET", SESSIONS "/../../livez", alice,
-                  NULL);
+    r = rest_call(api.server.port, "GET", SESSIONS "/../../livez", alice, NULL);
     assert_int_not_equal(r.status, 401);
     rest_fini(&r);
 }
@@ -455,10 +447,8 @@ static void health_is_open_and_tells_nothing_private(void **state)
     struct rest_answer r;
 
     (void)state;
-    assert_int_equal(api_status(&api, "GET", "/livez", NULL, NULL, NULL),
-                     200);
-    assert_int_equal(api_status(&api, "GET", "/readyz", NULL, NULL, NULL),
-                     200);
+    assert_int_equal(api_status(&api, "GET", "/livez", NULL, NULL, NULL), 200);
+    assert_int_equal(api_status(&api, "GET", "/readyz", NULL, NULL, NULL), 200);
     r = api_call(&api, "GET", "/metrics", NULL, NULL, NULL, NULL);
     assert_int_equal(r.status, 200);
     assert_non_null(
@@ -541,9 +531,9 @@ static void openapi_describes_every_answer_given(void **state)
     api_create(&api, alice, "exit", sid);
     json_free(api_wait(&api, alice, sid, "ended"));
     assert_int_equal(api_status(&api, "POST", TOKEN, sid, alice, NULL), 409);
-    assert_int_equal(api_status(&api, "PATCH", SESSION, sid, alice,
-                                "{\"viewers\":[]}"),
-                     409);
+    assert_int_equal(
+        api_status(&api, "PATCH", SESSION, sid, alice, "{\"viewers\":[]}"),
+        409);
     assert_int_equal(api_status(&api, "DELETE", SESSION, sid, alice, NULL),
                      200);
     api_create(&api, alice, "pending", sid);

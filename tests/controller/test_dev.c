@@ -23,8 +23,8 @@ static struct api api;
 
 static int setup(void **state)
 {
-    static const char *const extra[] = {"--cors-origins",
-                                        "https://app.example", NULL};
+    static const char *const extra[] = {"--cors-origins", "https://app.example",
+                                        NULL};
 
     (void)state;
     api_start(&api, extra);
@@ -50,9 +50,9 @@ static int status_with(const char *path, const char *headers)
 
 static void rebound_names_are_misdirected(void **state)
 {
-    static const char *const paths[] = {"/dev/token?sub=a", "/api/sessions",
-                                        "/livez", "/metrics",
-                                        "/.well-known/jwks.json", "/"};
+    static const char *const paths[] = {
+        "/dev/token?sub=a", "/api/sessions",          "/livez",
+        "/metrics",         "/.well-known/jwks.json", "/"};
     char *wrong_port =
         mem_printf("Host: 127.0.0.1:%d\r\n", api.server.port + 1);
     char *evil = mem_printf("Host: evil.example:%d\r\n", api.server.port);
@@ -72,11 +72,10 @@ static void rebound_names_are_misdirected(void **state)
 
 static void foreign_pages_are_refused(void **state)
 {
-    static const char *const foreign[] = {
-        "Origin: http://evil.example\r\n", "Origin: null\r\n",
-        "Origin: http://127.0.0.1:1\r\n"};
-    char *own =
-        mem_printf("Origin: http://127.0.0.1:%d\r\n", api.server.port);
+    static const char *const foreign[] = {"Origin: http://evil.example\r\n",
+                                          "Origin: null\r\n",
+                                          "Origin: http://127.0.0.1:1\r\n"};
+    char *own = mem_printf("Origin: http://127.0.0.1:%d\r\n", api.server.port);
 
     (void)state;
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
@@ -89,11 +88,11 @@ static void foreign_pages_are_refused(void **state)
 
 static void cors_is_for_listed_origins_without_credentials(void **state)
 {
-    struct rest_answer r = rest_call(
-        api.server.port, "OPTIONS", "/api/sessions",
-        "Origin: https://app.example\r\n"
-        "Access-Control-Request-Method: POST\r\n",
-        NULL);
+    struct rest_answer r =
+        rest_call(api.server.port, "OPTIONS", "/api/sessions",
+                  "Origin: https://app.example\r\n"
+                  "Access-Control-Request-Method: POST\r\n",
+                  NULL);
 
     (void)state;
     assert_int_equal(r.status, 204);
@@ -115,10 +114,9 @@ static void cors_is_for_listed_origins_without_credentials(void **state)
 
 static void names_have_their_form(void **state)
 {
-    static const char *const bad[] = {"/dev/token", "/dev/token?sub=",
-                                      "/dev/token?sub=a%20b",
-                                      "/dev/token?sub=a%0ab",
-                                      "/dev/token?subject=a"};
+    static const char *const bad[] = {
+        "/dev/token", "/dev/token?sub=", "/dev/token?sub=a%20b",
+        "/dev/token?sub=a%0ab", "/dev/token?subject=a"};
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -150,12 +148,12 @@ static void an_identity_dies_with_the_process_that_made_it(void **state)
     char *old = api_identity(&api, "alice");
 
     (void)state;
-    assert_int_equal(
-        api_status(&api, "GET", "/api/sessions", NULL, old, NULL), 200);
+    assert_int_equal(api_status(&api, "GET", "/api/sessions", NULL, old, NULL),
+                     200);
     rest_stop(&api.server, SIGTERM);
     api_start(&api, NULL);
-    assert_int_equal(
-        api_status(&api, "GET", "/api/sessions", NULL, old, NULL), 401);
+    assert_int_equal(api_status(&api, "GET", "/api/sessions", NULL, old, NULL),
+                     401);
     free(old);
 }
 
@@ -176,8 +174,7 @@ static void settings_that_open_a_door_do_not_start(void **state)
         {{"--dev-issuer", "--issuer", "urn:podterm:dev"}, "--issuer"},
         {{"--dev-issuer", "--attach-url", "ws://gateway.example/v1/attach"},
          "wss"},
-        {{"--dev-issuer", "--attach-url", "http://localhost/"},
-         "--attach-url"},
+        {{"--dev-issuer", "--attach-url", "http://localhost/"}, "--attach-url"},
         {{"--dev-issuer", "--tls-cert", "/x"}, "--tls-key"},
         {{"--dev-issuer", "--egress", "all"}, "--egress"},
         {{"--dev-issuer", "--isolation", "some"}, "--isolation"},

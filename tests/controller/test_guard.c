@@ -88,11 +88,10 @@ static void a_server_answers_to_its_listed_names(void **state)
     assert_true(guard_host_ok(&g, "b.example:8443"));
     assert_false(guard_host_ok(&g, "b.example"));
     assert_false(guard_host_ok(&g, "evil.example"));
-    assert_int_equal(
-        guard_origin(&g, "https://api.example", "api.example"), ORIGIN_OWN);
-    assert_int_equal(
-        guard_origin(&g, "https://app.example", "api.example"),
-        ORIGIN_LISTED);
+    assert_int_equal(guard_origin(&g, "https://api.example", "api.example"),
+                     ORIGIN_OWN);
+    assert_int_equal(guard_origin(&g, "https://app.example", "api.example"),
+                     ORIGIN_LISTED);
     assert_int_equal(
         guard_origin(&g, "https://app.example.evil", "api.example"),
         ORIGIN_FOREIGN);

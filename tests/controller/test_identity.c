@@ -140,23 +140,19 @@ static void everything_else_is_refused(void **state)
     assert_int_equal(check(state, bearer(one, "JWT", "https://other",
                                          "\"" OIDC_AUD "\"", "a")),
                      -1);
-    assert_int_equal(check(state, bearer(one, "JWT", OIDC_ISS,
-                                         "\"other-app\"", "a")),
-                     -1);
+    assert_int_equal(
+        check(state, bearer(one, "JWT", OIDC_ISS, "\"other-app\"", "a")), -1);
     assert_int_equal(check(state, bearer(one, TOKEN_TYP_SESSION, OIDC_ISS,
                                          "\"" OIDC_AUD "\"", "a")),
                      -1);
     assert_int_equal(
-        check(state,
-              bearer(one, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", "")),
-        -1);
-    assert_int_equal(
-        check(state,
-              bearer(one, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", long_sub)),
-        -1);
+        check(state, bearer(one, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", "")), -1);
     assert_int_equal(check(state, bearer(one, "JWT", OIDC_ISS,
-                                         "\"" OIDC_AUD "\"", "a\\nb")),
+                                         "\"" OIDC_AUD "\"", long_sub)),
                      -1);
+    assert_int_equal(
+        check(state, bearer(one, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", "a\\nb")),
+        -1);
     assert_int_equal(e.kind, ERR_TOKEN);
     free(long_sub);
 }

@@ -112,8 +112,7 @@ static void a_session_runs_and_tells_its_stages(void **state)
     stages = json_get(j, "stages");
     assert_int_equal(json_count(stages), 3);
     for (size_t i = 0; i < 3; i++)
-        assert_string_equal(json_get_str(json_at(stages, i), "stage"),
-                            want[i]);
+        assert_string_equal(json_get_str(json_at(stages, i), "stage"), want[i]);
     assert_string_equal(json_get_str(j, "isolation"), "full");
     assert_non_null(json_get_str(j, "started_at"));
     json_free(j);
@@ -327,8 +326,7 @@ static void unknown_directories_are_removed_with_their_keeper(void **state)
         nap_ms(10);
     assert_nothing_left();
     assert_int_equal(kill(pid, 0), -1);
-    snprintf(line, sizeof line, "[ -z \"$(ls -A %s/sessions)\" ]",
-             api.state);
+    snprintf(line, sizeof line, "[ -z \"$(ls -A %s/sessions)\" ]", api.state);
     assert_int_equal(system(line), 0);
 }
 

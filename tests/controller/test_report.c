@@ -131,9 +131,18 @@ struct judged {
     int exit_code;          /* expected; -1 = none */
 };
 
-#define EXITED(n) {true, false, n}
-#define SIGNALLED(n) {true, true, n}
-#define UNKNOWN {false, false, 0}
+#define EXITED(n)                                                              \
+    {                                                                          \
+        true, false, n                                                         \
+    }
+#define SIGNALLED(n)                                                           \
+    {                                                                          \
+        true, true, n                                                          \
+    }
+#define UNKNOWN                                                                \
+    {                                                                          \
+        false, false, 0                                                        \
+    }
 
 static const struct judged cases[] = {
     /* the program's own end */
@@ -147,8 +156,8 @@ static const struct judged cases[] = {
     {"exited", EXITED(1), REASON_NONE, REASON_RUNNER_LOST, -1},
     {"exited", EXITED(LEAVE_STOPPED), REASON_NONE, REASON_RUNNER_LOST, -1},
     {"exited", EXITED(LEAVE_NO_AGENT), REASON_NONE, REASON_RUNNER_LOST, -1},
-    {"exited", EXITED(LEAVE_BUNDLE_REFUSED), REASON_NONE,
-     REASON_BUNDLE_REFUSED, -1},
+    {"exited", EXITED(LEAVE_BUNDLE_REFUSED), REASON_NONE, REASON_BUNDLE_REFUSED,
+     -1},
     {"bundle_refused", EXITED(LEAVE_BUNDLE_REFUSED), REASON_NONE,
      REASON_BUNDLE_REFUSED, 3},
     {"start_failed", EXITED(LEAVE_START_FAILED), REASON_NONE,
@@ -185,9 +194,8 @@ static void every_end_is_judged_by_the_table(void **state)
 
 static void strangers_clock_is_not_believed(void **state)
 {
-    struct launch_end report = {.reason = REASON_EXITED,
-                                .started_ms = 5000,
-                                .ended_ms = 9000};
+    struct launch_end report = {
+        .reason = REASON_EXITED, .started_ms = 5000, .ended_ms = 9000};
     struct runner_exit clean = EXITED(0);
     struct launch_end end;
 

@@ -40,10 +40,21 @@ void api_start(struct api *a, const char *const *extra)
         snprintf(a->seen_path, sizeof a->seen_path, "%s/seen", a->state);
         a->seen = fopen(a->seen_path, "w");
     }
-    const char *const fixed[] = {
-        "--dev-issuer", "--listen", "127.0.0.1:0", "--state-dir", a->state,
-        "--attach-url", "ws://127.0.0.1:1/v1/attach", "--keeper", self,
-        "--agent", self, "--shim", self, "--bundle-domains", "b.example"};
+    const char *const fixed[] = {"--dev-issuer",
+                                 "--listen",
+                                 "127.0.0.1:0",
+                                 "--state-dir",
+                                 a->state,
+                                 "--attach-url",
+                                 "ws://127.0.0.1:1/v1/attach",
+                                 "--keeper",
+                                 self,
+                                 "--agent",
+                                 self,
+                                 "--shim",
+                                 self,
+                                 "--bundle-domains",
+                                 "b.example"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         args[n++] = fixed[i];
     while (extra && *extra)
@@ -117,8 +128,7 @@ static void check_headers(const struct rest_answer *r)
     assert_string_equal(rest_header(r, "x-content-type-options"), "nosniff");
     assert_string_not_equal(rest_header(r, "content-security-policy"), "");
     assert_string_not_equal(rest_header(r, "cache-control"), "");
-    assert_string_equal(rest_header(r, "access-control-allow-credentials"),
-                        "");
+    assert_string_equal(rest_header(r, "access-control-allow-credentials"), "");
     if (r->status == 401)
         assert_string_equal(rest_header(r, "www-authenticate"), "Bearer");
 }
@@ -129,14 +139,12 @@ struct rest_answer api_call(struct api *a, const char *method,
                             const char *body)
 {
     const char *hole = strstr(pattern, "{id}");
-    char *path =
-        hole ? mem_printf("%.*s%s%s%s", (int)(hole - pattern), pattern, sid,
-                          hole + 4, query ? query : "")
-             : mem_printf("%s%s", pattern, query ? query : "");
+    char *path = hole ? mem_printf("%.*s%s%s%s", (int)(hole - pattern), pattern,
+                                   sid, hole + 4, query ? query : "")
+                      : mem_printf("%s%s", pattern, query ? query : "");
     char *all = mem_printf("%s%s", headers ? headers : "",
                            body ? "Content-Type: application/json\r\n" : "");
-    struct rest_answer r =
-        rest_call(a->server.port, method, path, all, body);
+    struct rest_answer r = rest_call(a->server.port, method, path, all, body);
 
     if (r.status == 0)
         fail_msg("%s %s: no answer", method, path);
@@ -170,8 +178,8 @@ char *api_identity(struct api *a, const char *sub)
     assert_int_equal(r.status, 200);
     j = json_parse(r.body, r.len, &e);
     assert_non_null(json_get_str(j, "id_token"));
-    out = mem_printf("Authorization: Bearer %s\r\n",
-                     json_get_str(j, "id_token"));
+    out =
+        mem_printf("Authorization: Bearer %s\r\n", json_get_str(j, "id_token"));
     json_free(j);
     rest_fini(&r);
     free(query);
@@ -186,8 +194,7 @@ char *api_body(const char *mode, const char *more)
                       mode, more);
 }
 
-void api_create(struct api *a, const char *who, const char *mode,
-                char sid[27])
+void api_create(struct api *a, const char *who, const char *mode, char sid[27])
 {
     char *body = api_body(mode, "");
     struct rest_answer r =
@@ -206,8 +213,8 @@ void api_create(struct api *a, const char *who, const char *mode,
 
 struct json *api_get(struct api *a, const char *who, const char *sid)
 {
-    struct rest_answer r = api_call(a, "GET", "/api/sessions/{id}", sid, NULL,
-                                    who, NULL);
+    struct rest_answer r =
+        api_call(a, "GET", "/api/sessions/{id}", sid, NULL, who, NULL);
     struct err e = {0};
     struct json *j = json_parse(r.body, r.len, &e);
 

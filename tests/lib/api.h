@@ -48,8 +48,7 @@ int api_status(struct api *a, const char *method, const char *pattern,
  * more: further members with a leading comma, or "". */
 char *api_body(const char *mode, const char *more);
 /* Create as who; fails unless 201. The id is in sid[27]. */
-void api_create(struct api *a, const char *who, const char *mode,
-                char sid[27]);
+void api_create(struct api *a, const char *who, const char *mode, char sid[27]);
 /* The session as its owner sees it, the caller's. */
 struct json *api_get(struct api *a, const char *who, const char *sid);
 /* Wait until its state is this one; fails after 10 s. */

@@ -72,8 +72,7 @@ static void *opened(void *arg, struct ws_conn *c)
 }
 
 /* HELLO's token must be of role control; its payload is looked into only. */
-static void message(void *user, const uint8_t *bytes, size_t len,
-                    bool is_text)
+static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
 {
     (void)is_text;
     if (bytes[0] == FRAME_HELLO && len > 2)

@@ -10,9 +10,9 @@
 #include <sys/types.h>
 
 struct rest_answer {
-    int status;  /* 0 = the connection broke */
-    char *head;  /* header block; owned */
-    char *body;  /* owned */
+    int status; /* 0 = the connection broke */
+    char *head; /* header block; owned */
+    char *body; /* owned */
     size_t len;
 };
 
