@@ -41,7 +41,7 @@ static int may_int(const struct json *from, const char *name, int64_t min,
 
 static bool is_sha256(const char *text)
 {
-    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+    return text && strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
 }
 
 static int take_bundle(struct create *c, const struct settings *s,

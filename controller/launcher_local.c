@@ -49,6 +49,19 @@ static struct run *run_new(struct local *l, const char *sid)
     return r;
 }
 
+static void run_release(struct run *r)
+{
+    loop_fd_stop(r->exit_watch);
+    loop_timer_stop(r->kill_timer);
+    loop_timer_stop(r->retry);
+    own_fd_release(&r->pid_fd);
+    r->l->count--;
+    slots_give(&r->l->slots, r->runner);
+    launch_free(r->what);
+    free(r->dir);
+    free(r);
+}
+
 static void run_free(struct run *r)
 {
     struct run **at = &r->l->runs;
@@ -56,11 +69,7 @@ static void run_free(struct run *r)
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
-    r->l->count--;
-    slots_give(&r->l->slots, r->runner);
-    launch_free(r->what);
-    free(r->dir);
-    free(r);
+    run_release(r);
 }
 
 /* --- the end --- */
@@ -316,15 +325,11 @@ static int local_count(const struct launcher *base)
 static void local_free(struct launcher *base)
 {
     struct local *l = (struct local *)base;
+    struct run *next;
 
-    while (l->runs) { /* their keepers live on */
-        struct run *r = l->runs;
-
-        loop_fd_stop(r->exit_watch);
-        loop_timer_stop(r->kill_timer);
-        loop_timer_stop(r->retry);
-        own_fd_release(&r->pid_fd);
-        run_free(r);
+    for (struct run *r = l->runs; r; r = next) {
+        next = r->next;
+        run_release(r); /* its keeper lives on */
     }
     loop_fd_stop(l->inotify);
     own_fd_release(&l->inotify_fd);

@@ -59,6 +59,16 @@ static struct session *find(struct live *l, const char *sid)
     return s;
 }
 
+static void release(struct session *s)
+{
+    s->l->count--;
+    count_add(COUNT_LIVE, -1);
+    loop_timer_stop(s->deadline);
+    loop_timer_stop(s->retry);
+    ender_stop(s->ender);
+    free(s);
+}
+
 static void forget(struct session *s)
 {
     struct live *l = s->l;
@@ -67,12 +77,7 @@ static void forget(struct session *s)
     while (*at != s)
         at = &(*at)->next;
     *at = s->next;
-    l->count--;
-    count_add(COUNT_LIVE, -1);
-    loop_timer_stop(s->deadline);
-    loop_timer_stop(s->retry);
-    ender_stop(s->ender);
-    free(s);
+    release(s);
     if (l->stopped && l->count == 0)
         l->stopped(l->stopped_arg);
 }
@@ -394,10 +399,13 @@ struct live *live_new(struct app *app)
 
 void live_free(struct live *l)
 {
+    struct session *next;
+
     if (!l)
         return;
-    l->stopped = NULL;
-    while (l->all)
-        forget(l->all);
+    for (struct session *s = l->all; s; s = next) {
+        next = s->next;
+        release(s);
+    }
     free(l);
 }

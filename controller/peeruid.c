@@ -3,6 +3,7 @@
 #include "base/addr.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TCP_ROW_ESTABLISHED 1
@@ -37,17 +38,34 @@ static struct end end_of(const struct sockaddr_storage *sa)
     return out;
 }
 
+/* Exactly `digits` hexadecimal digits from *at, which moves behind them. */
+static bool take_hex(const char **at, int digits, uint32_t *out)
+{
+    uint32_t value = 0;
+
+    for (int i = 0; i < digits; i++, (*at)++) {
+        char c = (*at)[0];
+
+        if (c >= '0' && c <= '9')
+            value = value << 4 | (uint32_t)(c - '0');
+        else if (c >= 'A' && c <= 'F')
+            value = value << 4 | (uint32_t)(c - 'A' + 10);
+        else
+            return false;
+    }
+    *out = value;
+    return true;
+}
+
 /* "0100007F:1F90": 32-bit words in host order. */
 static bool end_parse(const char *text, bool is_v6, struct end *out)
 {
-    uint32_t words[4] = {0};
-    int count = is_v6 ? 4 : 1;
-    unsigned port;
+    uint32_t words[4] = {0}, port;
 
-    for (int i = 0; i < count; i++)
-        if (sscanf(text + i * 8, "%8x", &words[i]) != 1)
+    for (int i = 0; i < (is_v6 ? 4 : 1); i++)
+        if (!take_hex(&text, 8, &words[i]))
             return false;
-    if (sscanf(text + count * 8, ":%4x", &port) != 1)
+    if (*text++ != ':' || !take_hex(&text, 4, &port) || *text)
         return false;
     if (is_v6)
         memcpy(out->ip, words, 16);
@@ -62,27 +80,41 @@ static bool same_end(const struct end *a, const struct end *b)
     return a->port == b->port && memcmp(a->ip, b->ip, 16) == 0;
 }
 
+/* The columns of a row that matter here (proc(5)). */
+enum { COL_LOCAL = 1, COL_REMOTE, COL_STATE, COL_UID = 7, COL_INODE = 9 };
+
+/* Split into columns in place; how many there are. */
+static int split(char *line, char *cols[], int max)
+{
+    char *save = NULL;
+    int n = 0;
+
+    for (char *at = strtok_r(line, " \n", &save); at && n < max;
+         at = strtok_r(NULL, " \n", &save))
+        cols[n++] = at;
+    return n;
+}
+
 int peer_uid_from(FILE *table, bool is_v6, const struct sockaddr_storage *peer,
                   const struct sockaddr_storage *local, uid_t *uid)
 {
     struct end want_peer = end_of(peer), want_local = end_of(local);
-    char line[512], near[40], far[40];
-    unsigned state, owner;
-    unsigned long inode;
+    char line[512], *cols[COL_INODE + 1];
 
     while (fgets(line, sizeof line, table)) {
         struct end a, b;
 
-        if (sscanf(line, " %*d: %39s %39s %x %*s %*s %*s %u %*d %lu", near, far,
-                   &state, &owner, &inode) != 5 ||
-            !end_parse(near, is_v6, &a) || !end_parse(far, is_v6, &b))
+        if (split(line, cols, COL_INODE + 1) != COL_INODE + 1 ||
+            !end_parse(cols[COL_LOCAL], is_v6, &a) ||
+            !end_parse(cols[COL_REMOTE], is_v6, &b))
             continue;
         /* the peer's own row: its local end is what we see as the peer */
         if (!same_end(&a, &want_peer) || !same_end(&b, &want_local))
             continue;
-        if (state != TCP_ROW_ESTABLISHED || inode == 0)
+        if (strtoul(cols[COL_STATE], NULL, 16) != TCP_ROW_ESTABLISHED ||
+            strtoul(cols[COL_INODE], NULL, 10) == 0)
             return -1;
-        *uid = owner;
+        *uid = (uid_t)strtoul(cols[COL_UID], NULL, 10);
         return 0;
     }
     return -1;
