@@ -1,0 +1,602 @@
+#include "agent/attach.h"
+
+#include "agent/greet.h"
+#include "base/frame.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum attach_phase {
+    ATTACH_HELLO,   /* nothing but HELLO is read */
+    ATTACH_OPEN,    /* authenticated */
+    ATTACH_MOVING,  /* MOVE was sent */
+    ATTACH_CLOSING, /* a close is under way: all is ignored */
+};
+
+/* What is owed to the peer, sent when the socket can take it. */
+enum {
+    DUE_INPUT_ACK = 1,
+    DUE_RESIZED = 2,
+    DUE_PONG = 4,
+    DUE_NOTICE = 8,
+    DUE_EXIT = 16,
+};
+
+struct attach {
+    struct attach_set *set;
+    struct attach *next;
+    struct ws_conn *conn;
+    enum attach_phase phase;
+    enum role role;
+    unsigned due;
+    uint32_t stages_due; /* bit per stage of the state */
+    uint64_t sent;       /* next OUTPUT offset */
+    uint64_t acked;
+    uint64_t pong;
+    int64_t opened_ms;
+    int64_t moved_ms;
+    bool is_exit_sent;
+};
+
+struct attach_set {
+    struct life *life;
+    struct loop *loop;
+    struct attach *all; /* list, newest first */
+    struct attach *owner;
+    char notice[160];
+    bool is_ended;
+    /* One message is made at a time: one buffer serves everybody. */
+    uint8_t out[WS_PRE + FRAME_HEAD_MAX + ATTACH_TURN_BYTES];
+};
+
+static struct metric metrics[] = {
+    {"podterm_agent_attachments_total", "", METRIC_COUNTER,
+     "Attachments accepted.", 0},
+    {"podterm_agent_refusals_total", "", METRIC_COUNTER,
+     "Attachments refused.", 0},
+    {"podterm_agent_output_bytes_total", "", METRIC_COUNTER,
+     "Terminal bytes sent to attachments.", 0},
+};
+enum { M_ATTACHED, M_REFUSED, M_OUTPUT };
+
+struct metric *attach_metrics(size_t *count)
+{
+    *count = sizeof(metrics) / sizeof(metrics[0]);
+    return metrics;
+}
+
+struct attach_set *attach_set_new(struct life *life, struct loop *loop)
+{
+    struct attach_set *set = mem_zero(1, sizeof(*set));
+
+    set->life = life;
+    set->loop = loop;
+    return set;
+}
+
+void attach_set_free(struct attach_set *set)
+{
+    while (set && set->all) {
+        struct attach *a = set->all;
+
+        set->all = a->next;
+        free(a);
+    }
+    free(set);
+}
+
+static int attach_count_of(const struct attach_set *set,
+                           enum attach_phase phase, int role)
+{
+    int n = 0;
+
+    for (const struct attach *a = set->all; a; a = a->next)
+        if (a->phase == phase && (role < 0 || (int)a->role == role))
+            n++;
+    return n;
+}
+
+int attach_count(const struct attach_set *set)
+{
+    int n = 0;
+
+    for (const struct attach *a = set->all; a; a = a->next)
+        n++;
+    return n;
+}
+
+/* --- refusing and closing --- */
+
+static void attach_close(struct attach *a, int code, const char *reason)
+{
+    struct attach_set *set = a->set;
+
+    if (a->phase == ATTACH_CLOSING)
+        return;
+    a->phase = ATTACH_CLOSING;
+    if (set->owner == a) {
+        set->owner = NULL;
+        life_owner(set->life, false);
+    }
+    ws_close(a->conn, code, reason);
+}
+
+/* ERROR and the close that goes with it. text is for the user. */
+static void attach_refuse(struct attach *a, enum err_kind kind,
+                          const char *text)
+{
+    own_json struct json *j = json_object();
+    uint8_t msg[1024];
+
+    json_set_str(j, "code", err_word(kind));
+    json_set_str(j, "message", text);
+    if (kind == ERR_BUSY)
+        json_set_int(j, "retry_after_ms", 1000);
+    ws_send(a->conn, msg, greet_json(msg, sizeof(msg), FRAME_ERROR, j));
+    metric_add(&metrics[M_REFUSED], 1);
+    attach_close(a, err_ws_code(kind), err_word(kind));
+}
+
+/* The error's own text goes to our log; the peer gets a fixed sentence. */
+static void attach_refuse_err(struct attach *a, const struct err *e)
+{
+    static struct log_rate rate = {.burst = 20, .interval_ms = 1000};
+
+    if (log_rate_ok(&rate, loop_now_ms()))
+        log_err(e, "attach.refused");
+    attach_refuse(a, e->kind, greet_sentence(e->kind));
+}
+
+/* --- sending --- */
+
+static void attach_want(struct attach *a)
+{
+    if (a->phase == ATTACH_OPEN || a->phase == ATTACH_MOVING)
+        ws_want_write(a->conn);
+}
+
+static bool attach_write_json(struct attach *a, uint8_t type,
+                              const struct json *j)
+{
+    uint8_t *at = a->set->out + WS_PRE;
+    size_t len = greet_json(at, FRAME_HEAD_MAX + ATTACH_TURN_BYTES, type, j);
+
+    ws_write(a->conn, at, len);
+    return true;
+}
+
+static bool attach_write_due(struct attach *a)
+{
+    const struct state *s = life_state(a->set->life);
+    uint8_t *at = a->set->out + WS_PRE;
+
+    if (a->due & DUE_INPUT_ACK) {
+        a->due &= ~(unsigned)DUE_INPUT_ACK;
+        ws_write(a->conn, at,
+                 frame_head_offset(at, FRAME_INPUT_ACK,
+                                   s->head->input_received));
+        return true;
+    }
+    if (a->due & DUE_PONG) {
+        a->due &= ~(unsigned)DUE_PONG;
+        ws_write(a->conn, at, frame_head_offset(at, FRAME_PONG, a->pong));
+        return true;
+    }
+    if (a->due & DUE_RESIZED) {
+        a->due &= ~(unsigned)DUE_RESIZED;
+        ws_write(a->conn, at, frame_size(at, FRAME_RESIZED, s->head->cols,
+                                         s->head->rows));
+        return true;
+    }
+    if (a->due & DUE_NOTICE) {
+        own_json struct json *j = greet_notice(s, a->set->notice);
+
+        a->due &= ~(unsigned)DUE_NOTICE;
+        return attach_write_json(a, FRAME_STAGE, j);
+    }
+    return false;
+}
+
+static bool attach_write_stage(struct attach *a)
+{
+    const struct state *s = life_state(a->set->life);
+
+    for (uint32_t i = 0; i < s->head->stage_count; i++)
+        if (a->stages_due & (1u << i)) {
+            own_json struct json *j = greet_stage(&s->head->stages[i]);
+
+            a->stages_due &= ~(1u << i);
+            return attach_write_json(a, FRAME_STAGE, j);
+        }
+    return false;
+}
+
+/* How many bytes of OUTPUT may go now; moves a viewer that lags. */
+static size_t attach_output_room(struct attach *a)
+{
+    const struct state_head *h = life_state(a->set->life)->head;
+    const struct agent_spec *spec = life_spec(a->set->life);
+    uint64_t window = (uint64_t)spec->window_bytes, room;
+
+    if (a->role == ROLE_CONTROL)
+        return 0;
+    if (a->sent < h->output_oldest) {
+        /* an owner's bytes are held while it is attached */
+        assert(a->role == ROLE_VIEWER);
+        a->sent = h->output_oldest;
+        if (a->acked < a->sent)
+            a->acked = a->sent;
+    }
+    if (a->sent - a->acked >= window)
+        return 0;
+    room = window - (a->sent - a->acked);
+    if (room > h->output_end - a->sent)
+        room = h->output_end - a->sent;
+    return room < ATTACH_TURN_BYTES ? (size_t)room : ATTACH_TURN_BYTES;
+}
+
+static bool attach_write_output(struct attach *a)
+{
+    size_t len = attach_output_room(a);
+    uint8_t *at = a->set->out + WS_PRE;
+    size_t head;
+
+    if (len == 0)
+        return false;
+    head = frame_head_offset(at, FRAME_OUTPUT, a->sent);
+    memcpy(at + head, state_ring_at(life_state(a->set->life), a->sent, &len),
+           len);
+    if (ws_write(a->conn, at, head + len) < 0)
+        return false; /* closed follows */
+    a->sent += len;
+    metric_add(&metrics[M_OUTPUT], (int64_t)len);
+    return true;
+}
+
+static bool attach_write_exit(struct attach *a)
+{
+    const struct state *s = life_state(a->set->life);
+    own_json struct json *j = NULL;
+
+    if (!a->set->is_ended || a->is_exit_sent || a->role == ROLE_CONTROL ||
+        a->sent < s->head->output_end)
+        return false;
+    j = greet_exit(s->head);
+    a->is_exit_sent = true;
+    return attach_write_json(a, FRAME_EXIT, j);
+}
+
+/* One message a call; what was typed is answered before what flows. */
+static void attach_drained(void *user)
+{
+    struct attach *a = user;
+
+    if (a->phase != ATTACH_OPEN && a->phase != ATTACH_MOVING)
+        return;
+    if (attach_write_due(a) || attach_write_stage(a) ||
+        attach_write_output(a) || attach_write_exit(a))
+        ws_want_write(a->conn);
+}
+
+/* --- receiving --- */
+
+static void attach_replace_owner(struct attach *a)
+{
+    struct attach_set *set = a->set;
+    struct attach *old = set->owner;
+
+    /* the new one first, so that the session is never without an owner and
+     * nothing is let go between the two */
+    set->owner = a;
+    if (old)
+        attach_refuse(old, ERR_REPLACED,
+                      "This session was opened in another window, which has "
+                      "taken over. The program runs on there.");
+}
+
+static int attach_admit(struct attach *a, const struct greet *g,
+                        struct err *e)
+{
+    struct attach_set *set = a->set;
+    int limit = g->role == ROLE_VIEWER ? ATTACH_VIEWERS_MAX
+                                       : ATTACH_CONTROLS_MAX;
+
+    if (g->role != ROLE_OWNER &&
+        attach_count_of(set, ATTACH_OPEN, (int)g->role) >= limit)
+        return err_set(e, ERR_BUSY, "%d %ss are attached", limit,
+                       role_name(g->role));
+    return 0;
+}
+
+static void attach_open(struct attach *a, const struct greet *g)
+{
+    struct attach_set *set = a->set;
+    struct state_head *h = life_state(set->life)->head;
+    uint8_t msg[FRAME_HELLO_MAX];
+    own_json struct json *j = NULL;
+
+    a->role = g->role;
+    a->phase = ATTACH_OPEN;
+    a->sent = a->acked = g->output_from;
+    if (a->role == ROLE_OWNER) {
+        attach_replace_owner(a);
+        life_input_forget(set->life);
+        h->output_acked = g->output_from;
+        life_owner(set->life, true);
+        if (g->cols)
+            life_resize(set->life, g->cols, g->rows);
+    }
+    j = greet_ready(life_spec(set->life), h, a->role, a->sent);
+    ws_send(a->conn, msg, greet_json(msg, sizeof(msg), FRAME_READY, j));
+    a->stages_due = a->role == ROLE_CONTROL
+                        ? 0
+                        : (1u << h->stage_count) - 1;
+    metric_add(&metrics[M_ATTACHED], 1);
+    log_info("attach.open", "role", "s", role_name(a->role), "from", "i",
+             (int64_t)a->sent, NULL);
+    attach_want(a);
+}
+
+static void attach_hello(struct attach *a, const struct frame *f)
+{
+    struct err e = {0};
+    struct greet g;
+
+    if (greet_hello(life_spec(a->set->life), life_state(a->set->life), f,
+                    loop_wall_s(), &g, &e) < 0 ||
+        attach_admit(a, &g, &e) < 0) {
+        attach_refuse_err(a, &e);
+        return;
+    }
+    attach_open(a, &g);
+}
+
+static void attach_input(struct attach *a, const struct frame *f)
+{
+    struct err e = {0};
+
+    if (life_input(a->set->life, f->offset, f->body, f->body_len, &e) < 0)
+        attach_refuse_err(a, &e);
+}
+
+static void attach_resize(struct attach *a, const struct frame *f)
+{
+    life_resize(a->set->life, f->cols, f->rows);
+}
+
+static void attach_output_ack(struct attach *a, const struct frame *f)
+{
+    struct state_head *h = life_state(a->set->life)->head;
+
+    if (f->offset > a->sent) {
+        attach_refuse(a, ERR_INPUT,
+                      "The client acknowledged output it was not sent.");
+        return;
+    }
+    if (f->offset <= a->acked)
+        return;
+    a->acked = f->offset;
+    if (a == a->set->owner) {
+        h->output_acked = f->offset;
+        life_acked(a->set->life);
+    }
+    attach_want(a);
+}
+
+static void attach_signal(struct attach *a, const struct frame *f)
+{
+    life_signal(a->set->life, f->signal);
+}
+
+static void attach_ping(struct attach *a, const struct frame *f)
+{
+    a->pong = f->offset;
+    a->due |= DUE_PONG;
+    attach_want(a);
+}
+
+static void attach_end(struct attach *a, const struct frame *f)
+{
+    (void)f;
+    log_info("attach.end", "role", "s", role_name(a->role), NULL);
+    life_end(a->set->life, REASON_DELETED, "ended by its owner");
+}
+
+static const struct {
+    uint8_t type;
+    void (*take)(struct attach *a, const struct frame *f);
+} takers[] = {
+    {FRAME_INPUT, attach_input},   {FRAME_RESIZE, attach_resize},
+    {FRAME_SIGNAL, attach_signal}, {FRAME_OUTPUT_ACK, attach_output_ack},
+    {FRAME_PING, attach_ping},     {FRAME_END, attach_end},
+};
+
+static void attach_take(struct attach *a, const struct frame *f)
+{
+    if (!frame_is_allowed(a->role, f->type)) {
+        attach_refuse(a, ERR_DENIED,
+                      "This attachment may not send that message.");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(takers) / sizeof(takers[0]); i++)
+        if (takers[i].type == f->type) {
+            takers[i].take(a, f);
+            return;
+        }
+    attach_refuse(a, ERR_INPUT, "HELLO is sent once only.");
+}
+
+static void attach_message(void *user, const uint8_t *bytes, size_t len,
+                           bool is_text)
+{
+    struct attach *a = user;
+    struct frame f;
+
+    if (a->phase == ATTACH_CLOSING)
+        return;
+    if (is_text) {
+        attach_close(a, 1003, "binary messages only");
+        return;
+    }
+    if (frame_parse(bytes, len, true, &f) < 0) {
+        attach_refuse(a, ERR_INPUT, greet_sentence(ERR_INPUT));
+        return;
+    }
+    if (a->phase != ATTACH_HELLO)
+        attach_take(a, &f);
+    else if (f.type == FRAME_HELLO)
+        attach_hello(a, &f);
+    else
+        attach_refuse(a, ERR_INPUT, "HELLO must come first.");
+}
+
+/* --- birth and death --- */
+
+static void *attach_opened(void *server_arg, struct ws_conn *c)
+{
+    struct attach_set *set = server_arg;
+    struct attach *a;
+
+    if (attach_count_of(set, ATTACH_HELLO, -1) >= ATTACH_WAITING_MAX)
+        return NULL;
+    a = mem_zero(1, sizeof(*a));
+    a->set = set;
+    a->conn = c;
+    a->opened_ms = loop_now_ms();
+    a->next = set->all;
+    set->all = a;
+    return a;
+}
+
+static void attach_closed(void *user, int code, const char *reason)
+{
+    struct attach *a = user, **at;
+    struct attach_set *set = a->set;
+
+    (void)reason;
+    for (at = &set->all; *at && *at != a; at = &(*at)->next)
+        ;
+    if (*at)
+        *at = a->next;
+    if (a->phase != ATTACH_HELLO)
+        log_info("attach.closed", "role", "s", role_name(a->role), "code",
+                 "i", (int64_t)code, NULL);
+    if (set->owner == a) {
+        set->owner = NULL;
+        life_owner(set->life, false);
+    }
+    free(a);
+}
+
+const struct ws_verbs attach_verbs = {
+    .opened = attach_opened,
+    .message = attach_message,
+    .drained = attach_drained,
+    .closed = attach_closed,
+};
+
+/* --- news for everybody --- */
+
+static void attach_due(struct attach_set *set, unsigned due, bool owner_only)
+{
+    for (struct attach *a = set->all; a; a = a->next) {
+        if (a->phase == ATTACH_HELLO || a->role == ROLE_CONTROL ||
+            (owner_only && a != set->owner))
+            continue;
+        a->due |= due;
+        attach_want(a);
+    }
+}
+
+void attach_output(struct attach_set *set)
+{
+    attach_due(set, 0, false);
+}
+
+void attach_input_acked(struct attach_set *set)
+{
+    attach_due(set, DUE_INPUT_ACK, true);
+}
+
+void attach_resized(struct attach_set *set)
+{
+    attach_due(set, DUE_RESIZED, false);
+}
+
+void attach_notice(struct attach_set *set, const char *detail)
+{
+    snprintf(set->notice, sizeof(set->notice), "%s", detail);
+    attach_due(set, DUE_NOTICE, true);
+}
+
+void attach_stage(struct attach_set *set, const struct state_stage *st)
+{
+    const struct state_head *h = life_state(set->life)->head;
+
+    for (struct attach *a = set->all; a; a = a->next) {
+        if (a->role == ROLE_CONTROL)
+            continue;
+        a->stages_due |= 1u << (st - h->stages);
+        attach_want(a);
+    }
+}
+
+void attach_ended(struct attach_set *set)
+{
+    set->is_ended = true;
+    attach_due(set, 0, false);
+}
+
+bool attach_has_owner(const struct attach_set *set)
+{
+    return set->owner != NULL;
+}
+
+bool attach_owner_is_done(const struct attach_set *set)
+{
+    const struct attach *a = set->owner;
+
+    return a && a->is_exit_sent &&
+           a->acked == life_state(set->life)->head->output_end;
+}
+
+void attach_close_all(struct attach_set *set, enum err_kind kind,
+                      const char *reason)
+{
+    for (struct attach *a = set->all, *next; a; a = next) {
+        next = a->next; /* ws_close frees nothing before the loop's turn */
+        if (a->phase == ATTACH_CLOSING)
+            continue;
+        if (reason)
+            attach_refuse(a, kind, reason);
+        else
+            attach_close(a, 1000, "the session has ended");
+    }
+}
+
+void attach_tick(struct attach_set *set, int64_t now_ms)
+{
+    static const uint8_t move[1] = {FRAME_MOVE};
+    int64_t max_ms = life_spec(set->life)->attach_max_s * 1000;
+
+    for (struct attach *a = set->all, *next; a; a = next) {
+        next = a->next;
+        if (a->phase == ATTACH_HELLO &&
+            now_ms - a->opened_ms >= ATTACH_HELLO_MS) {
+            attach_refuse(a, ERR_INPUT, "HELLO did not come in time.");
+        } else if (a->phase == ATTACH_OPEN &&
+                   now_ms - a->opened_ms >= max_ms) {
+            a->phase = ATTACH_MOVING;
+            a->moved_ms = now_ms;
+            ws_send(a->conn, move, sizeof(move));
+        } else if (a->phase == ATTACH_MOVING &&
+                   now_ms - a->moved_ms >= ATTACH_MOVE_MS) {
+            attach_refuse(a, ERR_TOKEN, greet_sentence(ERR_TOKEN));
+        }
+    }
+}

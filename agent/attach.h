@@ -1,0 +1,56 @@
+/*
+ * Attachments: the podterm.v1 server. One owner who types, at most
+ * ATTACH_VIEWERS_MAX viewers who only read and never hold the owner back, and
+ * control connections that may only end the session.
+ *
+ * Per attachment the memory is constant: everything but the few messages of
+ * the greeting is made when the socket can take it, from the state's ring and
+ * from flags ("an INPUT_ACK is due"), never queued. Loop's thread only.
+ */
+#ifndef PODTERM_AGENT_ATTACH_H
+#define PODTERM_AGENT_ATTACH_H
+
+#include "agent/life.h"
+#include "base/err.h"
+#include "base/metrics.h"
+#include "base/ws.h"
+
+#include <stdbool.h>
+
+#define ATTACH_VIEWERS_MAX 8
+#define ATTACH_CONTROLS_MAX 4
+#define ATTACH_WAITING_MAX 16   /* connections that have not said HELLO */
+#define ATTACH_HELLO_MS 10000   /* accept to verified HELLO */
+#define ATTACH_TURN_BYTES 32768 /* of OUTPUT in one message */
+#define ATTACH_MOVE_MS 10000    /* MOVE to close */
+
+struct attach_set;
+
+struct attach_set *attach_set_new(struct life *life, struct loop *loop);
+void attach_set_free(struct attach_set *set); /* takes NULL */
+
+/* The verbs for base/ws.h; the server's arg is the attach_set. */
+extern const struct ws_verbs attach_verbs;
+
+/* The session has something new for everybody. */
+void attach_output(struct attach_set *set);
+void attach_input_acked(struct attach_set *set);
+void attach_stage(struct attach_set *set, const struct state_stage *st);
+void attach_resized(struct attach_set *set);
+void attach_ended(struct attach_set *set); /* EXIT behind the last OUTPUT */
+/* A note to owners ("idle: ends in 60 s"); a STAGE that is not kept. */
+void attach_notice(struct attach_set *set, const char *detail);
+
+bool attach_has_owner(const struct attach_set *set);
+/* Did the owner get and acknowledge all, EXIT included? */
+bool attach_owner_is_done(const struct attach_set *set);
+/* Close all with 1000, or with an error when reason is not NULL. */
+void attach_close_all(struct attach_set *set, enum err_kind kind,
+                      const char *reason);
+int attach_count(const struct attach_set *set);
+void attach_tick(struct attach_set *set, int64_t now_ms);
+
+/* Counters for /metrics. */
+struct metric *attach_metrics(size_t *count);
+
+#endif

@@ -1,0 +1,361 @@
+#include "agent/fetch.h"
+
+#include "base/http_client.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/own.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define FETCH_CHUNK_BYTES 65536
+#define FETCH_WAIT_SLICE_MS 100 /* of a backoff, between looks at cancel */
+
+struct fetch {
+    const struct fetch_conf *conf;
+    struct digest *sha256, *blake2b;
+    int64_t bytes, total; /* total 0 = not known */
+    int64_t deadline_ms;
+    char validator[256]; /* for If-Range; "" = cannot be resumed */
+    char url[URL_MAX];   /* of this hop */
+    bool is_body;        /* what comes is the archive */
+    bool is_final;       /* an error that another try does not mend */
+};
+
+static void fetch_restart(struct fetch *f)
+{
+    digest_free(f->sha256);
+    digest_free(f->blake2b);
+    f->sha256 = digest_new(DIGEST_SHA256);
+    f->blake2b = f->conf->spec->bundle_signature
+                     ? digest_new(DIGEST_BLAKE2B_512)
+                     : NULL;
+    f->bytes = 0;
+}
+
+/* Fail for good. */
+static int fetch_final(struct fetch *f)
+{
+    f->is_final = true;
+    return -1;
+}
+
+static int fetch_too_large(struct fetch *f, struct err *e)
+{
+    err_set(e, ERR_INPUT, "the bundle is larger than %lld bytes",
+            (long long)f->conf->spec->fetch.max_bytes);
+    return fetch_final(f);
+}
+
+static int fetch_take(struct fetch *f, const uint8_t *bytes, size_t len,
+                      struct err *e)
+{
+    int64_t at = f->bytes;
+
+    if ((int64_t)len > f->conf->spec->fetch.max_bytes - f->bytes)
+        return fetch_too_large(f, e);
+    digest_add(f->sha256, bytes, len);
+    if (f->blake2b)
+        digest_add(f->blake2b, bytes, len);
+    f->bytes += (int64_t)len;
+    while (len > 0) {
+        ssize_t n = pwrite(f->conf->file_fd, bytes, len, at);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            err_sys(e, "%s", errno == ENOSPC ? "disk full while fetching"
+                                             : "write the bundle");
+            return fetch_final(f);
+        }
+        bytes += n;
+        len -= (size_t)n;
+        at += n;
+    }
+    if (f->conf->progress)
+        f->conf->progress(f->conf->arg, f->bytes, f->total);
+    return 0;
+}
+
+/* --- http --- */
+
+static bool fetch_is_cancelled(void *arg)
+{
+    struct fetch *f = arg;
+
+    return f->conf->is_cancelled && f->conf->is_cancelled(f->conf->arg);
+}
+
+static int fetch_judge(void *arg, const struct sockaddr *sa, struct err *e)
+{
+    struct fetch *f = arg;
+
+    if (addr_judge(&f->conf->spec->fetch.addr, sa, e) < 0)
+        return fetch_final(f);
+    return 0;
+}
+
+/* A 206 that answers what was asked: it begins where we stopped. */
+static bool fetch_range_fits(const struct fetch *f,
+                             const struct http_answer *a)
+{
+    char want[40];
+
+    snprintf(want, sizeof(want), "bytes %lld-", (long long)f->bytes);
+    return strncmp(a->content_range, want, strlen(want)) == 0;
+}
+
+static int fetch_head(void *arg, const struct http_answer *a, struct err *e)
+{
+    struct fetch *f = arg;
+    int64_t before = 0;
+
+    f->is_body = a->status == 200 || a->status == 206;
+    if (a->status == 206) {
+        if (!fetch_range_fits(f, a))
+            return err_set(e, ERR_PEER, "the server resumed at another byte");
+        before = f->bytes;
+    } else if (a->status == 200) {
+        fetch_restart(f);
+        if (ftruncate(f->conf->file_fd, 0) < 0)
+            return err_sys(e, "restart the bundle");
+        /* weak validators do not name bytes (RFC 9110, 13.1.5) */
+        if (a->etag[0] == '"')
+            snprintf(f->validator, sizeof(f->validator), "%s", a->etag);
+        else
+            snprintf(f->validator, sizeof(f->validator), "%s",
+                     a->last_modified);
+    }
+    if (!f->is_body)
+        return 0;
+    f->total = a->length >= 0 ? before + a->length : 0;
+    return f->total > f->conf->spec->fetch.max_bytes ? fetch_too_large(f, e)
+                                                     : 0;
+}
+
+static int fetch_data(void *arg, const uint8_t *bytes, size_t len,
+                      struct err *e)
+{
+    struct fetch *f = arg;
+
+    return f->is_body ? fetch_take(f, bytes, len, e) : 0;
+}
+
+static int64_t fetch_left_ms(const struct fetch *f)
+{
+    return f->deadline_ms - loop_now_ms();
+}
+
+/* One request on f->url. */
+static int fetch_once(struct fetch *f, struct http_answer *a, struct err *e)
+{
+    char range[64], if_range[280];
+    const char *headers[4] = {"accept: */*", NULL};
+    const struct spec_fetch *rules = &f->conf->spec->fetch;
+    struct http_request r = {
+        .url = f->url,
+        .headers = headers,
+        .allow_http = rules->url.allow_http,
+        .total_ms = (int)(fetch_left_ms(f) > INT32_MAX ? INT32_MAX
+                                                       : fetch_left_ms(f)),
+        .low_speed_bytes = (int)rules->min_bytes_s,
+        .low_speed_s = FETCH_SLOW_S,
+        .judge = fetch_judge,
+        .head = fetch_head,
+        .data = fetch_data,
+        .is_cancelled = fetch_is_cancelled,
+        .arg = f,
+        .body_max = SIZE_MAX,
+    };
+
+    if (f->bytes > 0 && f->validator[0]) {
+        snprintf(range, sizeof(range), "range: bytes=%lld-",
+                 (long long)f->bytes);
+        snprintf(if_range, sizeof(if_range), "if-range: %s", f->validator);
+        headers[1] = range;
+        headers[2] = if_range;
+        headers[3] = NULL;
+    }
+    f->is_body = false;
+    return http_do(&r, a, e);
+}
+
+static bool fetch_is_redirect(int status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 ||
+           status == 308;
+}
+
+/* What an answer means. 1: redirected, f->url is the next hop; 0 done. */
+static int fetch_answer(struct fetch *f, const struct http_answer *a,
+                        struct err *e)
+{
+    char next[URL_MAX];
+
+    if (fetch_is_redirect(a->status)) {
+        if (!a->location[0]) {
+            err_set(e, ERR_INPUT, "redirected without a place to go");
+            return fetch_final(f);
+        }
+        if (url_join(f->url, a->location, next, e) < 0)
+            return fetch_final(f);
+        memcpy(f->url, next, sizeof(f->url));
+        return 1;
+    }
+    if (a->status == 200 || a->status == 206) {
+        if (f->total > 0 && f->bytes < f->total)
+            return err_set(e, ERR_PEER, "the connection ended after %lld of "
+                                        "%lld bytes",
+                           (long long)f->bytes, (long long)f->total);
+        return 0;
+    }
+    err_set(e, a->status >= 500 || a->status == 429 ? ERR_PEER : ERR_INPUT,
+            "the server answered %d", a->status);
+    return a->status >= 500 || a->status == 429 ? -1 : fetch_final(f);
+}
+
+/* From the bundle's URL over its redirects to the end of the body. */
+static int fetch_hops(struct fetch *f, struct err *e)
+{
+    const struct spec_fetch *rules = &f->conf->spec->fetch;
+
+    snprintf(f->url, sizeof(f->url), "%s", f->conf->spec->bundle_url);
+    for (int64_t hop = 0; hop <= rules->max_redirects; hop++) {
+        struct http_answer a = {0};
+        struct url u;
+        int r;
+
+        if (url_judge(&rules->url, f->url, &u, e) < 0)
+            return fetch_final(f);
+        if (u.scheme == URL_FILE) {
+            err_set(e, ERR_DENIED, "redirected to a file");
+            return fetch_final(f);
+        }
+        r = fetch_once(f, &a, e);
+        if (r == 0)
+            r = fetch_answer(f, &a, e);
+        http_answer_fini(&a);
+        if (r <= 0)
+            return r;
+    }
+    err_set(e, ERR_INPUT, "redirected more than %lld times",
+            (long long)rules->max_redirects);
+    return fetch_final(f);
+}
+
+/* Sleep ms, or less when cancelled. */
+static void fetch_wait(struct fetch *f, int64_t ms)
+{
+    while (ms > 0 && !fetch_is_cancelled(f)) {
+        int64_t slice = ms < FETCH_WAIT_SLICE_MS ? ms : FETCH_WAIT_SLICE_MS;
+
+        poll(NULL, 0, (int)slice);
+        ms -= slice;
+    }
+}
+
+static int fetch_http(struct fetch *f, struct err *e)
+{
+    int64_t backoff_ms = FETCH_BACKOFF_MS;
+
+    for (int i = 1;; i++) {
+        if (fetch_hops(f, e) == 0)
+            return 0;
+        if (fetch_is_cancelled(f))
+            return err_set(e, ERR_TIMEOUT, "cancelled");
+        if (f->is_final || e->kind == ERR_DENIED || e->kind == ERR_SYSTEM)
+            return -1;
+        if (fetch_left_ms(f) <= backoff_ms)
+            return err_wrap(e, "not fetched within %lld s",
+                            (long long)f->conf->spec->fetch.max_s);
+        if (i >= FETCH_TRIES_MAX)
+            return err_wrap(e, "not fetched in %d tries", i);
+        fetch_wait(f, backoff_ms);
+        backoff_ms *= 2;
+        if (backoff_ms > FETCH_BACKOFF_MAX_MS)
+            backoff_ms = FETCH_BACKOFF_MAX_MS;
+    }
+}
+
+/* --- file --- */
+
+static int fetch_open_file(const struct fetch *f, const char *path,
+                           struct err *e)
+{
+    const char *root = f->conf->spec->fetch.url.file_root;
+    own_fd int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct open_how how = {
+        .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+    };
+    size_t skip = strlen(root);
+    struct stat st;
+    int fd;
+
+    if (dir < 0)
+        return err_sys(e, "open %s", root);
+    while (path[skip] == '/')
+        skip++;
+    fd = (int)syscall(SYS_openat2, dir, path + skip, &how, sizeof(how));
+    if (fd < 0)
+        return err_set(e, ERR_INPUT, "%s: %s", path, strerror(errno));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return err_set(e, ERR_INPUT, "%s is no regular file", path);
+    }
+    return fd;
+}
+
+static int fetch_file(struct fetch *f, const struct url *u, struct err *e)
+{
+    own_mem uint8_t *chunk = mem_zero(FETCH_CHUNK_BYTES, 1);
+    own_fd int fd = fetch_open_file(f, u->path, e);
+    struct stat st;
+    ssize_t n;
+
+    if (fd < 0)
+        return -1;
+    fetch_restart(f);
+    if (fstat(fd, &st) == 0)
+        f->total = st.st_size;
+    while ((n = read(fd, chunk, FETCH_CHUNK_BYTES)) > 0) {
+        if (fetch_is_cancelled(f))
+            return err_set(e, ERR_TIMEOUT, "cancelled");
+        if (fetch_take(f, chunk, (size_t)n, e) < 0)
+            return -1;
+    }
+    return n < 0 ? err_sys(e, "read %s", u->path) : 0;
+}
+
+int fetch_run(const struct fetch_conf *conf, struct fetch_result *out,
+              struct err *e)
+{
+    struct fetch f = {
+        .conf = conf,
+        .deadline_ms = loop_now_ms() + conf->spec->fetch.max_s * 1000,
+    };
+    struct url u;
+    int r;
+
+    if (url_judge(&conf->spec->fetch.url, conf->spec->bundle_url, &u, e) < 0)
+        return -1;
+    fetch_restart(&f);
+    r = u.scheme == URL_FILE ? fetch_file(&f, &u, e) : fetch_http(&f, e);
+    if (r == 0) {
+        out->bytes = f.bytes;
+        digest_end(f.sha256, out->sha256);
+        if (f.blake2b)
+            digest_end(f.blake2b, out->blake2b);
+    }
+    digest_free(f.sha256);
+    digest_free(f.blake2b);
+    return r;
+}

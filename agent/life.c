@@ -1,0 +1,674 @@
+#include "agent/life.h"
+
+#include "agent/attach.h"
+#include "agent/bundle.h"
+#include "agent/deadline.h"
+#include "agent/launch.h"
+#include "agent/report.h"
+#include "agent/shimlink.h"
+#include "agent/terminal.h"
+#include "base/frame.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/seal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIFE_DRAIN_MS 20 /* between looks at a terminal after the exit */
+
+struct life {
+    struct life_conf conf;
+    struct loop *loop;
+    const struct agent_spec *spec;
+    struct state *state;
+    struct state_head *head;
+    struct terminal *terminal;
+    struct shimlink *shim;
+    struct bundle *bundle; /* while it is fetched and unpacked */
+    struct attach_set *attachments;
+    struct loop_timer *tick;
+    struct loop_timer *kill;   /* SIGHUP was sent: SIGKILL next */
+    struct loop_timer *drain;  /* after the exit, until the terminal is dry */
+    struct loop_timer *wait;   /* for the shim; for linger; for leaving */
+    char **argv;               /* of the program, once the bundle is ready */
+    int64_t quiet_since_ms;
+    uint64_t quiet_at;         /* output_end then */
+    int leave_code;
+    bool shim_is_there;        /* HELLO was good */
+    bool is_leaving;
+    struct deadline deadline;
+};
+
+static void life_try_start(struct life *l);
+static void life_bundle_start(struct life *l);
+static void life_leave(struct life *l);
+
+const struct agent_spec *life_spec(const struct life *l)
+{
+    return l->spec;
+}
+
+struct state *life_state(const struct life *l)
+{
+    return l->state;
+}
+
+static void life_timer(struct life *l, struct loop_timer **slot, int64_t ms,
+                       void (*cb)(void *arg))
+{
+    loop_timer_stop(*slot);
+    *slot = loop_timer_start(l->loop, ms, 0, cb, l);
+}
+
+static void life_stage(struct life *l, const char *stage, const char *state,
+                       const char *detail, int64_t done, int64_t total)
+{
+    struct state_stage *st = state_stage_set(l->state, stage, state, detail,
+                                             done, total, loop_wall_ms());
+
+    if (l->attachments)
+        attach_stage(l->attachments, st);
+}
+
+static void life_status(struct life *l, const char *state)
+{
+    struct err e = {0};
+
+    if (l->conf.status_path &&
+        status_write(l->conf.status_path, state, l->conf.addr,
+                     l->head->started_ms, &e) < 0)
+        log_err(&e, "status.write");
+}
+
+/* --- the end --- */
+
+static void life_report(struct life *l)
+{
+    struct err e = {0};
+
+    if (report_write(l->conf.report_path, l->head, &e) < 0)
+        log_err(&e, "report.write");
+}
+
+/* Everything has been said, or there is nobody to say it to. */
+static void life_linger_over(void *arg)
+{
+    life_leave(arg);
+}
+
+/* How long the agent still waits for its owner; leaves when it need not. */
+static void life_linger(struct life *l)
+{
+    bool has_owner = attach_has_owner(l->attachments);
+    int64_t for_s = has_owner ? l->spec->linger_s : l->spec->linger_detached_s;
+    int64_t left = l->head->ended_mono_ms + for_s * 1000 - loop_now_ms();
+
+    if (l->is_leaving)
+        return;
+    if (attach_owner_is_done(l->attachments) || left <= 0) {
+        life_leave(l);
+        return;
+    }
+    life_timer(l, &l->wait, left, life_linger_over);
+}
+
+/*
+ * The session is over: reason and exit are final, all output there will ever
+ * be is in the ring. The report is written now, so that a kill while we
+ * linger loses nothing.
+ */
+static void life_finish(struct life *l, enum end_reason reason,
+                        const char *detail)
+{
+    struct state_head *h = l->head;
+
+    if (h->phase == PHASE_ENDED)
+        return;
+    loop_timer_stop(l->kill);
+    loop_timer_stop(l->drain);
+    l->kill = l->drain = NULL;
+    h->reason = reason;
+    snprintf(h->detail, sizeof(h->detail), "%s", detail ? detail : "");
+    h->ended_ms = loop_wall_ms();
+    h->ended_mono_ms = loop_now_ms();
+    h->phase = PHASE_ENDED;
+    state_env_wipe(l->state);
+    life_report(l);
+    log_info("session.end", "reason", "s", end_reason_name(reason), "kind",
+             "i", (int64_t)h->exit_kind, "value", "i",
+             (int64_t)h->exit_value, "output_bytes", "i",
+             (int64_t)h->output_end, "input_bytes", "i",
+             (int64_t)h->input_received, NULL);
+    attach_ended(l->attachments);
+    life_linger(l);
+}
+
+/* The program is gone and its terminal is dry. */
+static void life_finish_exit(struct life *l)
+{
+    struct state_head *h = l->head;
+    enum end_reason reason = h->end_wanted;
+
+    if (reason == REASON_NONE)
+        reason = h->exit_kind == 1 ? REASON_SIGNALLED : REASON_EXITED;
+    life_finish(l, reason, h->detail);
+}
+
+/*
+ * After the exit the terminal is read to its end of file. Others may hold it
+ * open (a child the program left behind): then LIFE_QUIET_MS of silence is
+ * the end. A ring that is full and held is not silence: its reader may come.
+ */
+static void life_drain(void *arg)
+{
+    struct life *l = arg;
+    int64_t now = loop_now_ms();
+
+    if (!terminal_drain(l->terminal) || l->quiet_at != l->head->output_end) {
+        l->quiet_at = l->head->output_end;
+        l->quiet_since_ms = now;
+    }
+    if (l->head->phase == PHASE_ENDED) /* terminal_drain reached its end */
+        return;
+    if (now - l->quiet_since_ms >= LIFE_QUIET_MS)
+        life_finish_exit(l);
+    else
+        life_timer(l, &l->drain, LIFE_DRAIN_MS, life_drain);
+}
+
+static void life_shim_exited(void *arg, enum shim_end kind, int value)
+{
+    struct life *l = arg;
+
+    if (l->head->phase == PHASE_ENDED || l->head->exit_kind >= 0)
+        return;
+    l->head->exit_kind = kind;
+    l->head->exit_value = value;
+    l->quiet_at = l->head->output_end;
+    l->quiet_since_ms = loop_now_ms();
+    if (!terminal_has_master(l->terminal))
+        life_finish_exit(l);
+    else
+        life_drain(l);
+}
+
+static void life_terminal_ended(void *arg)
+{
+    struct life *l = arg;
+
+    if (l->head->exit_kind >= 0 && l->head->phase != PHASE_ENDED)
+        life_finish_exit(l);
+}
+
+static void life_shim_signal(struct life *l, int signum)
+{
+    struct err e = {0};
+
+    if (l->shim_is_there && shimlink_signal(l->shim, signum, &e) < 0)
+        log_err(&e, "shim.signal");
+}
+
+static void life_send_leave(struct life *l)
+{
+    struct err e = {0};
+
+    if (l->shim_is_there && shimlink_leave(l->shim, l->leave_code, &e) < 0)
+        log_err(&e, "shim.leave");
+}
+
+static void life_kill(void *arg)
+{
+    life_shim_signal(arg, SIGKILL);
+}
+
+/* As a terminal that goes away: SIGHUP, and what ignores it is killed. */
+static void life_hang_up(struct life *l)
+{
+    life_shim_signal(l, SIGHUP);
+    life_timer(l, &l->kill, LIFE_KILL_MS, life_kill);
+}
+
+static void life_refuse(struct life *l, enum end_reason reason, int code,
+                        const char *detail)
+{
+    l->leave_code = code;
+    life_finish(l, reason, detail);
+}
+
+void life_end(struct life *l, enum end_reason reason, const char *detail)
+{
+    struct state_head *h = l->head;
+
+    if (h->phase == PHASE_ENDED || h->end_wanted != REASON_NONE)
+        return;
+    h->end_wanted = reason;
+    snprintf(h->detail, sizeof(h->detail), "%s", detail);
+    log_info("session.ending", "reason", "s", end_reason_name(reason), NULL);
+    if (h->phase < PHASE_STARTING) {
+        bundle_cancel(l->bundle);
+        l->bundle = NULL;
+        life_finish(l, reason, detail);
+        return;
+    }
+    life_hang_up(l);
+}
+
+void life_stop(struct life *l)
+{
+    l->leave_code = 0;
+    life_finish(l, REASON_RUNNER_LOST, "the platform stopped the session");
+    life_leave(l);
+}
+
+/* --- leaving --- */
+
+static void life_gone(void *arg)
+{
+    struct life *l = arg;
+
+    loop_stop(l->loop);
+}
+
+/* Connections get their close frames, the shim its LEAVE; then we go. */
+static void life_left(void *arg)
+{
+    struct life *l = arg;
+
+    if (attach_count(l->attachments) == 0 && !l->shim_is_there)
+        life_gone(l);
+}
+
+static void life_leave(struct life *l)
+{
+    if (l->is_leaving)
+        return;
+    l->is_leaving = true;
+    loop_timer_stop(l->wait);
+    l->wait = loop_timer_start(l->loop, LIFE_LEAVE_MS, 0, life_gone, l);
+    loop_timer_stop(l->kill);
+    l->kill = loop_timer_start(l->loop, 5, 5, life_left, l);
+    attach_close_all(l->attachments, ERR_NONE, NULL);
+    life_send_leave(l);
+}
+
+/* --- shim and program --- */
+
+static void life_shim_missing(void *arg)
+{
+    struct life *l = arg;
+
+    if (l->head->phase != PHASE_ENDED)
+        life_refuse(l, REASON_RUNNER_LOST, LEAVE_INTERNAL,
+                    "the runner is gone");
+}
+
+/* A shim that still waits has lost what an earlier one had started. */
+static bool life_shim_fits(const struct life *l, enum shim_state state)
+{
+    return state != SHIM_WAITING || l->head->phase < PHASE_RUNNING;
+}
+
+static void life_shim_hello(void *arg, enum shim_state state,
+                            enum shim_end kind, int value)
+{
+    struct life *l = arg;
+
+    (void)kind; /* exited follows in that state, once the PTY is here */
+    (void)value;
+    l->shim_is_there = true;
+    l->head->cookie_used = 1;
+    log_info("shim.hello", "state", "i", (int64_t)state, NULL);
+    if (l->head->phase == PHASE_ENDED) {
+        if (l->is_leaving)
+            life_send_leave(l);
+        return;
+    }
+    loop_timer_stop(l->wait);
+    l->wait = NULL;
+    if (!life_shim_fits(l, state)) {
+        life_refuse(l, REASON_RUNNER_LOST, LEAVE_PROTOCOL,
+                    "the runner lost its program");
+        return;
+    }
+    if (state == SHIM_WAITING)
+        l->head->phase = l->argv ? PHASE_UNPACKED : PHASE_NEW;
+    if (state == SHIM_WAITING && !l->argv && !l->bundle)
+        life_bundle_start(l); /* START never reached it */
+    if (l->head->end_wanted)
+        life_hang_up(l); /* it was asked before we were killed */
+    life_try_start(l);
+}
+
+static void life_shim_started(void *arg, int master_fd, int pid)
+{
+    struct life *l = arg;
+    struct state_head *h = l->head;
+
+    (void)pid;
+    terminal_adopt(l->terminal, master_fd);
+    if (h->phase == PHASE_ENDED || h->started_ms != 0)
+        return;
+    h->started_ms = loop_wall_ms();
+    h->started_mono_ms = h->active_mono_ms = loop_now_ms();
+    if (!attach_has_owner(l->attachments))
+        h->owner_gone_mono_ms = h->started_mono_ms;
+    h->phase = PHASE_RUNNING;
+    state_env_wipe(l->state);
+    life_stage(l, "started", "done", "", 0, 0);
+    life_status(l, "running");
+    log_info("session.start", NULL);
+}
+
+static void life_shim_failed(void *arg, int error, const char *text)
+{
+    struct life *l = arg;
+
+    (void)error;
+    life_refuse(l, REASON_START_FAILED, LEAVE_START_FAILED, text);
+}
+
+static void life_shim_stopping(void *arg)
+{
+    struct life *l = arg;
+
+    l->shim_is_there = false;
+    life_finish(l, REASON_RUNNER_LOST, "the platform stopped the runner");
+}
+
+static void life_shim_lost(void *arg, const struct err *why)
+{
+    struct life *l = arg;
+
+    l->shim_is_there = false;
+    if (!l->is_leaving)
+        log_err(why, "shim.lost");
+    if (l->head->phase == PHASE_ENDED)
+        return;
+    if (terminal_has_master(l->terminal))
+        terminal_drain(l->terminal);
+    if (l->head->exit_kind < 0)
+        life_timer(l, &l->wait, LIFE_LEAVE_MS, life_shim_missing);
+}
+
+/* Bundle ready and shim there: once both, the program starts. */
+static void life_try_start(struct life *l)
+{
+    struct err e = {0};
+    struct launch launch = {
+        .spec = l->spec,
+        .argv = l->argv,
+        .root = l->conf.runner_root,
+        .home = l->conf.runner_home,
+        .cols = l->head->cols,
+        .rows = l->head->rows,
+    };
+
+    if (l->head->phase != PHASE_UNPACKED || !l->shim_is_there || !l->argv)
+        return;
+    l->head->phase = PHASE_STARTING;
+    if (launch_program(l->shim, &launch, &e) < 0)
+        life_refuse(l, REASON_START_FAILED, LEAVE_START_FAILED, e.text);
+}
+
+/* --- bundle --- */
+
+static void life_bundle_stage(void *arg, const struct bundle_stage *s)
+{
+    life_stage(arg, s->stage, s->state, s->detail, s->done, s->total);
+}
+
+static void life_bundle_done(void *arg, char **argv, const struct err *e)
+{
+    struct life *l = arg;
+
+    l->bundle = NULL;
+    if (l->head->phase == PHASE_ENDED) {
+        bundle_argv_free(argv);
+        return;
+    }
+    if (!argv) {
+        log_err(e, "bundle.refused");
+        life_refuse(l, REASON_BUNDLE_REFUSED, LEAVE_BUNDLE_REFUSED, e->text);
+        return;
+    }
+    l->argv = argv;
+    l->head->phase = PHASE_UNPACKED;
+    life_try_start(l);
+}
+
+static const struct bundle_verbs bundle_verbs = {
+    .stage = life_bundle_stage,
+    .done = life_bundle_done,
+};
+
+static void life_bundle_start(struct life *l)
+{
+    struct bundle_conf conf = {
+        .spec = l->spec,
+        .bundle_dir = l->conf.bundle_dir,
+        .tmp_dir = l->conf.tmp_dir,
+        .cache_dir = l->conf.cache_dir,
+        .runner_root = l->conf.runner_root,
+        .verbs = &bundle_verbs,
+        .arg = l,
+    };
+
+    l->bundle = bundle_start(l->loop, l->conf.worker, &conf);
+}
+
+/* --- attachments --- */
+
+int life_input(struct life *l, uint64_t offset, const uint8_t *bytes,
+               size_t len, struct err *e)
+{
+    if (terminal_input(l->terminal, offset, bytes, len, e) < 0)
+        return -1;
+    l->head->active_mono_ms = loop_now_ms();
+    return 0;
+}
+
+void life_input_forget(struct life *l)
+{
+    terminal_input_forget(l->terminal);
+}
+
+void life_resize(struct life *l, uint16_t cols, uint16_t rows)
+{
+    l->head->active_mono_ms = loop_now_ms();
+    if (l->head->cols == cols && l->head->rows == rows)
+        return;
+    l->head->cols = cols;
+    l->head->rows = rows;
+    terminal_resize(l->terminal, cols, rows);
+    attach_resized(l->attachments);
+}
+
+void life_signal(struct life *l, uint8_t frame_signal)
+{
+    static const int signums[] = {
+        [FRAME_SIG_INT] = SIGINT,   [FRAME_SIG_QUIT] = SIGQUIT,
+        [FRAME_SIG_TERM] = SIGTERM, [FRAME_SIG_HUP] = SIGHUP,
+        [FRAME_SIG_KILL] = SIGKILL,
+    };
+    int signum = signums[frame_signal];
+
+    l->head->active_mono_ms = loop_now_ms();
+    if (terminal_signal(l->terminal, signum) < 0)
+        life_shim_signal(l, signum);
+}
+
+void life_acked(struct life *l)
+{
+    l->head->active_mono_ms = loop_now_ms();
+    terminal_acked(l->terminal);
+    if (l->head->phase == PHASE_ENDED)
+        life_linger(l);
+}
+
+void life_owner(struct life *l, bool is_there)
+{
+    terminal_hold(l->terminal, true);
+    if (!is_there) {
+        l->head->owner_gone_mono_ms = loop_now_ms();
+        terminal_input_forget(l->terminal);
+    }
+    if (l->head->phase == PHASE_ENDED)
+        life_linger(l);
+}
+
+/* --- time --- */
+
+static void life_deadline(struct life *l, int64_t now)
+{
+    switch (deadline_judge(&l->deadline, l->spec, l->head, now)) {
+    case DEADLINE_END_LIFETIME:
+        life_end(l, REASON_LIFETIME, "its lifetime was over");
+        break;
+    case DEADLINE_END_IDLE:
+        life_end(l, REASON_IDLE, "nobody used it");
+        break;
+    case DEADLINE_WARN_LIFETIME:
+        attach_notice(l->attachments,
+                      "The session's lifetime is over in a minute.");
+        break;
+    case DEADLINE_WARN_IDLE:
+        attach_notice(l->attachments, "The session is idle and ends in a "
+                                      "minute. Press a key to keep it.");
+        break;
+    case DEADLINE_NONE:
+        break;
+    }
+}
+
+static void life_tick(void *arg)
+{
+    struct life *l = arg;
+    int64_t now = loop_now_ms();
+
+    attach_tick(l->attachments, now);
+    if (l->head->phase != PHASE_RUNNING)
+        return;
+    life_deadline(l, now);
+    if (!attach_has_owner(l->attachments) &&
+        now - l->head->owner_gone_mono_ms >= l->spec->hold_s * 1000)
+        terminal_hold(l->terminal, false);
+}
+
+/* --- birth --- */
+
+static void life_terminal_output(void *arg)
+{
+    attach_output(((struct life *)arg)->attachments);
+}
+
+static void life_terminal_input(void *arg)
+{
+    attach_input_acked(((struct life *)arg)->attachments);
+}
+
+static const struct terminal_verbs terminal_verbs = {
+    .output = life_terminal_output,
+    .input = life_terminal_input,
+    .ended = life_terminal_ended,
+};
+
+static const struct shimlink_verbs shim_verbs = {
+    .hello = life_shim_hello,
+    .started = life_shim_started,
+    .exited = life_shim_exited,
+    .stopping = life_shim_stopping,
+    .failed = life_shim_failed,
+    .lost = life_shim_lost,
+};
+
+static void life_init_state(struct life *l)
+{
+    struct state_head *h = l->head;
+
+    if (l->state->is_resumed)
+        return;
+    random_bytes(h->cookie, sizeof(h->cookie));
+    h->created_ms = l->spec->created_ms;
+    h->cols = l->spec->cols;
+    h->rows = l->spec->rows;
+    h->owner_gone_mono_ms = h->active_mono_ms = loop_now_ms();
+}
+
+/* A killed agent goes on from its phase; what was under way is done again. */
+static void life_resume(struct life *l)
+{
+    struct state_head *h = l->head;
+
+    if (h->phase == PHASE_ENDED) {
+        l->leave_code = h->reason == REASON_BUNDLE_REFUSED
+                            ? LEAVE_BUNDLE_REFUSED
+                            : 0;
+        attach_ended(l->attachments);
+        life_linger(l);
+        return;
+    }
+    if (h->phase < PHASE_STARTING) {
+        h->phase = PHASE_NEW;
+        life_bundle_start(l);
+        return;
+    }
+    /* The shim comes back within a moment, or not at all. */
+    life_timer(l, &l->wait, LIFE_SHIM_WAIT_MS, life_shim_missing);
+}
+
+struct life *life_new(const struct life_conf *conf, struct err *e)
+{
+    struct life *l = mem_zero(1, sizeof(*l));
+    struct shimlink_conf shim = {
+        .ipc_dir = conf->ipc_dir,
+        .runner_uid = conf->runner_uid,
+        .is_caged = strcmp(conf->spec->isolation, "full") == 0,
+        .verbs = &shim_verbs,
+        .arg = l,
+    };
+
+    l->conf = *conf;
+    l->loop = conf->loop;
+    l->spec = conf->spec;
+    l->state = conf->state;
+    l->head = conf->state->head;
+    life_init_state(l);
+    l->terminal = terminal_new(l->loop, l->state,
+                               (size_t)l->spec->input_window_bytes,
+                               &terminal_verbs, l);
+    shim.cookie = l->head->cookie;
+    shim.is_cookie_spent = l->head->cookie_used != 0;
+    l->shim = shimlink_new(l->loop, &shim, e);
+    if (!l->shim) {
+        life_free(l);
+        return NULL;
+    }
+    return l;
+}
+
+void life_begin(struct life *l, struct attach_set *set)
+{
+    l->attachments = set;
+    life_status(l, l->head->started_ms ? "running" : "listening");
+    l->tick = loop_timer_start(l->loop, LIFE_TICK_MS, LIFE_TICK_MS, life_tick,
+                               l);
+    life_resume(l);
+}
+
+void life_free(struct life *l)
+{
+    if (!l)
+        return;
+    bundle_cancel(l->bundle);
+    shimlink_free(l->shim);
+    terminal_free(l->terminal);
+    loop_timer_stop(l->tick);
+    loop_timer_stop(l->kill);
+    loop_timer_stop(l->drain);
+    loop_timer_stop(l->wait);
+    bundle_argv_free(l->argv);
+    free(l);
+}

@@ -1,0 +1,107 @@
+#include "agent/lockdown.h"
+
+#include "base/own.h"
+
+#include <errno.h>
+#include <linux/landlock.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#define LOCKDOWN_CPU_S 600
+
+/* Everything extraction needs once libraries are loaded. */
+static const int unpacker_calls[] = {
+    SCMP_SYS(read),         SCMP_SYS(write),          SCMP_SYS(pwrite64),
+    SCMP_SYS(pread64),      SCMP_SYS(readv),          SCMP_SYS(writev),
+    SCMP_SYS(lseek),        SCMP_SYS(close),          SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),   SCMP_SYS(fcntl),          SCMP_SYS(fchmod),
+    SCMP_SYS(fdatasync),    SCMP_SYS(fsync),          SCMP_SYS(openat2),
+    SCMP_SYS(mkdirat),      SCMP_SYS(linkat),         SCMP_SYS(symlinkat),
+    SCMP_SYS(mmap),         SCMP_SYS(munmap),         SCMP_SYS(mremap),
+    SCMP_SYS(mprotect),     SCMP_SYS(brk),            SCMP_SYS(madvise),
+    SCMP_SYS(futex),        SCMP_SYS(clock_gettime),  SCMP_SYS(gettimeofday),
+    SCMP_SYS(getrandom),    SCMP_SYS(rt_sigaction),   SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn), SCMP_SYS(exit),           SCMP_SYS(exit_group),
+    SCMP_SYS(getpid),       SCMP_SYS(gettid),         SCMP_SYS(tgkill),
+    SCMP_SYS(sysinfo),      SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(umask),        SCMP_SYS(restart_syscall),
+};
+
+static int lockdown_limit(int what, rlim_t value, struct err *e)
+{
+    struct rlimit lim = {value, value};
+
+    if (setrlimit(what, &lim) < 0)
+        return err_sys(e, "limit %d", what);
+    return 0;
+}
+
+/* Landlock: only below dir_fd, and there no execution. A kernel without it
+ * (ENOSYS, EOPNOTSUPP) leaves the seccomp filter and the descriptors. */
+static int lockdown_files(int dir_fd, struct err *e)
+{
+    const uint64_t all =
+        LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+        LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+        LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+        LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
+        LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+        LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+        LANDLOCK_ACCESS_FS_MAKE_SYM;
+    const uint64_t below = LANDLOCK_ACCESS_FS_WRITE_FILE |
+                           LANDLOCK_ACCESS_FS_READ_DIR |
+                           LANDLOCK_ACCESS_FS_MAKE_DIR |
+                           LANDLOCK_ACCESS_FS_MAKE_REG |
+                           LANDLOCK_ACCESS_FS_MAKE_SYM;
+    struct landlock_ruleset_attr attr = {.handled_access_fs = all};
+    struct landlock_path_beneath_attr rule = {.allowed_access = below,
+                                              .parent_fd = dir_fd};
+    own_fd int set = (int)syscall(SYS_landlock_create_ruleset, &attr,
+                                  sizeof(attr), 0);
+
+    if (set < 0)
+        return errno == ENOSYS || errno == EOPNOTSUPP
+                   ? 0
+                   : err_sys(e, "landlock");
+    if (syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule,
+                0) < 0 ||
+        syscall(SYS_landlock_restrict_self, set, 0) < 0)
+        return err_sys(e, "landlock");
+    return 0;
+}
+
+static int lockdown_calls(struct err *e)
+{
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    int r = ctx ? 0 : -ENOMEM;
+
+    for (size_t i = 0;
+         r == 0 && i < sizeof(unpacker_calls) / sizeof(unpacker_calls[0]);
+         i++)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, unpacker_calls[i], 0);
+    if (r == 0)
+        r = seccomp_load(ctx);
+    seccomp_release(ctx);
+    if (r < 0) {
+        errno = -r;
+        return err_sys(e, "seccomp");
+    }
+    return 0;
+}
+
+int lockdown_unpacker(int dir_fd, int64_t file_bytes, size_t memory_bytes,
+                      struct err *e)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return err_sys(e, "no_new_privs");
+    if (lockdown_limit(RLIMIT_FSIZE, (rlim_t)file_bytes, e) < 0 ||
+        lockdown_limit(RLIMIT_DATA, memory_bytes, e) < 0 ||
+        lockdown_limit(RLIMIT_CPU, LOCKDOWN_CPU_S, e) < 0 ||
+        lockdown_limit(RLIMIT_NOFILE, 64, e) < 0)
+        return -1;
+    if (lockdown_files(dir_fd, e) < 0)
+        return -1;
+    return lockdown_calls(e);
+}

@@ -1,0 +1,22 @@
+/*
+ * Locking a process of ours in before it touches hostile bytes (doorway on
+ * libseccomp; Landlock by bare system calls).
+ */
+#ifndef PODTERM_AGENT_LOCKDOWN_H
+#define PODTERM_AGENT_LOCKDOWN_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * For the unpacker: no new privileges; memory, file size, processes and CPU
+ * time limited; files writable below dir_fd alone (Landlock, where the kernel
+ * has it); and the system calls it needs and no other (others fail with
+ * EPERM, so that a library that probes goes on).
+ */
+int lockdown_unpacker(int dir_fd, int64_t file_bytes, size_t memory_bytes,
+                      struct err *e);
+
+#endif

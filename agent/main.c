@@ -1,0 +1,276 @@
+/*
+ * podterm-agent: three processes from one binary.
+ *   podterm-agent …           the supervisor: listens, starts main again
+ *   podterm-agent … --main    TLS, terminal, session key
+ *   podterm-agent --unpack …  one archive, one directory, no key
+ * This file only assembles.
+ */
+#include "agent/attach.h"
+#include "agent/health.h"
+#include "agent/life.h"
+#include "agent/report.h"
+#include "agent/settings.h"
+#include "agent/specfile.h"
+#include "agent/supervisor.h"
+#include "agent/unpack.h"
+#include "agent/bundle.h"
+#include "base/frame.h"
+#include "base/http_client.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "base/proc.h"
+#include "base/seal.h"
+#include "base/worker.h"
+#include "base/ws.h"
+#include "runner-image/shim.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define AGENT_FDS_MAX 256
+#define AGENT_METRICS_MAX 16384 /* bytes of /metrics */
+
+struct agent {
+    struct loop *loop;
+    struct worker *worker;
+    struct state state;
+    struct agent_spec spec;
+    uint8_t key[SESSION_KEY_BYTES];
+    struct life *life;
+    struct attach_set *attachments;
+    struct ws_context *ws;
+    struct ws_server *server;
+    struct health *health;
+    struct loop_signal *term;
+    char *runner_root, *runner_home;
+    char addr[128];
+};
+
+static int agent_find_key(void *arg, const uint8_t *id, size_t id_len,
+                          uint8_t key[32], uint64_t *tag)
+{
+    struct agent *a = arg;
+
+    if (id_len != strlen(a->spec.psk_id) ||
+        !same_bytes(id, a->spec.psk_id, id_len))
+        return -1;
+    memcpy(key, a->key, SESSION_KEY_BYTES);
+    *tag = 1;
+    return 0;
+}
+
+static void agent_metrics(struct ws_request *r)
+{
+    static const struct ws_header type = {"content-type",
+                                          "text/plain; version=0.0.4"};
+    struct metric *rows;
+    struct buf text;
+    size_t count;
+
+    rows = attach_metrics(&count);
+    buf_init(&text, AGENT_METRICS_MAX);
+    metrics_text(&text, rows, count, NULL, 0);
+    ws_respond(r, 200, &type, 1, text.data, text.len);
+    buf_fini(&text);
+}
+
+/* All HTTP there is: PROTOCOL.md, "Agent port". */
+static void agent_request(void *arg, struct ws_request *r)
+{
+    (void)arg;
+    if (strcmp(ws_request_method(r), "GET") == 0 &&
+        strcmp(ws_request_path(r), "/metrics") == 0)
+        agent_metrics(r);
+    else
+        ws_respond(r, 404, NULL, 0, "not found\n", 10);
+}
+
+static void agent_term(void *arg, int signum)
+{
+    struct agent *a = arg;
+
+    log_info("agent.stop", "signal", "i", (int64_t)signum, NULL);
+    life_stop(a->life);
+}
+
+static int agent_key(struct agent *a, int fd, struct err *e)
+{
+    if (pread(fd, a->key, sizeof(a->key), 0) != (ssize_t)sizeof(a->key))
+        return err_set(e, ERR_INPUT,
+                       "--key-fd %d: 32 bytes of session key were expected",
+                       fd);
+    return 0;
+}
+
+/* Where the runner sees things: in its cage, or as they are. */
+static void agent_runner_paths(struct agent *a)
+{
+    if (strcmp(a->spec.isolation, "full") == 0) {
+        a->runner_root = mem_str(SHIM_CAGE_BUNDLE "/" BUNDLE_ROOT);
+        a->runner_home = mem_str(SHIM_CAGE_HOME);
+        return;
+    }
+    a->runner_root = mem_printf("%s/%s", settings.bundle_dir, BUNDLE_ROOT);
+    a->runner_home = mem_printf("%s/home", settings.bundle_dir);
+    mkdir(a->runner_home, 0700); /* there after a restart */
+}
+
+static int agent_listen(struct agent *a, struct err *e)
+{
+    struct ws_server_conf conf = {
+        .listen_fd = (int)settings.listen_fd,
+        .psk_find = agent_find_key,
+        .psk_arg = a,
+        .ws_path = "/v1/attach",
+        .subprotocol = FRAME_SUBPROTOCOL,
+        .verbs = &attach_verbs,
+        .request = agent_request,
+        .arg = a->attachments,
+        .body_max = 0,
+        .message_max = FRAME_UP_MAX,
+        .rx_buffer_bytes = 4096,
+        .conns_max = 64,
+        .head_deadline_ms = ATTACH_HELLO_MS,
+    };
+
+    if (listen_name((int)settings.listen_fd, a->addr, sizeof(a->addr)) < 0)
+        return err_sys(e, "--listen-fd %lld", (long long)settings.listen_fd);
+    a->ws = ws_context_new(a->loop, AGENT_FDS_MAX, e);
+    if (!a->ws)
+        return -1;
+    a->server = ws_server_new(a->ws, &conf, e);
+    return a->server ? 0 : -1;
+}
+
+static int agent_life(struct agent *a, struct err *e)
+{
+    struct life_conf conf = {
+        .loop = a->loop,
+        .spec = &a->spec,
+        .state = &a->state,
+        .ipc_dir = settings.ipc_dir,
+        .bundle_dir = settings.bundle_dir,
+        .tmp_dir = settings.tmp_dir,
+        .cache_dir = settings.cache_dir,
+        .runner_root = a->runner_root,
+        .runner_home = a->runner_home,
+        .report_path = settings.report,
+        .status_path = settings.status,
+        .addr = a->addr,
+        .runner_uid = (uid_t)settings.runner_uid,
+        .worker = a->worker,
+    };
+
+    a->life = life_new(&conf, e);
+    if (!a->life)
+        return -1;
+    a->attachments = attach_set_new(a->life, a->loop);
+    return 0;
+}
+
+static int agent_start(struct agent *a, struct err *e)
+{
+    if (agent_key(a, (int)settings.key_fd, e) < 0 ||
+        specfile_load(settings.spec, settings.state_file, &a->state, &a->spec,
+                      e) < 0)
+        return -1;
+    log_session(a->spec.sid);
+    agent_runner_paths(a);
+    a->loop = loop_new();
+    a->worker = worker_new(a->loop, 1, 4);
+    if (agent_life(a, e) < 0 || agent_listen(a, e) < 0)
+        return -1;
+    a->term = loop_signal_start(a->loop, SIGTERM, agent_term, a);
+    if (settings.health_fd >= 0)
+        a->health = health_start(a->loop, (int)settings.health_fd);
+    return 0;
+}
+
+static void agent_stop(struct agent *a)
+{
+    health_stop(a->health);
+    loop_signal_stop(a->term);
+    ws_server_free(a->server);
+    ws_context_free(a->ws);
+    life_free(a->life);
+    attach_set_free(a->attachments);
+    worker_free(a->worker);
+    loop_free(a->loop);
+    spec_fini(&a->spec);
+    state_close(&a->state);
+    wipe(a->key, sizeof(a->key));
+    free(a->runner_root);
+    free(a->runner_home);
+}
+
+static int agent_main(void)
+{
+    struct agent a = {0};
+    struct err e = {0}, again = {0};
+    int status = EXIT_FAILURE;
+
+    proc_undumpable();
+    signal(SIGPIPE, SIG_IGN);
+    http_client_init();
+    if (agent_start(&a, &e) == 0) {
+        log_info("agent.start", "addr", "s", a.addr, "restarts", "i",
+                 (int64_t)a.state.head->restarts, NULL);
+        life_begin(a.life, a.attachments);
+        loop_run(a.loop);
+        status = EXIT_SUCCESS;
+    } else {
+        log_err(&e, "agent.failed");
+        if (report_write_lost(settings.report, e.text, &again) < 0)
+            log_err(&again, "report.write");
+    }
+    agent_stop(&a);
+    return status;
+}
+
+static int agent_supervise(int argc, char **argv)
+{
+    struct err e = {0};
+    struct supervisor_conf conf = {
+        .argv = argv,
+        .argc = argc,
+        .key_fd = (int)settings.key_fd,
+        .health_fd = -1,
+        .report_path = settings.report,
+    };
+    int r = -1;
+
+    proc_undumpable();
+    conf.listen_fd = listen_tcp(settings.listen, false, &e);
+    if (conf.listen_fd >= 0 && settings.health_listen)
+        conf.health_fd = listen_tcp(settings.health_listen, false, &e);
+    if (conf.listen_fd >= 0 &&
+        (!settings.health_listen || conf.health_fd >= 0))
+        r = supervisor_run(&conf, &e);
+    if (r >= 0)
+        return r;
+    log_err(&e, "agent.failed");
+    fprintf(stderr, "podterm-agent: %s\n", e.text);
+    return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = {0};
+    int r;
+
+    if (argc > 1 && strcmp(argv[1], "--unpack") == 0)
+        return unpack_child_main(argc, argv);
+    seal_init();
+    r = settings_load(argc, argv, &e);
+    if (r > 0)
+        return EXIT_SUCCESS;
+    if (r < 0) {
+        fprintf(stderr, "podterm-agent: %s\n", e.text);
+        return EXIT_FAILURE;
+    }
+    return settings.is_main ? agent_main() : agent_supervise(argc, argv);
+}

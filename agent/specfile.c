@@ -1,0 +1,118 @@
+#include "agent/specfile.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "base/seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Read the whole file. Returns its text, the caller's, or NULL. */
+static char *specfile_read(const char *path, size_t *len, struct err *e)
+{
+    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    own_mem char *text = NULL;
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        err_sys(e, "spec %s", path);
+        return NULL;
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size < 2 ||
+        st.st_size > STATE_SPEC_MAX + STATE_ENV_MAX) {
+        err_set(e, ERR_INPUT, "spec %s: a file of 2 to %d bytes is wanted",
+                path, STATE_SPEC_MAX + STATE_ENV_MAX);
+        return NULL;
+    }
+    text = mem_zero((size_t)st.st_size + 1, 1);
+    if (read(fd, text, (size_t)st.st_size) != st.st_size) {
+        err_sys(e, "spec %s", path);
+        return NULL;
+    }
+    *len = (size_t)st.st_size;
+    return own_mem_give(&text);
+}
+
+/* Split off the environment and keep both in the state. */
+static int specfile_keep(const struct json *root, struct state *state,
+                         struct err *e)
+{
+    own_json struct json *rest = json_object();
+    own_mem char *text = NULL, *env = NULL;
+    int r;
+
+    for (size_t i = 0; i < json_count(root); i++) {
+        const struct json *member = json_at(root, i);
+
+        if (strcmp(json_name(member), "env") != 0)
+            json_set(rest, json_name(member), json_dup(member));
+        else
+            env = json_text(member);
+    }
+    text = json_text(rest);
+    r = state_spec_set(state, text, strlen(text), env ? env : "",
+                       env ? strlen(env) : 0, e);
+    if (env)
+        wipe(env, strlen(env));
+    return r;
+}
+
+static int specfile_first(const char *path, const char *state_path,
+                          struct state *state, struct agent_spec *spec,
+                          struct err *e)
+{
+    own_mem char *text = NULL;
+    own_json struct json *root = NULL;
+    size_t len;
+    int r;
+
+    text = specfile_read(path, &len, e);
+    if (!text)
+        return -1;
+    root = json_parse(text, len, e);
+    wipe(text, len);
+    if (!root)
+        return err_wrap(e, "spec %s", path);
+    if (spec_of(root, spec, e) < 0)
+        return -1;
+    /* the ring's size is in the spec: the state is opened anew with it */
+    state_close(state);
+    r = state_open(state, state_path, (size_t)spec->ring_bytes, e);
+    if (r == 0)
+        r = specfile_keep(root, state, e);
+    if (r == 0 && unlink(path) < 0 && errno != EROFS && errno != EACCES &&
+        errno != EPERM)
+        r = err_sys(e, "delete spec %s", path);
+    return r;
+}
+
+static int specfile_again(struct state *state, struct agent_spec *spec,
+                          struct err *e)
+{
+    own_json struct json *root =
+        json_parse(state->spec, state->head->spec_len, e);
+
+    if (!root)
+        return err_wrap(e, "spec in the state file");
+    if (state->head->env_len > 0) {
+        struct json *env = json_parse(state->env, state->head->env_len, e);
+
+        if (!env)
+            return err_wrap(e, "env in the state file");
+        json_set(root, "env", env);
+    }
+    return spec_of(root, spec, e);
+}
+
+int specfile_load(const char *spec_path, const char *state_path,
+                  struct state *state, struct agent_spec *spec, struct err *e)
+{
+    if (state_open(state, state_path, STATE_RING_MIN, e) < 0)
+        return -1;
+    if (state->is_resumed)
+        return specfile_again(state, spec, e);
+    return specfile_first(spec_path, state_path, state, spec, e);
+}

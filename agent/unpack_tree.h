@@ -1,0 +1,55 @@
+/*
+ * A tree under construction: names judged, files and directories made inside
+ * one directory handle, links kept until last. No libarchive here.
+ *
+ * Every path is opened with openat2(RESOLVE_BENEATH | NO_SYMLINKS |
+ * NO_MAGICLINKS) below the handle, so that no name leads out of it whatever
+ * was made before.
+ */
+#ifndef PODTERM_AGENT_UNPACK_TREE_H
+#define PODTERM_AGENT_UNPACK_TREE_H
+
+#include "agent/spec.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct unpack_link {
+    char *name;   /* where it will stand */
+    char *target; /* as the archive has it */
+    bool is_hard;
+};
+
+struct unpack_tree {
+    int dir_fd; /* borrowed */
+    struct spec_unpack limits;
+    int64_t entries;
+    int64_t bytes; /* produced so far */
+    struct unpack_link *links;
+    size_t link_count;
+};
+
+/* A name in its one form into out (4097 bytes): no leading "./", no trailing
+ * "/", checked. 1: the root itself ("./"); 0; -1 ERR_INPUT. */
+int unpack_tree_name(const struct unpack_tree *t, const char *raw, char *out,
+                     struct err *e);
+/* Count one entry. -1 when there are too many. */
+int unpack_tree_count(struct unpack_tree *t, struct err *e);
+int unpack_tree_dir(struct unpack_tree *t, const char *name, struct err *e);
+/* Make a file, its parents as needed. Returns its descriptor. */
+int unpack_tree_file(struct unpack_tree *t, const char *name,
+                     bool is_executable, struct err *e);
+/* Keep a link for unpack_tree_links. */
+int unpack_tree_link(struct unpack_tree *t, const char *name,
+                     const char *target, bool is_hard, struct err *e);
+/* Make the links, hard ones first, each checked by opening it. */
+int unpack_tree_links(struct unpack_tree *t, struct err *e);
+void unpack_tree_fini(struct unpack_tree *t);
+
+/* An untrusted name for a message: printable ASCII, else \xNN; cut. */
+#define UNPACK_SHOWN_MAX 121
+void unpack_show(const char *name, char out[UNPACK_SHOWN_MAX]);
+
+#endif
