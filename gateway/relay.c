@@ -147,6 +147,7 @@ static bool relay_bytes(struct pair *p, struct leg *src, struct leg *dst,
     struct track *t = track_to(p, dst);
     struct buf *queue =
         is_to_client(p, dst) ? &p->client_queue : &p->agent_queue;
+    struct track before = *t;
     size_t cut;
     int code;
 
@@ -154,6 +155,7 @@ static bool relay_bytes(struct pair *p, struct leg *src, struct leg *dst,
         return true; /* behind its close frame: nobody's business */
     code = track_feed(t, bytes, len, &cut);
     if (code) {
+        *t = before; /* dst never saw these bytes */
         relay_broken(p, src, code);
         return false;
     }

@@ -34,10 +34,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+    struct bench *mine = b;
+
     (void)state;
-    bench_free(b);
     b = NULL;
-    return 0;
+    return bench_free(mine) ? 0 : -1;
 }
 
 static void start(const char *a1, const char *a2, const char *a3)

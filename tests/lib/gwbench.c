@@ -175,6 +175,19 @@ void bench_start(struct bench *b, const char *const *more)
     free(text);
 }
 
+bool bench_listens(const struct bench *b)
+{
+    struct sockaddr_storage addr;
+    struct err e = {0};
+    int fd, rc;
+
+    assert_return_code(addr_parse(b->addr, &addr, &e), 0);
+    fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    rc = connect(fd, (struct sockaddr *)&addr, addr_len(&addr));
+    close(fd);
+    return rc == 0;
+}
+
 int bench_wait(struct bench *b, int ms)
 {
     int status;
@@ -195,20 +208,36 @@ int bench_stop(struct bench *b, int ms)
     return bench_wait(b, ms);
 }
 
-void bench_free(struct bench *b)
+bool bench_free(struct bench *b)
 {
+    bool is_well = true;
+    char *text;
+
     if (!b)
-        return;
+        return true;
     if (b->pid > 0) {
-        kill(b->pid, SIGKILL);
-        waitpid(b->pid, NULL, 0);
+        kill(b->pid, SIGTERM);
+        poll(NULL, 0, 20); /* one signal would swallow the other */
+        kill(b->pid, SIGTERM);
+        if (bench_wait(b, 5000) < 0) {
+            kill(b->pid, SIGKILL);
+            waitpid(b->pid, NULL, 0);
+            is_well = false;
+        }
     }
+    text = log_text(b);
+    if (strstr(text, "Sanitizer") || strstr(text, "runtime error:"))
+        is_well = false;
+    if (!is_well)
+        fprintf(stderr, "the gateway left badly: %s\n", text);
+    free(text);
     store_free(b->store);
     SSL_CTX_free(b->agent_ctx);
     close(b->agent_fd);
     scratch_remove(b->dir);
     free(b->log_path);
     free(b);
+    return is_well;
 }
 
 long bench_memory_kb(const struct bench *b)

@@ -43,7 +43,11 @@ void bench_start(struct bench *b, const char *const *more);
 int bench_stop(struct bench *b, int ms);
 /* Its exit status without a signal; -1 as above. */
 int bench_wait(struct bench *b, int ms);
-void bench_free(struct bench *b); /* kills what is left */
+/* Ends what is left. false: it did not leave in time, or a sanitizer had
+ * something to say (printed). */
+bool bench_free(struct bench *b);
+/* Does anybody accept connections at b->addr? */
+bool bench_listens(const struct bench *b);
 /* Does the gateway's log hold this text, within ms? */
 bool bench_logged(struct bench *b, const char *text, int ms);
 /* Resident memory of the gateway in KiB. */
