@@ -79,19 +79,35 @@ static int sessions_left(struct api *a)
     return count - 2;
 }
 
+/* SIGTERM to every keeper that has said who it is. */
+static void end_keepers(struct api *a)
+{
+    char path[96];
+    struct dirent *entry;
+    DIR *dir;
+
+    snprintf(path, sizeof path, "%s/sessions", a->state);
+    dir = opendir(path);
+    while (dir && (entry = readdir(dir))) {
+        int pid = api_keeper(a, entry->d_name);
+
+        if (pid > 1)
+            kill(pid, SIGTERM);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 void api_finish(struct api *a)
 {
-    char line[256];
+    char line[128];
     int left = 1;
 
-    snprintf(line, sizeof line,
-             "for k in %s/sessions/*/keeper.json; do [ -f $k ] && kill "
-             "$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' $k); done 2>&-; true",
-             a->state);
-    if (system(line) != 0)
-        fail_msg("%s", line);
-    for (int i = 0; i < 1000 && (left = sessions_left(a)) > 0; i++)
+    for (int i = 0; i < 1000 && (left = sessions_left(a)) > 0; i++) {
+        if (i % 20 == 0)
+            end_keepers(a);
         nap_ms(10);
+    }
     rest_stop(&a->server, SIGTERM);
     if (a->seen)
         fclose(a->seen);
@@ -255,4 +271,22 @@ int api_keeper(struct api *a, const char *sid)
     text[n > 0 ? n : 0] = '\0';
     at = strstr(text, "\"pid\":");
     return at ? atoi(at + 6) : -1;
+}
+
+bool api_is_alive(int pid)
+{
+    char path[64], text[512];
+    const char *at;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    fd = open(path, O_RDONLY);
+    if (fd < 0)
+        return false;
+    n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    at = strrchr(text, ')');
+    return at && at[1] && at[2] != 'Z';
 }

@@ -56,5 +56,7 @@ struct json *api_wait(struct api *a, const char *who, const char *sid,
                       const char *state);
 /* pid of the session's keeper; -1 = no directory any more. */
 int api_keeper(struct api *a, const char *sid);
+/* Is there such a process, and no zombie? */
+bool api_is_alive(int pid);
 
 #endif
