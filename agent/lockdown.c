@@ -39,7 +39,7 @@ static int lockdown_limit(int what, rlim_t value, struct err *e)
 }
 
 /* Landlock: only below dir_fd, and there no execution. A kernel without it
- * (ENOSYS, EOPNOTSUPP) leaves the seccomp filter and the descriptors. */
+ * leaves the seccomp filter and the descriptors. */
 static int lockdown_files(int dir_fd, struct err *e)
 {
     const uint64_t all =
@@ -49,22 +49,25 @@ static int lockdown_files(int dir_fd, struct err *e)
         LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
         LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
         LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-        LANDLOCK_ACCESS_FS_MAKE_SYM;
+        LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER;
     const uint64_t below = LANDLOCK_ACCESS_FS_WRITE_FILE |
                            LANDLOCK_ACCESS_FS_READ_DIR |
                            LANDLOCK_ACCESS_FS_MAKE_DIR |
                            LANDLOCK_ACCESS_FS_MAKE_REG |
-                           LANDLOCK_ACCESS_FS_MAKE_SYM;
+                           LANDLOCK_ACCESS_FS_MAKE_SYM |
+                           LANDLOCK_ACCESS_FS_REFER;
     struct landlock_ruleset_attr attr = {.handled_access_fs = all};
     struct landlock_path_beneath_attr rule = {.allowed_access = below,
                                               .parent_fd = dir_fd};
-    own_fd int set = (int)syscall(SYS_landlock_create_ruleset, &attr,
-                                  sizeof(attr), 0);
+    own_fd int set = -1;
 
+    /* before ABI 2 no hard link may join two directories */
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0,
+                LANDLOCK_CREATE_RULESET_VERSION) < 2)
+        return 0;
+    set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
     if (set < 0)
-        return errno == ENOSYS || errno == EOPNOTSUPP
-                   ? 0
-                   : err_sys(e, "landlock");
+        return err_sys(e, "landlock");
     if (syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule,
                 0) < 0 ||
         syscall(SYS_landlock_restrict_self, set, 0) < 0)

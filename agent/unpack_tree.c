@@ -231,9 +231,8 @@ int unpack_tree_file(struct unpack_tree *t, const char *name,
     parent = unpack_parent(t, name, &last, e);
     if (parent < 0)
         return -1;
-    fd = openat(parent, last,
-                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                is_executable ? 0755 : 0644);
+    fd = unpack_open(parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+                     is_executable ? 0755 : 0644, false);
     if (fd < 0 && (errno == EEXIST || errno == EISDIR))
         return unpack_refuse(e, name, "stands in the archive twice");
     return fd < 0 ? unpack_sys(e, name, "make") : fd;
