@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-#define SWEEP_ROUNDS 100 /* of 2 ms: a killed process takes a moment to go */
 
 void slots_init(struct slots *s, uid_t first, size_t count)
 {
@@ -55,22 +52,19 @@ void slots_give(struct slots *s, uid_t uid)
         s->is_used[uid - s->first] = false;
 }
 
-/* In the child: become that uid, so that kill(-1) reaches its processes and
- * no other's. Raw calls: glibc's would talk to threads that are not here. */
+/*
+ * In the child: become that uid, so that kill(-1) reaches its processes and
+ * no other's. Once is enough: a fork under way when its signal arrives is not
+ * made. Raw calls: glibc's would talk to threads that are not here.
+ */
 static void sweep_child(uid_t uid)
 {
-    const struct timespec pause = {.tv_nsec = 2000000};
-
     if (syscall(SYS_setresgid, uid, uid, uid) < 0 ||
         syscall(SYS_setgroups, 0, NULL) < 0 ||
         syscall(SYS_setresuid, uid, uid, uid) < 0)
         _exit(1);
-    for (int i = 0; i < SWEEP_ROUNDS; i++) {
-        if (kill(-1, SIGKILL) < 0 && errno == ESRCH)
-            _exit(0);
-        nanosleep(&pause, NULL);
-    }
-    _exit(1);
+    kill(-1, SIGKILL);
+    _exit(0);
 }
 
 void slots_sweep(uid_t uid)
