@@ -101,19 +101,24 @@ static void end_keepers(struct api *a)
 void api_finish(struct api *a)
 {
     char line[128];
-    int left = 1;
+    int left = 1, status;
 
     for (int i = 0; i < 1000 && (left = sessions_left(a)) > 0; i++) {
         if (i % 20 == 0)
             end_keepers(a);
         nap_ms(10);
     }
-    rest_stop(&a->server, SIGTERM);
+    /* a sanitizer's finding is an exit status too */
+    status = rest_stop(&a->server, SIGTERM);
     if (a->seen)
         fclose(a->seen);
     snprintf(line, sizeof line, "rm -rf %s", a->state);
     if (system(line) != 0)
         fail_msg("%s", line);
+    if (status != 0) {
+        fputs(a->server.last, stderr);
+        fail_msg("the controller left with %d: see above", status);
+    }
     memset(a, 0, sizeof *a);
     if (left > 0)
         fail_msg("%d sessions' directories are left", left);

@@ -202,6 +202,8 @@ int rest_stop(struct rest_server *s, int signum)
     kill(s->pid, signum);
     while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
         ;
+    while (rest_log(s, s->last, sizeof s->last) == sizeof s->last - 1)
+        ;
     close(s->log_fd);
     s->pid = 0;
     return status;

@@ -28,6 +28,7 @@ struct rest_server { /* podterm-controller */
     pid_t pid;
     int port, metrics_port;
     int log_fd;
+    char last[16384]; /* after rest_stop: the end of its log */
 };
 
 /* Start $PODTERM_BUILD/bin/podterm-controller with args (NULL-terminated,
