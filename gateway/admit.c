@@ -364,20 +364,22 @@ static void user_key(const char *sub, uint8_t out[LIMITS_KEY_BYTES])
 static bool pair_prove(struct pair *p, const struct session_claims *claims)
 {
     struct gateway *gw = p->gw;
+    uint8_t key[LIMITS_KEY_BYTES];
 
     memcpy(p->sid, claims->sid, sizeof(p->sid));
     p->role = claims->role;
-    user_key(claims->sub, p->user_key);
-    if (gw->attached >= gw->set.attached_max ||
-        !limits_attach_addr(&gw->limits, p->addr_key))
+    user_key(claims->sub, key);
+    if (gw->attached >= gw->set.attached_max)
         return false;
-    p->has_addr = true;
+    p->addr = limits_attach_addr(&gw->limits, p->greeting->addr_key);
+    if (!p->addr)
+        return false;
     gw->attached++;
     count(COUNT_ATTACHED, 1);
-    if (!limits_attach_user(&gw->limits, p->user_key))
+    p->user = limits_attach_user(&gw->limits, key);
+    if (!p->user)
         return false;
-    p->has_user = true;
-    limits_leave(&gw->limits, &p->unproven);
+    limits_leave(&gw->limits, &p->greeting->unproven);
     metric_set(&counters[COUNT_UNPROVEN], gw->limits.unproven);
     return true;
 }

@@ -33,6 +33,9 @@ struct pair;
 
 /* What a connection needs until it is open, and no longer. */
 struct greeting {
+    struct limits_node unproven;
+    struct pair *pair;  /* whose it is */
+    uint8_t addr_key[LIMITS_KEY_BYTES]; /* the client's address, to count */
     struct sockaddr_storage peer; /* of the client's socket */
     struct buf in;      /* the client's bytes not yet understood */
     size_t seen;        /* of in, by upgrade_end */
@@ -58,12 +61,11 @@ struct pair {
     enum session_phase phase;
     enum close_why why;     /* first cause of its end */
     struct greeting *greeting; /* owned; NULL once OPEN */
-    struct buf client_queue, agent_queue; /* ours, for a message end */
+    struct buf queue;       /* ours for the client, until a message ends */
     struct wheel_timer timer;
     int64_t deadline_ms;    /* of the phase, 0 = none */
     int64_t opened_ms;
-    struct limits_node unproven;
-    bool has_addr, has_user; /* counted as attachment */
+    struct limits_entry *addr, *user; /* counted as attachment */
     bool is_ready, is_told;  /* in the ready list; last words are said */
     bool is_polled;          /* in waiting's list */
     bool row_due;            /* its row must be read at the next poll */
@@ -74,9 +76,8 @@ struct pair {
     struct pair *next, *prev;           /* all */
     struct pair *wait_next, *wait_prev; /* waiting's list */
     uint64_t bytes_up, bytes_down;
-    uint8_t addr_key[LIMITS_KEY_BYTES], user_key[LIMITS_KEY_BYTES];
     char sid[ID_SIZE];
-    char ip[ADDR_TEXT_MAX];
+    char ip[INET6_ADDRSTRLEN];
 };
 
 struct waiting { /* gateway/waiting.h */
@@ -118,6 +119,8 @@ struct gateway {
 /* A connection accepted on fd. */
 struct pair *pair_new(struct gateway *gw, int fd,
                       const struct sockaddr_storage *peer, bool is_metrics);
+/* The pair whose node it is. */
+struct pair *pair_of_node(struct limits_node *n);
 /* Its client's address, for counting and logs. */
 void pair_address(struct pair *p, const struct sockaddr_storage *client);
 /* Put it into the ready list. */

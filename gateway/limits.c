@@ -161,44 +161,35 @@ void limits_leave(struct limits *l, struct limits_node *n)
     *n = (struct limits_node){0};
 }
 
-static bool attach(struct limits *l, const uint8_t *key, bool is_user,
-                   int max)
+static struct limits_entry *attach(struct limits *l, const uint8_t *key,
+                                   bool is_user, int max)
 {
     struct limits_entry *e = entry_get(l, key, is_user);
 
     if (e->attached < max) {
         e->attached++;
-        return true;
+        return e;
     }
     entry_tidy(l, e);
-    return false;
+    return NULL;
 }
 
-static void detach(struct limits *l, const uint8_t *key, bool is_user)
-{
-    struct limits_entry *e = entry_get(l, key, is_user);
-
-    if (e->attached > 0)
-        e->attached--;
-    entry_tidy(l, e);
-}
-
-bool limits_attach_addr(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES])
+struct limits_entry *limits_attach_addr(struct limits *l,
+                                        const uint8_t key[LIMITS_KEY_BYTES])
 {
     return attach(l, key, false, l->attached_addr_max);
 }
 
-bool limits_attach_user(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES])
+struct limits_entry *limits_attach_user(struct limits *l,
+                                        const uint8_t key[LIMITS_KEY_BYTES])
 {
     return attach(l, key, true, l->attached_user_max);
 }
 
-void limits_detach_addr(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES])
+void limits_detach(struct limits *l, struct limits_entry *e)
 {
-    detach(l, key, false);
-}
-
-void limits_detach_user(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES])
-{
-    detach(l, key, true);
+    if (!e)
+        return;
+    e->attached--;
+    entry_tidy(l, e);
 }

@@ -51,11 +51,12 @@ struct limits_node *limits_rename(struct limits *l, struct limits_node *n,
 /* No longer unproven, or gone. A node not listed is left alone. */
 void limits_leave(struct limits *l, struct limits_node *n);
 
-/* One attachment more of this address or user; false = the cap is reached
- * and nothing was counted. */
-bool limits_attach_addr(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES]);
-bool limits_attach_user(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES]);
-void limits_detach_addr(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES]);
-void limits_detach_user(struct limits *l, const uint8_t key[LIMITS_KEY_BYTES]);
+/* One attachment more of this address or user: what to give back, or NULL =
+ * the cap is reached and nothing was counted. */
+struct limits_entry *limits_attach_addr(struct limits *l,
+                                        const uint8_t key[LIMITS_KEY_BYTES]);
+struct limits_entry *limits_attach_user(struct limits *l,
+                                        const uint8_t key[LIMITS_KEY_BYTES]);
+void limits_detach(struct limits *l, struct limits_entry *e); /* takes NULL */
 
 #endif

@@ -7,13 +7,14 @@
 #include "gateway/relay.h"
 #include "gateway/waiting.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-static struct pair *pair_of_node(struct limits_node *n)
+struct pair *pair_of_node(struct limits_node *n)
 {
-    return (struct pair *)(void *)((char *)n -
-                                   offsetof(struct pair, unproven));
+    return ((struct greeting *)(void *)((char *)n -
+                                        offsetof(struct greeting, unproven)))
+        ->pair;
 }
 
 /* --- birth --- */
@@ -24,16 +25,26 @@ static void victim_drop(struct limits_node *n)
         pair_doom(pair_of_node(n), CLOSE_CROWDED);
 }
 
+static void pair_name(struct pair *p, const struct sockaddr_storage *client)
+{
+    const struct sockaddr *sa = (const struct sockaddr *)client;
+    char text[ADDR_TEXT_MAX];
+
+    addr_text_ip(sa, text);
+    snprintf(p->ip, sizeof(p->ip), "%.*s", (int)sizeof(p->ip) - 1, text);
+    addr_count_key(sa, p->greeting->addr_key);
+}
+
 void pair_address(struct pair *p, const struct sockaddr_storage *client)
 {
     struct limits *l = &p->gw->limits;
+    struct greeting *g = p->greeting;
 
-    addr_text_ip((const struct sockaddr *)client, p->ip);
-    addr_count_key((const struct sockaddr *)client, p->addr_key);
-    if (p->unproven.is_listed)
-        victim_drop(limits_rename(l, &p->unproven, p->addr_key));
+    pair_name(p, client);
+    if (g->unproven.is_listed)
+        victim_drop(limits_rename(l, &g->unproven, g->addr_key));
     else
-        victim_drop(limits_arrive(l, &p->unproven, p->addr_key));
+        victim_drop(limits_arrive(l, &g->unproven, g->addr_key));
 }
 
 struct pair *pair_new(struct gateway *gw, int fd,
@@ -50,6 +61,7 @@ struct pair *pair_new(struct gateway *gw, int fd,
         return NULL;
     }
     p->greeting = mem_zero(1, sizeof(*p->greeting));
+    p->greeting->pair = p;
     p->greeting->peer = *peer;
     p->greeting->is_metrics = is_metrics;
     p->greeting->is_loopback = addr_is_loopback(sa);
@@ -63,9 +75,8 @@ struct pair *pair_new(struct gateway *gw, int fd,
     /* a trusted proxy's peer is not the client: counted by its own name
      * once the head has told it */
     if (cidr_list_has(&gw->set.trusted, sa)) {
-        addr_text_ip(sa, p->ip);
-        addr_count_key(sa, p->addr_key);
-        victim_drop(limits_arrive(&gw->limits, &p->unproven, NULL));
+        pair_name(p, peer);
+        victim_drop(limits_arrive(&gw->limits, &p->greeting->unproven, NULL));
     } else {
         pair_address(p, peer);
     }
@@ -97,16 +108,16 @@ static void pair_uncount(struct pair *p)
 {
     struct gateway *gw = p->gw;
 
-    limits_leave(&gw->limits, &p->unproven);
+    if (p->greeting)
+        limits_leave(&gw->limits, &p->greeting->unproven);
     metric_set(&counters[COUNT_UNPROVEN], gw->limits.unproven);
-    if (p->has_addr) {
-        limits_detach_addr(&gw->limits, p->addr_key);
+    if (p->addr) {
         gw->attached--;
         count(COUNT_ATTACHED, -1);
     }
-    if (p->has_user)
-        limits_detach_user(&gw->limits, p->user_key);
-    p->has_addr = p->has_user = false;
+    limits_detach(&gw->limits, p->addr);
+    limits_detach(&gw->limits, p->user);
+    p->addr = p->user = NULL;
 }
 
 static void pair_unlink(struct pair *p)
@@ -162,7 +173,7 @@ void pairs_bury(struct gateway *gw)
             keep = p;
         } else {
             greeting_free(p->greeting);
-            buf_fini(&p->client_queue);
+            buf_fini(&p->queue);
             free(p);
         }
         p = next;

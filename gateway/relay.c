@@ -23,21 +23,15 @@ static struct track *track_to(struct pair *p, const struct leg *dst)
     return is_to_client(p, dst) ? &p->down : &p->up;
 }
 
-static bool say_to(struct pair *p, struct leg *dst, struct buf *queue,
-                   const void *frames, size_t len)
-{
-    if (queue->len == 0 && track_is_between(track_to(p, dst))) {
-        leg_send(dst, frames, len);
-        return true;
-    }
-    if (queue->max == 0)
-        buf_init(queue, GATEWAY_QUEUE_MAX);
-    return buf_append(queue, frames, len) == 0;
-}
-
 bool relay_say(struct pair *p, const void *frames, size_t len)
 {
-    return say_to(p, &p->client, &p->client_queue, frames, len);
+    if (p->queue.len == 0 && track_is_between(&p->down)) {
+        leg_send(&p->client, frames, len);
+        return true;
+    }
+    if (p->queue.max == 0)
+        buf_init(&p->queue, GATEWAY_QUEUE_MAX);
+    return buf_append(&p->queue, frames, len) == 0;
 }
 
 /* A control frame of ours now, if none of theirs is cut by it. */
@@ -65,7 +59,6 @@ void relay_leave_agent(struct pair *p)
     if (p->agent.fd >= 0 && !p->greeting && !p->agent.is_ended)
         control_now(p, &p->agent, WSFRAME_CLOSE, 1001);
     leg_close(&p->agent, true);
-    buf_fini(&p->agent_queue);
 }
 
 /* --- silence --- */
@@ -145,8 +138,6 @@ static bool relay_bytes(struct pair *p, struct leg *src, struct leg *dst,
                         const uint8_t *bytes, size_t len)
 {
     struct track *t = track_to(p, dst);
-    struct buf *queue =
-        is_to_client(p, dst) ? &p->client_queue : &p->agent_queue;
     struct track before = *t;
     size_t cut;
     int code;
@@ -159,10 +150,10 @@ static bool relay_bytes(struct pair *p, struct leg *src, struct leg *dst,
         relay_broken(p, src, code);
         return false;
     }
-    if (queue->len && cut != TRACK_NO_CUT) {
+    if (is_to_client(p, dst) && p->queue.len && cut != TRACK_NO_CUT) {
         leg_send(dst, bytes, cut);
-        leg_send(dst, queue->data, queue->len);
-        buf_fini(queue);
+        leg_send(dst, p->queue.data, p->queue.len);
+        buf_fini(&p->queue);
         leg_send(dst, bytes + cut, len - cut);
     } else {
         leg_send(dst, bytes, len);

@@ -334,10 +334,7 @@ static void listener_accept(struct gateway *gw, int listen_fd,
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
             errno == ENOMEM) {
             if (gw->limits.oldest)
-                pair_doom((struct pair *)(void *)((char *)gw->limits.oldest -
-                                                  offsetof(struct pair,
-                                                           unproven)),
-                          CLOSE_CROWDED);
+                pair_doom(pair_of_node(gw->limits.oldest), CLOSE_CROWDED);
             if (!is_metrics)
                 listener_pause(gw);
         }

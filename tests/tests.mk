@@ -23,6 +23,8 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtests/lib.a $$(wildcard $$(
 
 test_archives = $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
+$(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
+
 # Replays the corpus through the fuzzer's entry point, without libFuzzer.
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libagent.a $(BUILD)/libgateway.a $(BUILD)/libcontroller.a $(BUILD)/libclient.a $(BUILD)/libbase.a
 	@mkdir -p $(@D)

@@ -85,20 +85,27 @@ static void a_proxys_connections_count_for_their_clients(void **state)
 
 static void attachments_are_capped_by_address_and_by_user(void **state)
 {
+    struct limits_entry *a, *a2, *other, *user;
+
     (void)state;
-    assert_true(limits_attach_addr(&l, A));
-    assert_true(limits_attach_addr(&l, A));
-    assert_false(limits_attach_addr(&l, A));
-    assert_true(limits_attach_addr(&l, B));
+    a = limits_attach_addr(&l, A);
+    a2 = limits_attach_addr(&l, A);
+    assert_true(a && a2);
+    assert_null(limits_attach_addr(&l, A));
+    other = limits_attach_addr(&l, B);
+    assert_non_null(other);
     /* a user is not an address, even of the same bytes */
-    assert_true(limits_attach_user(&l, A));
-    assert_false(limits_attach_user(&l, A));
-    limits_detach_addr(&l, A);
-    assert_true(limits_attach_addr(&l, A));
-    limits_detach_addr(&l, A);
-    limits_detach_addr(&l, A);
-    limits_detach_addr(&l, B);
-    limits_detach_user(&l, A);
+    user = limits_attach_user(&l, A);
+    assert_non_null(user);
+    assert_null(limits_attach_user(&l, A));
+    limits_detach(&l, a2);
+    a2 = limits_attach_addr(&l, A);
+    assert_non_null(a2);
+    limits_detach(&l, a);
+    limits_detach(&l, a2);
+    limits_detach(&l, other);
+    limits_detach(&l, user);
+    limits_detach(&l, NULL);
 }
 
 static void many_come_and_go_without_a_trace(void **state)

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/seal.h"
 #include "gateway/wsframe.h"
+#include "tests/lib/certs.h"
 #include "tests/lib/gwbench.h"
 
 #include <setjmp.h>
@@ -540,6 +541,115 @@ static void several_may_share_a_port(void **state)
     assert_int_equal(bench_stop(b, 1000), 0);
 }
 
+/* A client over TLS, checked against the CA of that name. */
+static struct wspeer *tls_client(const char *name)
+{
+    char *ca = mem_printf("%s/%s-ca.pem", b->dir, name);
+    struct err e = {0};
+    struct ssl_ctx_st *ctx = tls_client_ctx(ca, &e);
+    struct wspeer *c = wspeer_dial(b->addr, NULL);
+
+    assert_non_null(ctx);
+    c->tls = tls_dial(ctx, c->fd, "localhost");
+    tls_ctx_free(ctx);
+    free(ca);
+    if (wspeer_shake(c))
+        return c;
+    wspeer_free(c);
+    return NULL;
+}
+
+static struct wspeer *tls_open(const char *name, struct wspeer **agent)
+{
+    struct wspeer *c = tls_client(name);
+    char sid[ID_SIZE], *hello;
+
+    assert_non_null(c);
+    bench_session(b, STATE_RUNNING, sid);
+    hello = bench_hello(b, sid);
+    wspeer_upgrade(c, "localhost", "");
+    wspeer_binary(c, FRAME_HELLO, hello);
+    free(hello);
+    *agent = bench_accept(b, NULL);
+    return c;
+}
+
+static void rename_cert(const char *from)
+{
+    static const char *const kinds[] = {".pem", ".key"};
+
+    for (int i = 0; i < 2; i++) {
+        char *a = mem_printf("%s/%s%s", b->dir, from, kinds[i]);
+        char *z = mem_printf("%s/live%s", b->dir, kinds[i]);
+
+        assert_return_code(rename(a, z), 0);
+        free(a);
+        free(z);
+    }
+}
+
+static void start_tls(const char *more)
+{
+    char *cert = mem_printf("--tls-cert=%s/live.pem", b->dir);
+    char *key = mem_printf("--tls-key=%s/live.key", b->dir);
+
+    certs_make(b->dir, "one", "DNS:localhost");
+    certs_make(b->dir, "two", "DNS:localhost");
+    rename_cert("one");
+    start(cert, key, more);
+    free(cert);
+    free(key);
+}
+
+static void clients_may_come_over_tls(void **state)
+{
+    struct wspeer *c, *a, *plain, *mute;
+
+    (void)state;
+    start_tls("--hello-ms=1000");
+    mute = wspeer_dial(b->addr, NULL); /* never says a TLS word */
+    c = tls_open("one", &a);
+    for (uint32_t i = 0; i < 200; i++) {
+        send_numbered(c, i, sizes[i % SIZES]);
+        send_numbered(a, i + 1000, sizes[(i * 7) % SIZES]);
+        expect_numbered(a, i, sizes[i % SIZES]);
+        expect_numbered(c, i + 1000, sizes[(i * 7) % SIZES]);
+    }
+    plain = wspeer_dial(b->addr, NULL);
+    wspeer_puts(plain, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_true(wspeer_ends(plain, 1000));
+    assert_true(wspeer_ends(mute, 2000));
+    wspeer_send(a, WSFRAME_CLOSE, "\x03\xe8", 2);
+    wspeer_free(a);
+    wspeer_closed(c, 1000);
+    wspeer_free(c);
+    wspeer_free(plain);
+    wspeer_free(mute);
+}
+
+static void a_renewed_certificate_is_taken_up(void **state)
+{
+    struct wspeer *c, *a, *d = NULL;
+
+    (void)state;
+    start_tls(NULL);
+    c = tls_open("one", &a);
+    assert_null(tls_client("two"));
+    rename_cert("two");
+    kill(b->pid, SIGHUP);
+    for (int i = 0; i < 100 && !d; i++) {
+        d = tls_client("two");
+        poll(NULL, 0, 20);
+    }
+    assert_non_null(d);
+    assert_null(tls_client("one"));
+    send_numbered(c, 1, 5000); /* who was there stays */
+    expect_numbered(a, 1, 5000);
+    wspeer_free(c);
+    wspeer_free(a);
+    wspeer_free(d);
+}
+
 #define MANY 200
 static void many_come_and_go(void **state)
 {
@@ -592,6 +702,8 @@ int main(void)
         T(an_idle_gateway_leaves_at_once),
         T(a_second_signal_does_not_wait),
         T(several_may_share_a_port),
+        T(clients_may_come_over_tls),
+        T(a_renewed_certificate_is_taken_up),
         T(many_come_and_go),
     };
 
