@@ -3,13 +3,17 @@
 #include "base/buf.h"
 #include "base/json.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_LINE_MAX 4096 /* bytes; fields that do not fit are left out */
+/* bytes with the newline, what a pipe takes in one piece (PIPE_BUF);
+ * fields that do not fit are left out */
+#define LOG_LINE_MAX 4096
+#define LOG_TAIL "}\n"
 
 static const char *const levels[] = {"debug", "info", "warn", "error"};
 
@@ -41,15 +45,35 @@ void log_fd(int fd)
     sink.fd = fd;
 }
 
+/* Bytes of a value that are shown, never a part of a character. */
+static size_t log_shown(const char *value)
+{
+    size_t len = strnlen(value, LOG_STR_MAX + 1);
+
+    if (len <= LOG_STR_MAX)
+        return len;
+    len = LOG_STR_MAX;
+    while (len > LOG_STR_MAX - 3 && (value[len] & 0xc0) == 0x80)
+        len--;
+    return len;
+}
+
 static void log_str(struct buf *b, const char *name, const char *value)
 {
     size_t before = b->len;
 
     if (buf_append_str(b, ",") < 0 || json_quote(b, name, strlen(name)) < 0 ||
         buf_append_str(b, ":") < 0 ||
-        (value ? json_quote(b, value, strlen(value))
+        (value ? json_quote(b, value, log_shown(value))
                : buf_append_str(b, "null")) < 0)
         b->len = before;
+}
+
+/* JSON knows neither NaN nor infinity. */
+static int log_double(struct buf *b, const char *name, double value)
+{
+    return isfinite(value) ? buf_printf(b, ",\"%s\":%.6g", name, value)
+                           : buf_printf(b, ",\"%s\":null", name);
 }
 
 static void log_field(struct buf *b, const char *name, char kind, va_list *ap)
@@ -70,7 +94,7 @@ static void log_field(struct buf *b, const char *name, char kind, va_list *ap)
                        va_arg(*ap, int) ? "true" : "false");
         break;
     default:
-        r = buf_printf(b, ",\"%s\":%.6g", name, va_arg(*ap, double));
+        r = log_double(b, name, va_arg(*ap, double));
         break;
     }
     if (r < 0)
@@ -98,7 +122,7 @@ void log_write(enum log_level level, const char *event, ...)
 
     if (level < sink.level)
         return;
-    buf_init(&b, LOG_LINE_MAX);
+    buf_init(&b, LOG_LINE_MAX - strlen(LOG_TAIL));
     log_time(&b);
     log_str(&b, "lvl", levels[level]);
     log_str(&b, "part", sink.part);
@@ -109,9 +133,8 @@ void log_write(enum log_level level, const char *event, ...)
     while ((name = va_arg(ap, const char *)))
         log_field(&b, name, va_arg(ap, const char *)[0], &ap);
     va_end(ap);
-    /* room for these two is kept: LOG_LINE_MAX is the buffer's, not theirs */
-    b.max += 2;
-    buf_append_str(&b, "}\n");
+    b.max = LOG_LINE_MAX;
+    buf_append_str(&b, LOG_TAIL);
     n = write(sink.fd, b.data, b.len);
     (void)n; /* there is nobody to tell */
     buf_fini(&b);
@@ -125,18 +148,24 @@ void log_err(const struct err *e, const char *event)
 
 bool log_rate_ok(struct log_rate *r, int64_t now_ms)
 {
-    if (r->used < r->burst) {
-        if (r->used++ == 0)
-            r->next_ms = now_ms + r->interval_ms;
+    bool is_due = now_ms >= r->next_ms;
+
+    if (r->told) { /* the last line has carried the count */
         r->suppressed = 0;
-        return true;
+        r->told = false;
     }
-    if (now_ms < r->next_ms) {
+    if (r->used >= r->burst && !is_due) {
         r->suppressed++;
         return false;
     }
-    if (now_ms - r->next_ms > (int64_t)r->interval_ms * r->burst)
-        r->used = 1; /* quiet for long: a burst is allowed again */
-    r->next_ms = now_ms + r->interval_ms;
+    if (is_due) {
+        /* quiet for long: a burst is allowed again */
+        if (now_ms - r->next_ms >= (int64_t)r->interval_ms * r->burst)
+            r->used = 0;
+        r->next_ms = now_ms + r->interval_ms;
+    }
+    if (r->used < r->burst)
+        r->used++;
+    r->told = true;
     return true;
 }

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define LOG_STR_MAX 512 /* bytes of a string that are shown; the rest is cut */
+
 enum log_level { LOG_DEBUG_, LOG_INFO_, LOG_WARN_, LOG_ERROR_ };
 
 /* part: name of the process ("gateway"). level: "debug", "info", "warn",
@@ -45,6 +47,7 @@ struct log_rate {
     int interval_ms;
     int64_t next_ms; /* private */
     int used;        /* private */
+    bool told;       /* private */
     int64_t suppressed; /* since the last line let through */
 };
 bool log_rate_ok(struct log_rate *r, int64_t now_ms);
