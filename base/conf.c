@@ -30,7 +30,9 @@ static int conf_set_int(const struct conf_row *row, const char *text,
 
     errno = 0;
     v = strtoll(text, &end, 10);
-    if (errno || end == text || *end || v < row->min || v > row->max)
+    /* strtoll lets blanks and a plus pass */
+    if (errno || end == text || *end || (*text != '-' && *text < '0') ||
+        v < row->min || v > row->max)
         return err_set(e, ERR_INPUT,
                        "%s: \"%.40s\" is not a whole number of %s from %lld "
                        "to %lld",
@@ -120,7 +122,8 @@ static int conf_flag(const struct conf_row *rows, size_t count, int argc,
                        where);
     if (!value && row->kind == CONF_BOOL)
         value = "true";
-    if (!value && *i + 1 < argc)
+    /* "--state --listen x": forgotten rather than meant; = says it is meant */
+    if (!value && *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0)
         value = argv[++*i];
     if (!value)
         return err_set(e, ERR_INPUT, "%s: a value is missing", where);
