@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ static int proc_read(const char *path, char *out, size_t size)
 }
 
 /* Field 22 of /proc/PID/stat; the name in field 2 may hold anything, so the
- * count starts behind its last bracket. */
+ * count starts behind its last bracket. A zombie lives no more. */
 static int proc_start_time(pid_t pid, uint64_t *out)
 {
     char path[64], text[1024], *at;
@@ -43,6 +44,8 @@ static int proc_start_time(pid_t pid, uint64_t *out)
 
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     if (proc_read(path, text, sizeof(text)) < 0 || !(at = strrchr(text, ')')))
+        return -1;
+    if (at[1] == ' ' && (at[2] == 'Z' || at[2] == 'X'))
         return -1;
     while (field < 22) {
         at = strchr(at + 1, ' ');
@@ -158,15 +161,22 @@ static int proc_child_fds(struct proc_child *c)
     return 0;
 }
 
+/* No capability is left, nor comes back with exec: the sets are empty, and
+ * under no_new_privs nobody gains one, not even uid 0. */
 static int proc_child_ids(const struct proc_spawn *how)
 {
+    struct __user_cap_header_struct head = {
+        .version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {0};
+
     if (!how->set_ids)
         return 0;
     /* the bare calls: libc's own would tell the threads of a process whose
      * memory this child only borrows */
     if (syscall(SYS_setgroups, 0, NULL) < 0 ||
         syscall(SYS_setresgid, how->gid, how->gid, how->gid) < 0 ||
-        syscall(SYS_setresuid, how->uid, how->uid, how->uid) < 0)
+        syscall(SYS_setresuid, how->uid, how->uid, how->uid) < 0 ||
+        syscall(SYS_capset, &head, none) < 0)
         return -1;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
@@ -265,7 +275,8 @@ int proc_spawn(const struct proc_spawn *s, pid_t *pid, struct err *e)
     if (child < 0) {
         err_sys(e, "start %s", s->path);
     } else if (c.step) {
-        waitpid(child, NULL, 0);
+        while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+            ;
         close(pid_fd);
         errno = c.error;
         err_sys(e, "start %s: %s", s->path, c.step);

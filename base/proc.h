@@ -17,7 +17,8 @@ struct proc_id {
     char boot_id[37]; /* /proc/sys/kernel/random/boot_id */
 };
 
-/* Identity of a living process. */
+/* Identity of a living process; ERR_ABSENT when there is none (a zombie is
+ * none). */
 int proc_identify(pid_t pid, struct proc_id *out, struct err *e);
 /* A pidfd for exactly that process, or -1 (ERR_ABSENT: it is gone). */
 int proc_open(const struct proc_id *id, struct err *e);
