@@ -1,0 +1,324 @@
+#include "base/http_client.h"
+
+#include "base/addr.h"
+
+#include <curl/curl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define HTTP_CONNECT_MS 10000
+#define HTTP_TOTAL_MS 30000
+
+struct http_call {
+    const struct http_request *r;
+    struct http_answer *a;
+    struct err *e;
+    bool is_failed;    /* *e is filled: by a callback of ours */
+    bool is_head_told; /* r->head was asked for this answer */
+};
+
+void http_client_init(void)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+        abort();
+}
+
+void http_answer_fini(struct http_answer *a)
+{
+    if (a)
+        buf_fini(&a->body);
+}
+
+/* --- headers --- */
+
+/* The value of "name: value\r\n" when it is this name; NULL else. */
+static bool http_header(const char *line, size_t len, const char *name,
+                        char *out, size_t size)
+{
+    size_t n = strlen(name);
+
+    if (len <= n || strncasecmp(line, name, n) != 0 || line[n] != ':')
+        return false;
+    line += n + 1;
+    len -= n + 1;
+    while (len > 0 && (*line == ' ' || *line == '\t')) {
+        line++;
+        len--;
+    }
+    while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n' ||
+                       line[len - 1] == ' '))
+        len--;
+    /* one that does not fit is as good as absent: never a half of it */
+    if (len < size) {
+        memcpy(out, line, len);
+        out[len] = 0;
+    } else {
+        out[0] = 0;
+    }
+    return true;
+}
+
+static void http_answer_clear(struct http_answer *a)
+{
+    struct buf body = a->body;
+
+    *a = (struct http_answer){.length = -1, .body = body};
+    buf_clear(&a->body);
+}
+
+static size_t http_on_header(char *line, size_t size, size_t count, void *arg)
+{
+    struct http_call *c = arg;
+    struct http_answer *a = c->a;
+    size_t len = size * count;
+    char text[32];
+
+    if (len > 5 && strncmp(line, "HTTP/", 5) == 0) {
+        /* an informational answer before the real one ends here */
+        http_answer_clear(a);
+        c->is_head_told = false;
+        return len;
+    }
+    if (http_header(line, len, "content-length", text, sizeof(text)) &&
+        text[0] >= '0' && text[0] <= '9')
+        a->length = strtoll(text, NULL, 10);
+    http_header(line, len, "location", a->location, sizeof(a->location));
+    http_header(line, len, "etag", a->etag, sizeof(a->etag));
+    http_header(line, len, "last-modified", a->last_modified,
+                sizeof(a->last_modified));
+    http_header(line, len, "content-range", a->content_range,
+                sizeof(a->content_range));
+    http_header(line, len, "retry-after", a->retry_after,
+                sizeof(a->retry_after));
+    http_header(line, len, "cache-control", a->cache_control,
+                sizeof(a->cache_control));
+    http_header(line, len, "content-type", a->content_type,
+                sizeof(a->content_type));
+    return len;
+}
+
+/* --- body --- */
+
+static int http_tell_head(struct http_call *c, CURL *curl)
+{
+    long status = 0;
+
+    if (c->is_head_told)
+        return 0;
+    c->is_head_told = true;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    c->a->status = (int)status;
+    if (c->r->head && c->r->head(c->r->arg, c->a, c->e) < 0) {
+        c->is_failed = true;
+        return -1;
+    }
+    return 0;
+}
+
+struct http_body {
+    struct http_call *c;
+    CURL *curl;
+    size_t bytes;
+};
+
+/* Bytes are counted here: the library's own limit does not stop a body
+ * without a length. */
+static size_t http_on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct http_body *b = arg;
+    struct http_call *c = b->c;
+    size_t len = size * count;
+
+    if (http_tell_head(c, b->curl) < 0)
+        return CURL_WRITEFUNC_ERROR;
+    if (len > c->r->body_max - b->bytes) {
+        err_set(c->e, ERR_TOO_LARGE, "answer of more than %zu bytes",
+                c->r->body_max);
+        c->is_failed = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
+    b->bytes += len;
+    if (c->r->data) {
+        if (c->r->data(c->r->arg, (const uint8_t *)bytes, len, c->e) == 0)
+            return len;
+        c->is_failed = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
+    return buf_append(&c->a->body, bytes, len) < 0 ? CURL_WRITEFUNC_ERROR
+                                                   : len;
+}
+
+/* --- addresses --- */
+
+static bool http_is_judged(struct http_call *c, const struct sockaddr *sa)
+{
+    struct err e = {0};
+
+    if (!c->r->judge || c->r->judge(c->r->arg, sa, &e) == 0)
+        return true;
+    *c->e = e;
+    c->is_failed = true;
+    return false;
+}
+
+/* Called for each resolved address, before it is dialled. */
+static curl_socket_t http_on_socket(void *arg, curlsocktype purpose,
+                                    struct curl_sockaddr *sa)
+{
+    struct http_call *c = arg;
+
+    (void)purpose;
+    if (!http_is_judged(c, &sa->addr))
+        return CURL_SOCKET_BAD;
+    c->is_failed = false; /* another address of the name may be right */
+    return socket(sa->family, sa->socktype | SOCK_CLOEXEC, sa->protocol);
+}
+
+/* Called when connected, before the request leaves: who is it really? */
+static int http_on_connected(void *arg, char *ip, char *local_ip, int port,
+                             int local_port)
+{
+    struct http_call *c = arg;
+    struct sockaddr_storage ss;
+    char text[80];
+    struct err e = {0};
+
+    (void)local_ip;
+    (void)local_port;
+    if (!c->r->judge)
+        return CURL_PREREQFUNC_OK;
+    snprintf(text, sizeof(text), strchr(ip, ':') ? "[%s]:%d" : "%s:%d", ip,
+             port);
+    if (addr_parse(text, &ss, &e) < 0) {
+        *c->e = e;
+        c->is_failed = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    return http_is_judged(c, (const struct sockaddr *)(const void *)&ss)
+               ? CURL_PREREQFUNC_OK
+               : CURL_PREREQFUNC_ABORT;
+}
+
+static int http_on_progress(void *arg, curl_off_t total, curl_off_t now,
+                            curl_off_t up_total, curl_off_t up_now)
+{
+    struct http_call *c = arg;
+
+    (void)total;
+    (void)now;
+    (void)up_total;
+    (void)up_now;
+    if (!c->r->is_cancelled || !c->r->is_cancelled(c->r->arg))
+        return 0;
+    err_set(c->e, ERR_TIMEOUT, "cancelled");
+    c->is_failed = true;
+    return 1;
+}
+
+/* --- one call --- */
+
+static void http_set_limits(CURL *curl, const struct http_request *r)
+{
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR,
+                     r->allow_http ? "http,https" : "https");
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
+                     (long)CURL_HTTP_VERSION_1_1);
+    if (r->ca_path) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, r->ca_path);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    }
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)(r->connect_ms ? r->connect_ms : HTTP_CONNECT_MS));
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+                     (long)(r->total_ms ? r->total_ms : HTTP_TOTAL_MS));
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)r->low_speed_bytes);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)r->low_speed_s);
+}
+
+static void http_set_calls(CURL *curl, struct http_call *c,
+                           struct http_body *b)
+{
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, http_on_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, c);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, http_on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, b);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_on_socket);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, c);
+    curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, http_on_connected);
+    curl_easy_setopt(curl, CURLOPT_PREREQDATA, c);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, http_on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, c);
+}
+
+static struct curl_slist *http_set_request(CURL *curl,
+                                           const struct http_request *r)
+{
+    /* no "Expect: 100-continue": our bodies are small */
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+
+    for (size_t i = 0; r->headers && r->headers[i]; i++)
+        list = curl_slist_append(list, r->headers[i]);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
+    curl_easy_setopt(curl, CURLOPT_URL, r->url);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "podterm/" PODTERM_VERSION);
+    if (r->body) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                         (curl_off_t)r->body_len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body);
+    }
+    if (r->method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->method);
+    if (r->method && strcmp(r->method, "HEAD") == 0)
+        curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    return list;
+}
+
+/* The library's texts name hosts and ports, never a query. */
+static int http_fail(struct http_call *c, CURLcode code)
+{
+    if (c->is_failed)
+        return -1;
+    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
+        return err_set(c->e, ERR_INPUT, "URL: %s", curl_easy_strerror(code));
+    return err_set(c->e, ERR_PEER, "%s", curl_easy_strerror(code));
+}
+
+int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
+{
+    struct http_call c = {.r = r, .a = a, .e = e};
+    struct http_body b = {.c = &c};
+    struct curl_slist *list;
+    CURL *curl = curl_easy_init();
+    CURLcode code;
+    int out = 0;
+
+    if (!curl)
+        abort();
+    *a = (struct http_answer){.length = -1};
+    buf_init(&a->body, r->data ? 0 : r->body_max);
+    b.curl = curl;
+    http_set_limits(curl, r);
+    http_set_calls(curl, &c, &b);
+    list = http_set_request(curl, r);
+    code = curl_easy_perform(curl);
+    if (code == CURLE_OK && http_tell_head(&c, curl) < 0)
+        out = -1;
+    else if (code != CURLE_OK)
+        out = http_fail(&c, code);
+    curl_slist_free_all(list);
+    curl_easy_cleanup(curl);
+    if (out < 0)
+        http_answer_fini(a);
+    return out;
+}
