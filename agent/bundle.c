@@ -154,10 +154,12 @@ static int bundle_cached(struct bundle *b)
 
 static int bundle_tmp_file(const struct bundle *b, struct err *e)
 {
-    int fd = open(b->conf.tmp_dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    char id[ID_SIZE];
     own_mem char *path = NULL;
+    char id[ID_SIZE];
+    int fd;
 
+    mkdir(b->conf.tmp_dir, 0700); /* there already in a pod */
+    fd = open(b->conf.tmp_dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
     if (fd >= 0)
         return fd;
     /* a file system without O_TMPFILE: a name for an instant */
@@ -265,7 +267,8 @@ static int bundle_unpack(struct bundle *b, int archive_fd, struct err *e)
     bundle_remove(at, BUNDLE_ROOT);
     random_id(id);
     snprintf(fresh, sizeof(fresh), ".new-%s", id);
-    if (mkdirat(at, fresh, 0755) < 0)
+    /* whatever our umask: the runner is another user */
+    if (mkdirat(at, fresh, 0755) < 0 || fchmodat(at, fresh, 0755, 0) < 0)
         return err_sys(e, "make a directory in %s", b->conf.bundle_dir);
     r = bundle_unpack_into(b, archive_fd, at, fresh, e);
     if (r == 0 && renameat(at, fresh, at, BUNDLE_ROOT) < 0)

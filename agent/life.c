@@ -137,7 +137,8 @@ static void life_finish(struct life *l, enum end_reason reason,
     h->phase = PHASE_ENDED;
     state_env_wipe(l->state);
     life_report(l);
-    log_info("session.end", "reason", "s", end_reason_name(reason), "kind",
+    log_info("session.end", "reason", "s", end_reason_name(reason),
+             "detail", "s", h->detail, "kind",
              "i", (int64_t)h->exit_kind, "value", "i",
              (int64_t)h->exit_value, "output_bytes", "i",
              (int64_t)h->output_end, "input_bytes", "i",
@@ -365,9 +366,10 @@ static void life_shim_started(void *arg, int master_fd, int pid)
 static void life_shim_failed(void *arg, int error, const char *text)
 {
     struct life *l = arg;
+    char detail[sizeof(l->head->detail)];
 
-    (void)error;
-    life_refuse(l, REASON_START_FAILED, LEAVE_START_FAILED, text);
+    snprintf(detail, sizeof(detail), "%s: %s", text, strerror(error));
+    life_refuse(l, REASON_START_FAILED, LEAVE_START_FAILED, detail);
 }
 
 static void life_shim_stopping(void *arg)
