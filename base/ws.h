@@ -41,7 +41,8 @@ struct ws_verbs {
      * one ws_write per call; call ws_want_write again if there is more. */
     void (*drained)(void *user);
     /* Gone; c is invalid after this call. code: RFC 6455 status received, or
-     * 1006. reason: for a failed dial, what failed; else "". */
+     * the one ws_close was given, or 1006. reason: for a failed dial, what
+     * failed; else "". */
     void (*closed)(void *user, int code, const char *reason);
 };
 
@@ -49,7 +50,10 @@ struct ws_verbs {
 
 /* fd_max: descriptors this process may hold. */
 struct ws_context *ws_context_new(struct loop *l, int fd_max, struct err *e);
-void ws_context_free(struct ws_context *x); /* closes every connection */
+/* Tells every open connection `closed`, then drops it. After loop_run has
+ * returned: it turns the loop itself until the sockets are closed, so other
+ * watchers of the loop may be called meanwhile. */
+void ws_context_free(struct ws_context *x);
 
 /* --- servers --- */
 
@@ -83,6 +87,8 @@ struct ws_server *ws_server_new(struct ws_context *x,
                                 struct err *e);
 /* Stop accepting; connections go on. */
 void ws_server_stop_accepting(struct ws_server *s);
+/* The listener goes; each connection is told `closed` (1001) within this
+ * call and dropped; requests not yet answered are gone. */
 void ws_server_free(struct ws_server *s);
 /* Load certificate and key afresh; on failure the old ones stay. */
 int ws_server_reload(struct ws_server *s, struct err *e);
@@ -90,7 +96,8 @@ int ws_server_conns(const struct ws_server *s);
 /* Number of the port listened on. */
 int ws_server_port(const struct ws_server *s);
 
-/* --- HTTP requests; strings are valid until ws_respond --- */
+/* --- HTTP requests; strings are valid until ws_respond. Every answer closes
+ * its connection. --- */
 
 const char *ws_request_method(const struct ws_request *r); /* "GET" */
 const char *ws_request_path(const struct ws_request *r);   /* decoded, no
@@ -101,7 +108,9 @@ const char *ws_request_query(const struct ws_request *r, const char *name);
  * content-type, origin, host, idempotency-key, x-forwarded-for,
  * if-none-match, accept, accept-encoding, traceparent, x-request-id,
  * access-control-request-method, -headers. Sent twice = the request is
- * refused with 400. */
+ * refused with 400; of idempotency-key, traceparent, x-request-id and
+ * access-control-request-method, which libwebsockets cannot count, the first
+ * is taken. */
 const char *ws_request_header(const struct ws_request *r, const char *name);
 const uint8_t *ws_request_body(const struct ws_request *r, size_t *len);
 /* The peer of the socket (not of X-Forwarded-For). */
@@ -153,13 +162,15 @@ int ws_send(struct ws_conn *c, const void *bytes, size_t len);
 /* Ask for `drained`. */
 void ws_want_write(struct ws_conn *c);
 /* Inside `drained` only, once: write a binary message. payload has WS_PRE
- * writable bytes before it (overwritten), len <= 65545. */
+ * writable bytes before it (overwritten), len <= 65545. A client masks the
+ * payload in place. */
 int ws_write(struct ws_conn *c, uint8_t *payload, size_t len);
 /* Stop and start reading from the socket. */
 void ws_pause(struct ws_conn *c);
 void ws_resume(struct ws_conn *c);
-/* Close after what is queued has gone, at most 3 s later. closed follows.
- * reason at most 120 bytes, UTF-8. */
+/* Close after what is queued has gone, at most 3 s later. closed follows;
+ * neither message nor drained come any more. reason at most 120 bytes,
+ * UTF-8. */
 void ws_close(struct ws_conn *c, int code, const char *reason);
 /* Drop now without a close frame. closed follows from the loop. */
 void ws_abort(struct ws_conn *c);
