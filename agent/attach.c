@@ -268,7 +268,10 @@ static bool attach_write_exit(struct attach *a)
         return false;
     j = greet_exit(s->head);
     a->is_exit_sent = true;
-    return attach_write_json(a, FRAME_EXIT, j);
+    attach_write_json(a, FRAME_EXIT, j);
+    if (a == a->set->owner)
+        life_told_exit(a->set->life);
+    return true;
 }
 
 /* One message a call; what was typed is answered before what flows. */

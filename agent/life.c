@@ -172,9 +172,8 @@ static void life_drain(void *arg)
         l->quiet_at = l->head->output_end;
         l->quiet_since_ms = now;
     }
-    if (l->head->phase == PHASE_ENDED) /* terminal_drain reached its end */
-        return;
-    if (now - l->quiet_since_ms >= LIFE_QUIET_MS)
+    if (terminal_is_at_end(l->terminal) ||
+        now - l->quiet_since_ms >= LIFE_QUIET_MS)
         life_finish_exit(l);
     else
         life_timer(l, &l->drain, LIFE_DRAIN_MS, life_drain);
@@ -500,6 +499,11 @@ void life_signal(struct life *l, uint8_t frame_signal)
     l->head->active_mono_ms = loop_now_ms();
     if (terminal_signal(l->terminal, signum) < 0)
         life_shim_signal(l, signum);
+}
+
+void life_told_exit(struct life *l)
+{
+    life_linger(l);
 }
 
 void life_acked(struct life *l)

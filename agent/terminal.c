@@ -112,6 +112,11 @@ bool terminal_has_master(const struct terminal *t)
     return t->master_fd >= 0;
 }
 
+bool terminal_is_at_end(const struct terminal *t)
+{
+    return t->is_at_end;
+}
+
 /*
  * Read one turn's worth. Returns bytes read; *blocked when the master has no
  * more at this moment. A PTY gives some 4 KB a read whatever is asked for.

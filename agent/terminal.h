@@ -39,6 +39,8 @@ void terminal_free(struct terminal *t); /* takes NULL */
 /* Take over a master (non-blocking); replaces and closes an older one. */
 void terminal_adopt(struct terminal *t, int master_fd);
 bool terminal_has_master(const struct terminal *t);
+/* Was the end of file reached? Nobody holds the other side any more. */
+bool terminal_is_at_end(const struct terminal *t);
 
 /* Are bytes the owner has not acknowledged to be kept? */
 void terminal_hold(struct terminal *t, bool hold);
