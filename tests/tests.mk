@@ -67,3 +67,10 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 # these run the real programs
 $(BUILD)/tests/agent/test_shimlink $(BUILD)/tests/shim/test_shim: $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/keeper/test_keeper: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
+
+# Figures beside peers in one run; ratios are what counts.
+BENCH_SRC := $(wildcard tests/bench/*_bench.c)
+BENCH_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
+.PHONY: bench
+bench: deps-test all $(BENCH_BIN) ## figures beside socat, haproxy, nginx
+	@for b in $(BENCH_BIN); do PODTERM_BUILD=$(BUILD) $$b || exit 1; done
