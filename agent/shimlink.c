@@ -77,8 +77,8 @@ static void link_events(struct link *k)
 static void link_flush(struct link *k)
 {
     while (k->out.len) {
-        ssize_t n = send(k->fd, k->out.data, k->out.len,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n =
+            send(k->fd, k->out.data, k->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -384,8 +384,8 @@ static void on_accept(void *arg, int events)
 
     (void)events;
     while (!s->live) {
-        own_fd int fd = accept4(s->listen_fd, NULL, NULL,
-                                SOCK_CLOEXEC | SOCK_NONBLOCK);
+        own_fd int fd =
+            accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         struct err e = {0};
 
         if (fd < 0)
@@ -421,8 +421,8 @@ static int shimlink_listen(struct shimlink *s, struct err *e)
 
     /* by descriptor: a socket's address holds 107 bytes, a path may be
      * longer */
-    snprintf(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/%s",
-             s->dir_fd, SHIM_SOCKET);
+    snprintf(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/%s", s->dir_fd,
+             SHIM_SOCKET);
     if (unlinkat(s->dir_fd, SHIM_SOCKET, 0) < 0 && errno != ENOENT)
         return err_sys(e, "cannot remove the old shim socket");
     s->listen_fd =
@@ -535,8 +535,7 @@ static int put_start(struct buf *b, const struct shimlink_start *w)
         buf_append_u64(b, w->limits.fsize_bytes) < 0 ||
         buf_append_u64(b, w->limits.cpu_s) < 0 ||
         buf_append_u8(b, SHIM_NETWORK_VERSION) < 0 ||
-        buf_append_u8(b, (uint8_t)w->egress) < 0 ||
-        put_string(b, w->cwd) < 0 ||
+        buf_append_u8(b, (uint8_t)w->egress) < 0 || put_string(b, w->cwd) < 0 ||
         put_strings(b, w->argv, SHIM_ARGS_MAX) < 0 ||
         put_strings(b, w->env, SHIM_ENV_MAX) < 0)
         return -1;

@@ -56,10 +56,10 @@ struct shimlink_verbs {
 };
 
 struct shimlink_conf {
-    const char *ipc_dir;  /* of any length; ours alone to write to */
+    const char *ipc_dir;   /* of any length; ours alone to write to */
     const uint8_t *cookie; /* SHIM_COOKIE_BYTES, kept by the caller's state */
-    bool is_cookie_spent; /* a shim has read it in an earlier life */
-    uid_t runner_uid;     /* what the peer must be */
+    bool is_cookie_spent;  /* a shim has read it in an earlier life */
+    uid_t runner_uid;      /* what the peer must be */
     /* The runner has a PID namespace below ours: the peer must be PID 1 in
      * it. (A peer of pid 0, in a namespace beside ours, is judged by uid.) */
     bool is_caged;

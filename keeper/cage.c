@@ -35,11 +35,11 @@ static const char *const etc_in_view[] = {
     "/etc/ssl/openssl.cnf", /* OpenSSL complains without it */
     "/etc/pki/tls/certs",   /* the same where Fedora's names are used */
     "/etc/pki/ca-trust/extracted",
-    "/etc/localtime",       /* the user's clock */
+    "/etc/localtime", /* the user's clock */
     "/etc/timezone",
-    "/etc/terminfo",        /* local terminal descriptions */
-    "/etc/inputrc",         /* keys of readline */
-    "/etc/services",        /* getservbyname, getprotobyname */
+    "/etc/terminfo", /* local terminal descriptions */
+    "/etc/inputrc",  /* keys of readline */
+    "/etc/services", /* getservbyname, getprotobyname */
     "/etc/protocols",
     "/etc/mime.types",
 };
@@ -117,8 +117,8 @@ static int add_etc(struct line *l, const struct cage_conf *c, struct err *e)
         mem_printf("root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
                    "user:x:%u:%u:user:" SHIM_CAGE_HOME ":/bin/sh\n",
                    (unsigned)c->uid, (unsigned)c->uid);
-    own_mem char *group = mem_printf("root:x:0:\nuser:x:%u:\n",
-                                     (unsigned)c->uid);
+    own_mem char *group =
+        mem_printf("root:x:0:\nuser:x:%u:\n", (unsigned)c->uid);
 
     for (size_t i = 0; i < sizeof(etc_in_view) / sizeof(*etc_in_view); i++)
         if (access(etc_in_view[i], F_OK) == 0)
@@ -130,8 +130,8 @@ static int add_etc(struct line *l, const struct cage_conf *c, struct err *e)
     if (add_text(l, "/etc/passwd", passwd, e) < 0 ||
         add_text(l, "/etc/group", group, e) < 0 ||
         add_text(l, "/etc/hostname", "runner\n", e) < 0 ||
-        add_text(l, "/etc/hosts",
-                 "127.0.0.1 localhost runner\n::1 localhost\n", e) < 0 ||
+        add_text(l, "/etc/hosts", "127.0.0.1 localhost runner\n::1 localhost\n",
+                 e) < 0 ||
         add_text(l, "/etc/nsswitch.conf",
                  "passwd: files\ngroup: files\nhosts: files dns\n"
                  "services: files\nprotocols: files\n",
@@ -179,8 +179,7 @@ static int add_dir(struct line *l, const char *from, const char *to,
     return 0;
 }
 
-static int add_session(struct line *l, const struct cage_conf *c,
-                       struct err *e)
+static int add_session(struct line *l, const struct cage_conf *c, struct err *e)
 {
     int fd;
 
@@ -316,8 +315,8 @@ static int cage_start(const struct cage_conf *c, const char *program,
                       struct cage *out, struct err *e)
 {
     struct line l = {.fds = {-1, -1, -1}, .fd_count = CAGE_STDIO};
-    struct cage cage = {.pid_fd = -1, .info_fd = -1, .text_fd = -1,
-                        .shim_fd = -1};
+    struct cage cage = {
+        .pid_fd = -1, .info_fd = -1, .text_fd = -1, .shim_fd = -1};
     own_fd int text = -1;
     int info = -1, r = 0;
 
@@ -423,7 +422,9 @@ int cage_probe(const struct cage_conf *conf, char *why, size_t size,
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 1;
     if (!why[0])
-        snprintf(why, size, "bubblewrap ended with status 0x%x and said "
-                 "nothing", (unsigned)status);
+        snprintf(why, size,
+                 "bubblewrap ended with status 0x%x and said "
+                 "nothing",
+                 (unsigned)status);
     return 0;
 }

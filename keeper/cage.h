@@ -36,11 +36,11 @@ struct cage_conf {
 };
 
 struct cage {
-    pid_t pid;    /* bubblewrap, or the shim itself when bare */
+    pid_t pid; /* bubblewrap, or the shim itself when bare */
     int pid_fd;
-    int info_fd;  /* says {"child-pid":N}; -1 when bare */
-    int text_fd;  /* what bubblewrap and shim write to stderr */
-    int shim_fd;  /* pidfd of the shim once cage_learn found it; -1 */
+    int info_fd; /* says {"child-pid":N}; -1 when bare */
+    int text_fd; /* what bubblewrap and shim write to stderr */
+    int shim_fd; /* pidfd of the shim once cage_learn found it; -1 */
     size_t info_len;
     char info[CAGE_INFO_MAX];
 };

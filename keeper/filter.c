@@ -66,8 +66,8 @@ static void put(struct writer *w, struct sock_filter one)
 
 static void load(struct writer *w, size_t at)
 {
-    put(w, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                                        (uint32_t)at));
+    put(w,
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)at));
 }
 
 static void load_argument(struct writer *w, int i)
@@ -110,8 +110,7 @@ static void put_socket(struct writer *w, uint32_t number,
 
 static void put_arguments(struct writer *w)
 {
-    static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6,
-                                        AF_NETLINK};
+    static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 
     put_socket(w, SYS_socket, families, 4);
     put_socket(w, SYS_socketpair, families, 1);
@@ -138,8 +137,8 @@ size_t filter_build(struct sock_filter out[FILTER_MAX])
         return 0;
     /* another ABI of this machine has other numbers: none of it */
     load(&w, offsetof(struct seccomp_data, arch));
-    put(&w, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-                                         FILTER_ARCH, 1, 0));
+    put(&w, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FILTER_ARCH,
+                                         1, 0));
     refuse(&w, ENOSYS);
     load(&w, offsetof(struct seccomp_data, nr));
     unless(&w, BPF_JGE, FILTER_X32, 1);

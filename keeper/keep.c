@@ -63,8 +63,8 @@ static int64_t now_ms(void)
 
 /* --- files --- */
 
-static int keep_write(const struct keep *k, const char *name,
-                      const char *text, struct err *e)
+static int keep_write(const struct keep *k, const char *name, const char *text,
+                      struct err *e)
 {
     own_mem char *fresh = mem_printf("%s.new", name);
     size_t len = strlen(text);
@@ -95,13 +95,11 @@ static int keep_write_self(const struct keep *k, struct err *e)
  * are 0 and 70..75, so nothing is mistaken for it. */
 static void keep_write_runner(const struct keep *k, int status)
 {
-    int code = WIFEXITED(status) ? WEXITSTATUS(status)
-                                 : 128 + WTERMSIG(status);
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     bool is_signal = code > 128;
-    own_mem char *text =
-        mem_printf("{\"status\":\"%s\",\"value\":%d}\n",
-                   is_signal ? "signalled" : "exited",
-                   is_signal ? code - 128 : code);
+    own_mem char *text = mem_printf("{\"status\":\"%s\",\"value\":%d}\n",
+                                    is_signal ? "signalled" : "exited",
+                                    is_signal ? code - 128 : code);
     struct err e = {0};
 
     if (keep_write(k, "runner.json", text, &e) < 0)
@@ -138,12 +136,30 @@ static int keep_start_agent(struct keep *k, struct err *e)
     own_mem char *status = mem_printf("%s/agent/status.json", dir);
     own_mem char *tmp = mem_printf("%s/agent/tmp", dir);
     own_mem char *uid = mem_printf("%u", (unsigned)c->cage.uid);
-    const char *argv[] = {
-        "podterm-agent", "--spec", spec, "--key-fd", "3", "--state-file",
-        state, "--ipc-dir", c->cage.ipc_dir, "--bundle-dir",
-        c->cage.bundle_dir, "--report", report, "--status", status,
-        "--tmp-dir", tmp, "--listen", c->listen, "--runner-uid", uid,
-        c->cache_dir ? "--cache-dir" : NULL, c->cache_dir, NULL};
+    const char *argv[] = {"podterm-agent",
+                          "--spec",
+                          spec,
+                          "--key-fd",
+                          "3",
+                          "--state-file",
+                          state,
+                          "--ipc-dir",
+                          c->cage.ipc_dir,
+                          "--bundle-dir",
+                          c->cage.bundle_dir,
+                          "--report",
+                          report,
+                          "--status",
+                          status,
+                          "--tmp-dir",
+                          tmp,
+                          "--listen",
+                          c->listen,
+                          "--runner-uid",
+                          uid,
+                          c->cache_dir ? "--cache-dir" : NULL,
+                          c->cache_dir,
+                          NULL};
     own_fd int program = open(c->agent, O_RDONLY | O_CLOEXEC);
     struct proc_spawn how = {
         .path = c->agent,
@@ -220,8 +236,7 @@ static bool keep_kill_strays(const struct keep *k)
         n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
         line[n > 0 ? n : 0] = 0;
         p = strrchr(line, ')');
-        if (!p || sscanf(p + 1, " %*c %d", &parent) != 1 ||
-            parent != getpid())
+        if (!p || sscanf(p + 1, " %*c %d", &parent) != 1 || parent != getpid())
             continue;
         kill(pid, SIGKILL);
         found = true;
@@ -233,11 +248,14 @@ static bool keep_kill_strays(const struct keep *k)
 
 static void keep_reap(struct keep *k);
 
+/* In a cage the kernel has ended all with the shim, and mostly there is
+ * nobody left to look for: reading all of /proc is not cheap. */
 static void keep_sweep(struct keep *k)
 {
     int64_t until = now_ms() + KEEP_SWEEP_MS;
 
-    while (keep_kill_strays(k) && now_ms() < until) {
+    while (waitid(P_ALL, 0, NULL, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           keep_kill_strays(k) && now_ms() < until) {
         poll(NULL, 0, 1);
         keep_reap(k);
     }
@@ -334,7 +352,7 @@ static void keep_signals(struct keep *k)
         if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
             keep_stop(k);
     keep_reap(k);
-    if (was_up && k->shim.is_gone)
+    if (was_up && k->shim.is_gone && !k->conf->cage.is_full)
         keep_sweep(k);
 }
 

@@ -12,7 +12,8 @@
 
 /* Between one thing ending and the next being told to. The sum of what a
  * SIGTERM to us can take stays below the launcher's patience (3 s). */
-#define KEEP_STOP_MS 500    /* we were told to stop: the agent's time to
+#define KEEP_STOP_MS                                                           \
+    500                     /* we were told to stop: the agent's time to       \
                                hear of it from the shim and report */
 #define KEEP_LEAVE_MS 500   /* agent gone: its LEAVE may be on the way */
 #define KEEP_LINGER_MS 3000 /* shim gone: the agent's last words */
@@ -20,12 +21,12 @@
 #define KEEP_SWEEP_MS 500   /* killing strays */
 
 struct keep_conf {
-    const char *dir;        /* the session's; PROTOCOL.md 7 */
-    const char *agent;      /* path of the program */
-    const char *cache_dir;  /* or NULL */
-    const char *listen;     /* for the agent: "127.0.0.1:0" */
-    bool has_life;          /* fd KEEP_LIFE_FD: EOF means stop */
-    struct cage_conf cage;  /* its directories are filled in here */
+    const char *dir;       /* the session's; PROTOCOL.md 7 */
+    const char *agent;     /* path of the program */
+    const char *cache_dir; /* or NULL */
+    const char *listen;    /* for the agent: "127.0.0.1:0" */
+    bool has_life;         /* fd KEEP_LIFE_FD: EOF means stop */
+    struct cage_conf cage; /* its directories are filled in here */
 };
 
 /* Write keeper.json (first of all: it says whom to end), start both, wait.

@@ -22,9 +22,14 @@ static struct {
 } set;
 
 #define SIZE(name, slot, value, help)                                          \
-    {name, CONF_INT, &set.slot, MIB, 1024 * 1024 * MIB, value, "bytes", help}
+    {                                                                          \
+        name, CONF_INT, &set.slot, MIB, 1024 * 1024 * MIB, value, "bytes",     \
+            help                                                               \
+    }
 #define PATH(name, slot, value, help)                                          \
-    {name, CONF_STR, &set.slot, 1, PATH_BYTES, value, "PATH", help}
+    {                                                                          \
+        name, CONF_STR, &set.slot, 1, PATH_BYTES, value, "PATH", help          \
+    }
 
 static const struct conf_row rows[] = {
     PATH("dir", dir, NULL, "the session's directory"),
@@ -154,9 +159,9 @@ static int keep(struct err *e)
 int main(int argc, char **argv)
 {
     struct err e = {0};
-    int r = conf_load(rows, sizeof(rows) / sizeof(rows[0]), "podterm-keeper",
-                      "keeps one session's agent and runner", argc, argv,
-                      NULL, &e);
+    int r =
+        conf_load(rows, sizeof(rows) / sizeof(rows[0]), "podterm-keeper",
+                  "keeps one session's agent and runner", argc, argv, NULL, &e);
 
     log_init("keeper", "info");
     if (r > 0)

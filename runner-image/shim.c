@@ -459,8 +459,7 @@ static int open_terminal(struct shim *s, const struct start *st)
     struct termios t;
     int slave;
 
-    s->master_fd =
-        posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    s->master_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     if (s->master_fd < 0 || unlockpt(s->master_fd) < 0)
         return -1;
     slave = ioctl(s->master_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -586,9 +585,9 @@ static void on_message(struct shim *s, uint8_t type, uint8_t *body, size_t len)
 
 static void receive(struct shim *s)
 {
-    ssize_t n = recv(s->sock_fd, s->in + s->in_len,
-                     SHIM_LENGTH_BYTES + SHIM_MESSAGE_MAX - s->in_len,
-                     MSG_DONTWAIT);
+    ssize_t n =
+        recv(s->sock_fd, s->in + s->in_len,
+             SHIM_LENGTH_BYTES + SHIM_MESSAGE_MAX - s->in_len, MSG_DONTWAIT);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -625,8 +624,8 @@ static void reap(struct shim *s)
             continue;
         s->state = SHIM_ENDED;
         s->end_kind = WIFSIGNALED(status) ? SHIM_END_SIGNAL : SHIM_END_CODE;
-        s->end_value = WIFSIGNALED(status) ? WTERMSIG(status)
-                                           : WEXITSTATUS(status);
+        s->end_value =
+            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
         tell_exited(s);
         kill_rest(s); /* see the head of this file */
     }
@@ -656,8 +655,8 @@ static void on_unix_signal(struct shim *s)
 
 static int set_signals(struct shim *s)
 {
-    static const int own_fault[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT,
-                                    SIGSYS};
+    static const int own_fault[] = {SIGSEGV, SIGBUS,  SIGFPE,
+                                    SIGILL,  SIGABRT, SIGSYS};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction normal = {.sa_handler = SIG_DFL};
     sigset_t watched;

@@ -36,16 +36,16 @@
 #define SHIM_COOKIE_BYTES 32
 #define SHIM_ARGS_MAX 1024
 #define SHIM_ENV_MAX 1024
-#define SHIM_TEXT_MAX 256     /* bytes of FAILED's text */
-#define SHIM_SIZE_MAX 1000    /* cells, either way */
-#define SHIM_SIGNAL_MAX 31    /* no real-time signals */
+#define SHIM_TEXT_MAX 256  /* bytes of FAILED's text */
+#define SHIM_SIZE_MAX 1000 /* cells, either way */
+#define SHIM_SIGNAL_MAX 31 /* no real-time signals */
 
-#define SHIM_DIAL_MS 50        /* between two tries to reach the agent */
-#define SHIM_DIAL_FAST_MS 2    /* the same, just after start or loss */
+#define SHIM_DIAL_MS 50     /* between two tries to reach the agent */
+#define SHIM_DIAL_FAST_MS 2 /* the same, just after start or loss */
 #define SHIM_DIAL_FAST_FOR_MS 500
-#define SHIM_HELLO_MS 5000     /* for the agent's HELLO_OK */
+#define SHIM_HELLO_MS 5000       /* for the agent's HELLO_OK */
 #define SHIM_AGENT_WAIT_MS 60000 /* without an agent: end and leave with 71 */
-#define SHIM_SWEEP_MS 600      /* killing what is left, not as PID 1 */
+#define SHIM_SWEEP_MS 600        /* killing what is left, not as PID 1 */
 
 enum shim_type {
     SHIM_HELLO = 0x01,

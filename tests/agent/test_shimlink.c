@@ -103,8 +103,7 @@ static void on_lost(void *arg, const struct err *why)
 static const struct shimlink_verbs verbs = {on_hello,    on_started, on_exited,
                                             on_stopping, on_failed,  on_lost};
 
-static void bench_open(struct bench *b, uid_t uid, bool is_caged,
-                       bool is_spent)
+static void bench_open(struct bench *b, uid_t uid, bool is_caged, bool is_spent)
 {
     struct shimlink_conf conf = {.ipc_dir = b->dir,
                                  .cookie = b->cookie,
@@ -187,8 +186,7 @@ static int fake_connect(struct bench *b)
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    snprintf(to.sun_path, sizeof(to.sun_path), "%.90s/%s", b->dir,
-             SHIM_SOCKET);
+    snprintf(to.sun_path, sizeof(to.sun_path), "%.90s/%s", b->dir, SHIM_SOCKET);
     assert_return_code(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;
 }
@@ -222,8 +220,7 @@ static void fake_hello(struct bench *b, int sock, uint8_t state)
     uint8_t msg[SHIM_LENGTH_BYTES + 1 + SHIM_HELLO_BYTES] = {
         0, 0, 0, 1 + SHIM_HELLO_BYTES, SHIM_HELLO, SHIM_VERSION, state};
 
-    memcpy(msg + sizeof(msg) - SHIM_COOKIE_BYTES, b->cookie,
-           SHIM_COOKIE_BYTES);
+    memcpy(msg + sizeof(msg) - SHIM_COOKIE_BYTES, b->cookie, SHIM_COOKIE_BYTES);
     fake_send(sock, msg, sizeof(msg), -1, 0);
 }
 
@@ -407,16 +404,14 @@ static void expect_breach(void **state, uint8_t shim_state, const void *bytes,
 
 static void started_without_a_descriptor_is_a_breach(void **state)
 {
-    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), -1,
-                  0);
+    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), -1, 0);
 }
 
 static void a_file_is_no_terminal(void **state)
 {
     own_fd int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), fd,
-                  1);
+    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), fd, 1);
 }
 
 static void a_slave_is_no_master(void **state)
@@ -426,24 +421,24 @@ static void a_slave_is_no_master(void **state)
     unlockpt(master);
     slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
     assert_return_code(slave, errno);
-    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg),
-                  slave, 1);
+    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), slave,
+                  1);
 }
 
 static void two_descriptors_are_a_breach(void **state)
 {
     own_fd int master = open_master();
 
-    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg),
-                  master, 2);
+    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), master,
+                  2);
 }
 
 static void eight_descriptors_are_a_breach(void **state)
 {
     own_fd int master = open_master();
 
-    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg),
-                  master, 8);
+    expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), master,
+                  8);
 }
 
 static void a_descriptor_with_another_message_is_a_breach(void **state)
@@ -466,8 +461,8 @@ static void started_before_start_is_a_breach(void **state)
 {
     own_fd int master = open_master();
 
-    expect_breach(state, SHIM_WAITING, started_msg, sizeof(started_msg),
-                  master, 1);
+    expect_breach(state, SHIM_WAITING, started_msg, sizeof(started_msg), master,
+                  1);
 }
 
 static void exited_before_started_is_a_breach(void **state)
@@ -578,9 +573,8 @@ static void a_start_that_does_not_fit_is_refused_here(void **state)
 static void a_directory_that_is_not_there_is_named(void **state)
 {
     struct bench *b = *state;
-    struct shimlink_conf conf = {.ipc_dir = "/nowhere/at/all",
-                                 .cookie = b->cookie,
-                                 .verbs = &verbs};
+    struct shimlink_conf conf = {
+        .ipc_dir = "/nowhere/at/all", .cookie = b->cookie, .verbs = &verbs};
     struct err e = {0};
 
     assert_null(shimlink_new(b->loop, &conf, &e));

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -32,6 +33,7 @@
 #define PATIENCE_MS 8000
 #define AGENT_UID 71001
 #define RUNNER_UID 71002
+#define ORDINARY 71003
 
 static char *keeper_path, *shim_path, *self_path;
 
@@ -254,8 +256,8 @@ static void a_session_runs_to_its_end(void **state)
     pid = r->pid;
     assert_int_equal(end(r), 0);
     text = read_file(r, "agent/end.json");
-    assert_string_equal(
-        text, "/\r\nuser\r\nrunner\r\n/home/user\r\n/dev/pts/0\r\n");
+    assert_string_equal(text,
+                        "/\r\nuser\r\nrunner\r\n/home/user\r\n/dev/pts/0\r\n");
     expect_runner(r, "{\"status\":\"exited\",\"value\":0}\n");
     free(text);
     text = read_file(r, "keeper.json");
@@ -286,8 +288,8 @@ static int host_name(char name[32])
 
     snprintf(name, 32, "podterm-test-%d", (int)getpid());
     memcpy(at.sun_path + 1, name, strlen(name));
-    len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-                      strlen(name));
+    len =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
     assert_return_code(bind(fd, (void *)&at, len), errno);
     assert_return_code(listen(fd, 4), errno);
     return fd;
@@ -457,11 +459,79 @@ static void an_agent_that_leaves_takes_the_runner_along(void **state)
     gone("sleep 4314");
 }
 
+/* --- isolation none: what has no cage is still ended as one --- */
+
+static const char *const bare[] = {"--isolation", "none", NULL};
+
+#define BARE_STRAYS(n)                                                         \
+    "(setsid sh -c 'trap \"\" HUP TERM INT; while :; do sleep " n "; done' "   \
+    "</dev/null >/dev/null 2>&1 &); until pgrep -fx 'sleep " n                 \
+    "' >/dev/null; "                                                           \
+    "do sleep 0.01; done; "
+
+static struct rig *bare_rig(void **state, const char *script)
+{
+    struct rig *r = *state;
+
+    if (r->is_root) /* refused: see bad_settings_are_told */
+        skip();
+    run(r, script, bare);
+    return r;
+}
+
+static void bare_a_session_runs_to_its_end(void **state)
+{
+    struct rig *r = bare_rig(state, BARE_STRAYS("4321") "echo last");
+
+    assert_int_equal(end(r), 0);
+    shows(r, "last\r\n");
+    gone("sleep 4321");
+    expect_runner(r, "{\"status\":\"exited\",\"value\":0}\n");
+}
+
+static void bare_sigterm_ends_all(void **state)
+{
+    struct rig *r = bare_rig(state, "#stay\n" BARE_STRAYS("4322") "echo up; "
+                                                                  "sleep 4323");
+
+    shows(r, "up");
+    kill(r->pid, SIGTERM);
+    assert_int_equal(end(r), 0);
+    gone("sleep 4322");
+    gone("sleep 4323");
+    expect_runner(r, "{\"status\":\"exited\",\"value\":72}\n");
+}
+
+static void bare_killing_the_keeper_leaves_nothing(void **state)
+{
+    struct rig *r = bare_rig(state, "#stay\n" BARE_STRAYS("4324") "echo up; "
+                                                                  "sleep 4325");
+
+    shows(r, "up");
+    kill(r->pid, SIGKILL);
+    assert_int_equal(end(r), 128 + SIGKILL);
+    gone("sleep 4324");
+    gone("sleep 4325");
+}
+
+static void bare_killing_the_shim_leaves_nothing(void **state)
+{
+    struct rig *r = bare_rig(state, "#stay\n" BARE_STRAYS("4326") "echo up; "
+                                                                  "sleep 4327");
+
+    shows(r, "up");
+    kill(child_of(r->pid, "^podterm-shim"), SIGKILL);
+    assert_int_equal(end(r), 0);
+    gone("sleep 4326");
+    gone("sleep 4327");
+    expect_runner(r, "{\"status\":\"signalled\",\"value\":9}\n");
+}
+
 static void scratch_space_has_a_size(void **state)
 {
-    static const char *const more[] = {"--tmp-bytes",  "1048576",
-                                       "--home-bytes", "2097152",
-                                       "--shm-bytes",  "1048576", NULL};
+    static const char *const more[] = {
+        "--tmp-bytes", "1048576", "--home-bytes", "2097152", "--shm-bytes",
+        "1048576",     NULL};
     struct rig *r = *state;
     own_mem char *text = NULL;
 
@@ -610,6 +680,34 @@ static void a_directory_that_is_gone_ends_it_at_once(void **state)
     assert_int_equal(end(r), 1);
 }
 
+/* All of this once more as an ordinary user, in a process of its own. */
+static void all_of_it_holds_for_an_ordinary_user_too(void **state)
+{
+    int status;
+    pid_t pid;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        if (setgroups(0, NULL) < 0 || setresgid(ORDINARY, ORDINARY, ORDINARY) ||
+            setresuid(ORDINARY, ORDINARY, ORDINARY))
+            _exit(97);
+        if (access(self_path, X_OK) < 0)
+            _exit(98);
+        execl(self_path, self_path, NULL);
+        _exit(99);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 98) {
+        print_message("%s: an ordinary user cannot come here\n", self_path);
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -626,6 +724,10 @@ int main(int argc, char **argv)
         T(killing_the_shim_ends_all),
         T(killing_the_agent_ends_all),
         T(an_agent_that_leaves_takes_the_runner_along),
+        T(bare_a_session_runs_to_its_end),
+        T(bare_sigterm_ends_all),
+        T(bare_killing_the_keeper_leaves_nothing),
+        T(bare_killing_the_shim_leaves_nothing),
         T(scratch_space_has_a_size),
         T(open_egress_shares_the_network),
         T(a_program_finds_what_it_needs),
@@ -633,6 +735,7 @@ int main(int argc, char **argv)
         T(the_probe_really_tries),
         T(bad_settings_are_told),
         T(a_directory_that_is_gone_ends_it_at_once),
+        T(all_of_it_holds_for_an_ordinary_user_too),
     };
     char self[4096];
     ssize_t n;

@@ -35,8 +35,8 @@ static int listen_in(const char *dir)
         return -1;
     unlink(SHIM_SOCKET);
     cookie = open(SHIM_COOKIE, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (bind(fd, (void *)&at, sizeof(at)) < 0 ||
-        chmod(SHIM_SOCKET, 0666) < 0 || listen(fd, 4) < 0 ||
+    if (bind(fd, (void *)&at, sizeof(at)) < 0 || chmod(SHIM_SOCKET, 0666) < 0 ||
+        listen(fd, 4) < 0 ||
         write(cookie, "0123456789abcdef0123456789abcdef", 32) != 32)
         return -1;
     return fd;

@@ -118,11 +118,11 @@ static void other_processes(void)
 static void the_host(void)
 {
     static const char *const hidden[] = {
-        "/root",     "/etc/shadow", "/etc/ssl/private", "/etc/machine-id",
-        "/etc/fstab", "/var/log",   "/var/lib",         "/opt",
-        "/srv",      "/mnt",        "/sys/kernel",      "/boot",
-        "/run/user", "/run/dbus",   "/run/docker.sock", "/dev/mem",
-        "/dev/kmsg", "/dev/fuse",   "/dev/kvm",         "/dev/net"};
+        "/root",      "/etc/shadow", "/etc/ssl/private", "/etc/machine-id",
+        "/etc/fstab", "/var/log",    "/var/lib",         "/opt",
+        "/srv",       "/mnt",        "/sys/kernel",      "/boot",
+        "/run/user",  "/run/dbus",   "/run/docker.sock", "/dev/mem",
+        "/dev/kmsg",  "/dev/fuse",   "/dev/kvm",         "/dev/net"};
     char target[256];
 
     for (size_t i = 0; i < sizeof(hidden) / sizeof(*hidden); i++)
@@ -137,10 +137,17 @@ static void the_host(void)
 
 static void read_only(void)
 {
-    static const char *const dirs[] = {
-        "/x",     "/usr/x",          "/etc/x",    "/usr/bin/x",
-        "/run/x", "/run/podterm/x",  "/dev/x",    "/home/x",
-        "/var/x", "/run/podterm/ipc/x", "/run/podterm/bundle/x"};
+    static const char *const dirs[] = {"/x",
+                                       "/usr/x",
+                                       "/etc/x",
+                                       "/usr/bin/x",
+                                       "/run/x",
+                                       "/run/podterm/x",
+                                       "/dev/x",
+                                       "/home/x",
+                                       "/var/x",
+                                       "/run/podterm/ipc/x",
+                                       "/run/podterm/bundle/x"};
     struct statvfs vfs;
 
     for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
@@ -149,8 +156,8 @@ static void read_only(void)
     bad_if(rename("/run/podterm/ipc/shim.sock", "/tmp/s") == 0, "its rename");
     bad_if(chmod("/run/podterm/ipc/shim.sock", 0777) == 0, "its chmod");
     bad_if(can_write("/run/podterm/shim"), "the shim's binary");
-    bad_if(access("/run/podterm/ipc/cookie", F_OK) == 0 &&
-               getenv("NO_COOKIE"), "the cookie");
+    bad_if(access("/run/podterm/ipc/cookie", F_OK) == 0 && getenv("NO_COOKIE"),
+           "the cookie");
     bad_if(can_write("/etc/passwd"), "passwd");
     bad_if(statvfs("/usr", &vfs) < 0 || !(vfs.f_flag & ST_NOSUID),
            "set-user-id programs");
@@ -180,8 +187,8 @@ static void network(void)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
     struct sockaddr_un un = {.sun_family = AF_UNIX};
-    struct sockaddr_vm vm = {.svm_family = AF_VSOCK, .svm_cid = 2,
-                             .svm_port = 22};
+    struct sockaddr_vm vm = {
+        .svm_family = AF_VSOCK, .svm_cid = 2, .svm_port = 22};
     size_t len = strlen(env("HOST_NAME"));
 
     in.sin_port = htons((uint16_t)atoi(env("HOST_PORT")));
@@ -199,8 +206,8 @@ static void network(void)
            "a datagram's route out");
     memcpy(un.sun_path + 1, env("HOST_NAME"), len);
     bad_if(try_connect(AF_UNIX, SOCK_STREAM, &un,
-                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-                                   1 + len)) == 0,
+                       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+                                   len)) == 0,
            "an abstract socket of the host");
     bad_if(try_connect(AF_VSOCK, SOCK_STREAM, &vm, sizeof(vm)) == 0 ||
                socket(AF_VSOCK, SOCK_STREAM, 0) >= 0,

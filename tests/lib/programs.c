@@ -43,8 +43,8 @@ char *scratch_new(void)
     return dir;
 }
 
-static int scratch_remove_one(const char *path, const struct stat *st,
-                              int kind, struct FTW *at)
+static int scratch_remove_one(const char *path, const struct stat *st, int kind,
+                              struct FTW *at)
 {
     (void)st;
     (void)kind;

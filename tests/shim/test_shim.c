@@ -52,8 +52,7 @@ static void rig_listen(struct rig *r)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
 
-    snprintf(at.sun_path, sizeof(at.sun_path), "%.90s/%s", r->dir,
-             SHIM_SOCKET);
+    snprintf(at.sun_path, sizeof(at.sun_path), "%.90s/%s", r->dir, SHIM_SOCKET);
     unlink(at.sun_path);
     r->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_return_code(bind(r->listen_fd, (void *)&at, sizeof(at)), errno);
@@ -126,8 +125,7 @@ static void rig_run(struct rig *r, bool is_init, const char *wait_ms)
         if (write(pair[1], &child, sizeof(child)) < 0)
             _exit(79);
         waitpid(child, &status, 0);
-        _exit(WIFEXITED(status) ? WEXITSTATUS(status)
-                                : 128 + WTERMSIG(status));
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     }
     close(pair[1]);
     r->init = 0;
@@ -168,8 +166,7 @@ static void rig_read(struct rig *r, void *out, size_t len)
             fail_msg("the shim hung up");
         if (CMSG_FIRSTHDR(&msg)) {
             close(r->master_fd);
-            memcpy(&r->master_fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)),
-                   sizeof(int));
+            memcpy(&r->master_fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
         }
         at += (size_t)n;
     }
@@ -189,8 +186,8 @@ static void expect(struct rig *r, uint8_t type)
 
 static void say(struct rig *r, uint8_t type, const void *body, size_t len)
 {
-    uint8_t head[5] = {0, (uint8_t)((len + 1) >> 16),
-                       (uint8_t)((len + 1) >> 8), (uint8_t)(len + 1), type};
+    uint8_t head[5] = {0, (uint8_t)((len + 1) >> 16), (uint8_t)((len + 1) >> 8),
+                       (uint8_t)(len + 1), type};
 
     assert_int_equal(send(r->sock_fd, head, 5, MSG_NOSIGNAL), 5);
     if (len)
@@ -381,12 +378,13 @@ static void the_program_gets_exactly_its_surroundings(void **state)
 {
     struct rig *r = ready(state, true);
     own_fd int stray = open("/etc/passwd", O_RDONLY); /* inheritable */
-    own_mem char *out = run_to_end(
-        r,
-        "echo fds: $(echo /proc/$$/fd/*); env | sort; pwd; "
-        "grep -E 'NoNewPrivs|SigBlk|SigIgn|SigCgt' /proc/self/status | tr -d '\\t';"
-        "ulimit -c; tty < /dev/tty; stty -a | grep -o ' iutf8'",
-        0);
+    own_mem char *out =
+        run_to_end(r,
+                   "echo fds: $(echo /proc/$$/fd/*); env | sort; pwd; "
+                   "grep -E 'NoNewPrivs|SigBlk|SigIgn|SigCgt' "
+                   "/proc/self/status | tr -d '\\t';"
+                   "ulimit -c; tty < /dev/tty; stty -a | grep -o ' iutf8'",
+                   0);
 
     (void)stray;
     assert_non_null(strstr(out, "COLOUR=blue\r\nPATH=/usr/bin:/bin\r\nPWD="));
@@ -747,16 +745,16 @@ static void broken_messages_leave_with_74(void **state)
         uint8_t bytes[8];
         size_t len;
     } bad[] = {
-        {{0, 0, 0, 0}, 4},                       /* empty */
-        {{0, 1, 0, 1}, 4},                       /* 65537 bytes */
-        {{0xff, 0xff, 0xff, 0xff}, 4},           /* 4 GiB */
-        {{0, 0, 0, 1, SHIM_STARTED}, 5},         /* our own type */
-        {{0, 0, 0, 1, SHIM_HELLO_OK}, 5},        /* a second one */
-        {{0, 0, 0, 1, SHIM_LEAVE}, 5},           /* no code */
-        {{0, 0, 0, 2, SHIM_SIGNAL, 0}, 6},       /* no signal */
-        {{0, 0, 0, 2, SHIM_SIGNAL, 64}, 6},      /* real-time */
-        {{0, 0, 0, 2, SHIM_BYTES_DOWN, 1}, 6},   /* reserved */
-        {{0, 0, 0, 3, SHIM_SIGNAL, 2, 2}, 7},    /* too long */
+        {{0, 0, 0, 0}, 4},                     /* empty */
+        {{0, 1, 0, 1}, 4},                     /* 65537 bytes */
+        {{0xff, 0xff, 0xff, 0xff}, 4},         /* 4 GiB */
+        {{0, 0, 0, 1, SHIM_STARTED}, 5},       /* our own type */
+        {{0, 0, 0, 1, SHIM_HELLO_OK}, 5},      /* a second one */
+        {{0, 0, 0, 1, SHIM_LEAVE}, 5},         /* no code */
+        {{0, 0, 0, 2, SHIM_SIGNAL, 0}, 6},     /* no signal */
+        {{0, 0, 0, 2, SHIM_SIGNAL, 64}, 6},    /* real-time */
+        {{0, 0, 0, 2, SHIM_BYTES_DOWN, 1}, 6}, /* reserved */
+        {{0, 0, 0, 3, SHIM_SIGNAL, 2, 2}, 7},  /* too long */
     };
     struct rig *r = *state;
 
