@@ -166,8 +166,10 @@ static int spawn_keeper(struct run *r, struct err *e)
                             "--cache",
                             cache,
                             "--isolation",
-                            r->l->base.isolation};
-    size_t n = 11;
+                            r->l->base.isolation,
+                            "--egress",
+                            set->egress};
+    size_t n = 13;
 
     if (key < 0)
         return -1;
