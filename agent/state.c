@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #define STATE_MAGIC "podtermS"
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 #define STATE_PAGE 4096
 #define STATE_HEAD_BYTES                                                       \
     ((sizeof(struct state_head) + STATE_PAGE - 1) / STATE_PAGE * STATE_PAGE)
@@ -121,6 +121,54 @@ static int state_look(struct state *s, int fd, int64_t size, struct err *e)
     return r;
 }
 
+/* Byte i of the guard: 0xf5..0xff and two more never stand in UTF-8. */
+static uint8_t state_guard_byte(size_t i)
+{
+    static const uint8_t never[13] = {0xf5, 0xc0, 0xfe, 0xfa, 0xf8, 0xc1, 0xff,
+                                      0xf6, 0xfc, 0xf9, 0xfb, 0xf7, 0xfd};
+
+    return never[(i + i / 13) % sizeof(never)];
+}
+
+static void state_guard_make(struct state *s)
+{
+    for (size_t i = 0; i < STATE_GUARD_BYTES; i++)
+        s->guard[i] = state_guard_byte(i);
+}
+
+/* The process before us was killed between a read and its state_ring_advance:
+ * what it read ends where the guard is whole again. */
+static void state_guard_recover(struct state *s)
+{
+    struct state_head *h = s->head;
+    const uint8_t *at = s->ring + (h->output_end & (s->ring_bytes - 1));
+    size_t len = (size_t)h->guard_len;
+
+    if (h->guard_at != h->output_end + 1 || len > STATE_GUARD_BYTES)
+        return;
+    while (len > 0 && at[len - 1] == s->guard[len - 1])
+        len--;
+    if (len > 0 && h->output_end + len - h->output_oldest <= s->ring_bytes)
+        state_ring_advance(s, len);
+    h->guard_at = 0;
+}
+
+void state_ring_guard(struct state *s, size_t len)
+{
+    struct state_head *h = s->head;
+
+    assert(len <= STATE_GUARD_BYTES);
+    if (h->guard_at == h->output_end + 1 && h->guard_len == len)
+        return;
+    h->guard_at = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    memcpy(s->ring + (h->output_end & (s->ring_bytes - 1)), s->guard, len);
+    h->guard_len = len;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    h->guard_at = h->output_end + 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 static int state_open_fd(struct state *s, int fd, struct err *e)
 {
     struct stat st;
@@ -137,7 +185,13 @@ static int state_open_fd(struct state *s, int fd, struct err *e)
     if (r < 0)
         return -1;
     s->is_resumed = r == 1;
-    return r == 1 ? state_map(s, fd, e) : state_make(s, fd, e);
+    state_guard_make(s);
+    if (r == 0)
+        return state_make(s, fd, e);
+    if (state_map(s, fd, e) < 0)
+        return -1;
+    state_guard_recover(s);
+    return 0;
 }
 
 int state_open(struct state *s, const char *path, size_t ring_bytes,

@@ -7,7 +7,10 @@
  * on is stored after what it speaks of: bytes are in the ring before
  * output_end covers them, and output_oldest leaves them before they are
  * overwritten, so a kill at any instruction leaves a state that is true but
- * for the one read or write that was under way.
+ * for the one write(2) to the terminal that was under way. A read(2) that was
+ * under way is found again: before it, the place it goes to is covered with a
+ * guard of bytes that no UTF-8 text holds, and who resumes the file sees how
+ * much of the guard was overwritten.
  *
  * Layout: struct state_head | spec text (STATE_SPEC_MAX) | env (STATE_ENV_MAX)
  * | ring. The ring is mapped twice in a row, so any run of at most ring_bytes
@@ -28,6 +31,7 @@
 #define STATE_ENV_MAX (64 * 1024)         /* bytes of the env's JSON */
 #define STATE_RING_MIN (64 * 1024)        /* bytes */
 #define STATE_RING_MAX (64 * 1024 * 1024) /* bytes */
+#define STATE_GUARD_BYTES 4096 /* one read of a PTY gives at most that */
 #define STATE_JTIS 256                    /* token ids remembered at once */
 #define STATE_STAGES 12
 #define STATE_COOKIE_BYTES 32
@@ -68,6 +72,8 @@ struct state_head {
     uint64_t output_end;     /* bytes read from the PTY */
     uint64_t output_oldest;  /* oldest byte still in the ring */
     uint64_t output_acked;   /* by owners */
+    uint64_t guard_at;       /* output_end a guard was laid for, + 1; 0 = none */
+    uint64_t guard_len;      /* bytes of it */
     uint64_t input_received; /* bytes write(2) to the PTY took */
 
     uint32_t end_wanted; /* enum end_reason of an end we began, 0 = none */
@@ -96,6 +102,7 @@ struct state {
     size_t ring_bytes;
     size_t map_bytes; /* of all but the ring */
     bool is_resumed;  /* the file was there and whole */
+    uint8_t guard[STATE_GUARD_BYTES]; /* private: its pattern */
 };
 
 /*
@@ -125,6 +132,9 @@ void state_env_wipe(struct state *s);
  * when there is no room.
  */
 uint8_t *state_ring_tail(struct state *s, uint64_t keep_from, size_t *room);
+/* Lay the guard over the first len bytes (at most STATE_GUARD_BYTES) of the
+ * place state_ring_tail gave; nothing to do when it still lies there. */
+void state_ring_guard(struct state *s, size_t len);
 /* len bytes were put there. */
 void state_ring_advance(struct state *s, size_t len);
 /* The kept bytes at offset, contiguous; *len is cut to what there is.

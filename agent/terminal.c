@@ -127,12 +127,13 @@ static size_t terminal_read_turn(struct terminal *t, bool *blocked)
 
     *blocked = false;
     while (got < TERMINAL_TURN_BYTES) {
-        size_t room = TERMINAL_TURN_BYTES - got;
+        size_t room = STATE_GUARD_BYTES;
         uint8_t *at = state_ring_tail(t->state, terminal_keep_from(t), &room);
         ssize_t n;
 
         if (!at)
             break;
+        state_ring_guard(t->state, room);
         n = read(t->master_fd, at, room);
         if (n > 0) {
             state_ring_advance(t->state, (size_t)n);

@@ -85,6 +85,73 @@ static void what_was_written_is_there_after_a_kill(void **arg)
     state_close(&s);
 }
 
+/* A child opens the file, lays the guard `times` over, has `len` bytes read
+ * behind it and is killed before it can say so. */
+static void killed_in_a_read(const char *bytes, size_t len, int times,
+                             bool laid_whole)
+{
+    struct err e = {0};
+    struct state s;
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        size_t room = STATE_GUARD_BYTES;
+        uint8_t *at;
+
+        if (state_open(&s, path, STATE_RING_MIN, &e) < 0 ||
+            state_spec_set(&s, "{}", 2, "", 0, &e) < 0)
+            _exit(1);
+        at = state_ring_tail(&s, 0, &room);
+        for (int i = 0; i < times; i++)
+            state_ring_guard(&s, room);
+        if (!laid_whole) /* killed while the guard was being laid */
+            s.head->guard_at = 0;
+        memcpy(at, bytes, len);
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void what_a_killed_read_brought_is_found_again(void **arg)
+{
+    static char full[STATE_GUARD_BYTES];
+    static const char text[] = "gr\xc3\xbc\xc3\x9f dich\xf0\x9f\x98\x80";
+    size_t n = sizeof(text) - 1, len;
+    struct err e = {0};
+    struct state s;
+
+    (void)arg;
+    memset(full, 'z', sizeof(full));
+    killed_in_a_read(text, n, 2, true);
+    killed_in_a_read("", 0, 1, true);
+    killed_in_a_read(full, sizeof(full), 1, true);
+    assert_int_equal(state_open(&s, path, STATE_RING_MIN, &e), 0);
+    assert_int_equal(s.head->output_end, n + sizeof(full));
+    len = n;
+    assert_memory_equal(state_ring_at(&s, 0, &len), text, n);
+    len = sizeof(full);
+    assert_memory_equal(state_ring_at(&s, n, &len), full, sizeof(full));
+    state_close(&s);
+}
+
+static void a_guard_half_laid_brings_nothing(void **arg)
+{
+    struct err e = {0};
+    struct state s;
+
+    (void)arg;
+    killed_in_a_read("old bytes", 9, 1, false);
+    assert_int_equal(state_open(&s, path, STATE_RING_MIN, &e), 0);
+    assert_int_equal(s.head->output_end, 0);
+    put(&s, 0, 'x', 5);
+    state_close(&s);
+    assert_int_equal(state_open(&s, path, STATE_RING_MIN, &e), 0);
+    assert_int_equal(s.head->output_end, 5);
+    state_close(&s);
+}
+
 static void a_file_without_a_spec_is_made_anew(void **arg)
 {
     struct err e = {0};
@@ -235,6 +302,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(what_was_written_is_there_after_a_kill),
+        T(what_a_killed_read_brought_is_found_again),
+        T(a_guard_half_laid_brings_nothing),
         T(a_file_without_a_spec_is_made_anew),
         T(held_bytes_are_never_overwritten),
         T(the_ring_runs_on_over_its_oldest_and_stays_contiguous),
