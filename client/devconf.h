@@ -1,0 +1,33 @@
+/*
+ * Settings of `podterm dev` and what is made of them before anything starts:
+ * two loopback addresses that are free, a state directory that the programs'
+ * own uids can pass, the programs beside this one.
+ */
+#ifndef PODTERM_CLIENT_DEVCONF_H
+#define PODTERM_CLIENT_DEVCONF_H
+
+#include "base/addr.h"
+#include "base/err.h"
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct devconf {
+    const char *listen, *attach_listen, *state, *bundle_root, *bundle_domains;
+    const char *isolation, *egress, *installation;
+    bool log_to_stderr;
+    char **more; /* further flags for the controller, in argv */
+    int more_count;
+    /* made of these */
+    char api[ADDR_TEXT_MAX];    /* "127.0.0.1:8080" */
+    char attach[ADDR_TEXT_MAX]; /* "127.0.0.1:8081" */
+    char state_dir[PATH_MAX];   /* absolute; exists, ours */
+    char root_dir[PATH_MAX];    /* bundle root, absolute */
+    char bin_dir[PATH_MAX];     /* where this program lies */
+};
+
+/* 0; 1 when --help was printed; -1 with *e: ERR_INPUT says which setting and
+ * what to do. */
+int devconf_load(struct devconf *c, int argc, char **argv, struct err *e);
+
+#endif
