@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/proc.h"
+#include "gateway/wsframe.h"
 #include "tests/lib/programs.h"
 
 #include <arpa/inet.h>
@@ -428,10 +429,13 @@ bool stack_attach(struct stack *s, struct stack_link *l, const char *token,
     snprintf(host, sizeof(host), "127.0.0.1:%d", s->attach_port);
     l->error[0] = 0;
     l->exit_code = -1;
-    l->peer = wspeer_dial(addr, NULL);
+    l->peer = wspeer_try_dial(addr);
     if (!l->peer)
         return false;
-    wspeer_upgrade(l->peer, host, "");
+    if (!wspeer_try_upgrade(l->peer, host)) {
+        stack_cut(l);
+        return false;
+    }
     if (from >= 0)
         snprintf(where, sizeof(where), ",\"output_from\":%lld",
                  (long long)from);
@@ -473,7 +477,9 @@ bool stack_pump(struct stack_link *l,
     do {
         if (!wspeer_recv(l->peer, &m))
             return false;
-    } while (m.opcode == 9 || m.opcode == 10);
+        if (m.opcode == WSFRAME_PING)
+            wspeer_send(l->peer, WSFRAME_PONG, m.bytes, m.len);
+    } while (m.opcode == WSFRAME_PING || m.opcode == WSFRAME_PONG);
     if (m.opcode != 2)
         return false;
     assert_int_equal(frame_parse(m.bytes, m.len, false, &f), 0);

@@ -19,6 +19,8 @@ struct wspeer {
     int fd;
     struct tls *tls;
     bool is_agent; /* we are the server: our frames are not masked */
+    bool may_die;  /* the other side may vanish: what cannot be sent is dropped,
+                      and the next wspeer_recv tells the end */
     uint8_t *in;   /* bytes read, not yet taken */
     size_t in_len;
 };
@@ -32,6 +34,8 @@ struct wsmsg { /* one frame, unmasked; bytes are the peer's until the next */
 
 /* Connect to "127.0.0.1:PORT". from: local address, NULL = any. */
 struct wspeer *wspeer_dial(const char *addr, const char *from);
+/* The same; NULL when nobody listens there. The peer may die. */
+struct wspeer *wspeer_try_dial(const char *addr);
 struct wspeer *wspeer_of(int fd);
 void wspeer_free(struct wspeer *p); /* closes */
 /* Drop it with a reset. */
@@ -62,6 +66,8 @@ bool wspeer_recv(struct wspeer *p, struct wsmsg *out);
 void wspeer_ask(struct wspeer *p, const char *host, const char *extra);
 /* ask, and expect 101. */
 void wspeer_upgrade(struct wspeer *p, const char *host, const char *extra);
+/* The same; false when the connection ends or the answer is another. */
+bool wspeer_try_upgrade(struct wspeer *p, const char *host);
 /* Agent: read the request, answer 101. */
 void wspeer_answer(struct wspeer *p);
 
