@@ -47,9 +47,9 @@ static const struct ws_named ws_kept[] = {
 #define WS_KEPT (sizeof(ws_kept) / sizeof(*ws_kept))
 
 static const struct ws_named ws_methods[] = {
-    {"GET", WSI_TOKEN_GET_URI},       {"POST", WSI_TOKEN_POST_URI},
-    {"PUT", WSI_TOKEN_PUT_URI},       {"PATCH", WSI_TOKEN_PATCH_URI},
-    {"DELETE", WSI_TOKEN_DELETE_URI}, {"HEAD", WSI_TOKEN_HEAD_URI},
+    {"GET", WSI_TOKEN_GET_URI},         {"POST", WSI_TOKEN_POST_URI},
+    {"PUT", WSI_TOKEN_PUT_URI},         {"PATCH", WSI_TOKEN_PATCH_URI},
+    {"DELETE", WSI_TOKEN_DELETE_URI},   {"HEAD", WSI_TOKEN_HEAD_URI},
     {"OPTIONS", WSI_TOKEN_OPTIONS_URI},
 };
 #define WS_METHODS (sizeof(ws_methods) / sizeof(*ws_methods))
@@ -122,6 +122,14 @@ static int ws_read_headers(struct ws_request *r, struct lws *wsi)
     return 0;
 }
 
+static bool ws_has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            return true;
+    return false;
+}
+
 /* By fragment: the whole is joined with a separator of the version's. */
 static int ws_read_query(struct ws_request *r, struct lws *wsi)
 {
@@ -138,13 +146,29 @@ static int ws_read_query(struct ws_request *r, struct lws *wsi)
         r->query[r->query_count++] = part;
         if (lws_hdr_copy_fragment(wsi, part, len + 1, WSI_TOKEN_HTTP_URI_ARGS,
                                   i) != len ||
-            strlen(part) != (size_t)len)
-            return 400; /* a zero byte among them */
+            strlen(part) != (size_t)len || ws_has_control(part))
+            return 400; /* a zero byte among them, or another */
     }
+}
+
+/*
+ * libwebsockets takes a line end that was percent-encoded in the target for
+ * the request line's own: what follows became a header. Then no version was
+ * seen.
+ */
+bool ws_http_has_version(struct lws *wsi)
+{
+    char text[16];
+    const int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_HTTP);
+
+    return len == 8 &&
+           (strcmp(text, "HTTP/1.1") == 0 || strcmp(text, "HTTP/1.0") == 0);
 }
 
 static int ws_read_target(struct ws_request *r, struct lws *wsi)
 {
+    if (!ws_http_has_version(wsi))
+        return 400;
     for (size_t i = 0; i < WS_METHODS; i++) {
         const enum lws_token_indexes t =
             (enum lws_token_indexes)ws_methods[i].token;
@@ -155,7 +179,7 @@ static int ws_read_target(struct ws_request *r, struct lws *wsi)
         r->method = ws_methods[i].name;
         r->path = mem_zero(1, (size_t)len + 1);
         if (lws_hdr_copy(wsi, r->path, len + 1, t) != len ||
-            strlen(r->path) != (size_t)len)
+            strlen(r->path) != (size_t)len || ws_has_control(r->path))
             return 400;
         return 0;
     }
@@ -327,8 +351,8 @@ static const char *ws_phrase(int status)
 /* What this module says itself, or must not be broken by a value. */
 static bool ws_may_send(const struct ws_header *h)
 {
-    return h->name && h->value && h->name[0] &&
-           !strpbrk(h->name, "\r\n: ") && !strpbrk(h->value, "\r\n") &&
+    return h->name && h->value && h->name[0] && !strpbrk(h->name, "\r\n: ") &&
+           !strpbrk(h->value, "\r\n") &&
            strcmp(h->name, "content-length") != 0 &&
            strcmp(h->name, "connection") != 0 &&
            strcmp(h->name, "transfer-encoding") != 0;
@@ -384,8 +408,14 @@ void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
 /* A problem document (RFC 9457) of this module's own. */
 static void ws_refuse(struct ws_request *r, int status)
 {
-    static const struct ws_header type = {"content-type",
-                                          "application/problem+json"};
+    static const struct ws_header heads[] = {
+        {"content-type", "application/problem+json"},
+        {"x-content-type-options", "nosniff"},
+        {"referrer-policy", "no-referrer"},
+        {"content-security-policy",
+         "default-src 'none'; frame-ancestors 'none'"},
+        {"cache-control", "no-store"},
+    };
     char body[160];
     const int len =
         snprintf(body, sizeof(body),
@@ -394,7 +424,8 @@ static void ws_refuse(struct ws_request *r, int status)
 
     if (!r->method)
         r->method = "GET";
-    ws_respond(r, status, &type, 1, body, (size_t)len);
+    ws_respond(r, status, heads, sizeof(heads) / sizeof(*heads), body,
+               (size_t)len);
 }
 
 int ws_http_refuse_upgrade(struct ws_conn *c, int status)
@@ -424,8 +455,7 @@ int ws_http_write(struct ws_conn *c)
     len = r->out_len - r->out_sent;
     if (len > WS_ANSWER_CHUNK)
         len = WS_ANSWER_CHUNK;
-    if (len && lws_write(c->wsi, r->out + r->out_sent, len,
-                         LWS_WRITE_HTTP) < 0)
+    if (len && lws_write(c->wsi, r->out + r->out_sent, len, LWS_WRITE_HTTP) < 0)
         return -1;
     r->out_sent += len;
     if (r->out_sent < r->out_len || lws_partial_buffered(c->wsi)) {

@@ -162,6 +162,8 @@ void ws_server_release(struct ws_server *s);
 
 /* --- ws_http.c --- */
 
+/* Did the request line end where it ends? (see the .c file) */
+bool ws_http_has_version(struct lws *wsi);
 int ws_http_head(struct ws_conn *c);
 int ws_http_body(struct ws_conn *c, const uint8_t *bytes, size_t len);
 int ws_http_body_end(struct ws_conn *c);

@@ -149,7 +149,8 @@ static int ws_judge_upgrade(struct ws_conn *c)
     /* libwebsockets would upgrade all of these */
     if (lws_hdr_total_length(c->wsi, WSI_TOKEN_GET_URI) <= 0)
         return 405;
-    if (lws_hdr_total_length(c->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) ||
+    if (!ws_http_has_version(c->wsi) ||
+        lws_hdr_total_length(c->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) ||
         lws_hdr_total_length(c->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH))
         return 400;
     if (!ws_token_is(c->wsi, WSI_TOKEN_VERSION, "13"))

@@ -34,7 +34,7 @@ struct end {
     uint8_t *last;
     size_t last_len, total;
     bool is_text, refuse, echo;
-    int to_write;      /* messages still to be written in drained */
+    int to_write; /* messages still to be written in drained */
     size_t write_len;
     char origin[64], authorization[64];
 };
@@ -66,8 +66,7 @@ static void *opened(void *arg, struct ws_conn *c)
     return e->refuse ? NULL : e;
 }
 
-static void message(void *user, const uint8_t *bytes, size_t len,
-                    bool is_text)
+static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
 {
     struct end *e = user;
 
@@ -209,10 +208,10 @@ static struct ws_dial_conf dial_conf(void)
 {
     static struct sockaddr_in at;
 
-    at = (struct sockaddr_in){
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)ws_server_port(w.server)),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    at = (struct sockaddr_in){.sin_family = AF_INET,
+                              .sin_port =
+                                  htons((uint16_t)ws_server_port(w.server)),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     return (struct ws_dial_conf){
         .addr = (struct sockaddr *)&at,
         .addr_len = sizeof(at),
@@ -818,8 +817,8 @@ static void a_reload_serves_new_connections_and_keeps_old_ones(void **state)
     (void)state;
     /* the server's own copy, to be replaced under it */
     for (int i = 0; i < 2; i++) {
-        snprintf(a, sizeof(a), "cp %s %s/live.%s", path(i ? "srv.key"
-                 : "srv.pem"), dir, i ? "key" : "pem");
+        snprintf(a, sizeof(a), "cp %s %s/live.%s",
+                 path(i ? "srv.key" : "srv.pem"), dir, i ? "key" : "pem");
         assert_int_equal(system(a), 0);
     }
     serve_cert("live");
@@ -897,6 +896,29 @@ static void an_answer_is_well_formed_and_closes(void **state)
     peer_free(p);
 }
 
+static void a_line_end_in_the_target_adds_no_header(void **state)
+{
+    static const char *const bad[] = {
+        "GET /p%0aX-Forwarded-For:%201.2.3.4 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /p?q=1%0aHost:h HTTP/1.1\r\nAccept: y\r\n\r\n",
+        "GET /p?q=1%0d%0aHost:h HTTP/1.1\r\nAccept: y\r\n\r\n",
+        "GET /p?q=1%0dz HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /p?q=%01 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /p%7f HTTP/1.1\r\nHost: h\r\n\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        struct peer *p = ask(bad[i]);
+
+        if (!peer_wait_closed(p, 2000) || !strstr(p->in, "HTTP/1.1 400 ") ||
+            !strstr(p->in, "nosniff"))
+            fail_msg("%s: %s", bad[i], p->in);
+        peer_free(p);
+    }
+    assert_int_equal(w.requests, 0);
+}
+
 static void head_has_no_body(void **state)
 {
     struct peer *p = ask("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -961,8 +983,8 @@ static void an_answer_after_the_server_went_is_only_freed(void **state)
     peer_free(p);
 }
 
-static void a_body_over_the_limit_is_413_with_an_answer_that_arrives(
-    void **state)
+static void
+a_body_over_the_limit_is_413_with_an_answer_that_arrives(void **state)
 {
     static char body[200001];
     struct peer *p;
@@ -1130,6 +1152,7 @@ int main(void)
         TEST(a_reload_serves_new_connections_and_keeps_old_ones),
         TEST(requests_reach_the_handler_whole),
         TEST(an_answer_is_well_formed_and_closes),
+        TEST(a_line_end_in_the_target_adds_no_header),
         TEST(head_has_no_body),
         TEST(a_body_in_pieces_is_put_together),
         TEST(a_late_answer_arrives),

@@ -83,16 +83,14 @@ struct rest_answer rest_call(int port, const char *method, const char *path,
     if (fd < 0)
         return a;
     host = has_host ? mem_str("") : mem_printf("Host: 127.0.0.1:%d\r\n", port);
-    text =
-        body ? mem_printf("%s %s HTTP/1.1\r\n%s%sContent-Length: %zu\r\n"
-                          "Connection: close\r\n\r\n%s",
-                          method, path, host, headers ? headers : "",
-                          strlen(body), body)
-             : mem_printf("%s %s HTTP/1.1\r\n%s%s%sConnection: close"
-                          "\r\n\r\n",
-                          method, path, host, headers ? headers : "",
-                          strcmp(method, "POST") == 0 ? "Content-Length: 0\r\n"
-                                                      : "");
+    text = body ? mem_printf("%s %s HTTP/1.1\r\n%s%sContent-Length: %zu\r\n"
+                             "Connection: close\r\n\r\n%s",
+                             method, path, host, headers ? headers : "",
+                             strlen(body), body)
+                : mem_printf("%s %s HTTP/1.1\r\n%s%s%sConnection: close"
+                             "\r\n\r\n",
+                             method, path, host, headers ? headers : "",
+                             method[0] == 'P' ? "Content-Length: 0\r\n" : "");
     say(fd, text, strlen(text));
     hear(fd, &a);
     close(fd);
