@@ -1,5 +1,9 @@
 #include "base/err.h"
 
+#undef err_set
+#undef err_sys
+#undef err_wrap
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -547,6 +548,7 @@ int store_list(struct store *s, const char *owner_iss, const char *owner_sub,
     int64_t created;
     int n = -1;
 
+    assert(limit >= 1 && limit <= 100);
     if (store_cursor(cursor, &created, id, e) < 0)
         return -1;
     pthread_mutex_lock(&s->lock);

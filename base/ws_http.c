@@ -306,8 +306,10 @@ static void ws_linger(struct ws_conn *c)
 
 void ws_linger_free(struct ws_context *x)
 {
-    while (x->lingers)
-        ws_linger_end(x->lingers);
+    for (struct ws_linger *g = x->lingers, *next; g; g = next) {
+        next = g->next;
+        ws_linger_end(g);
+    }
 }
 
 /* --- answering --- */

@@ -268,7 +268,11 @@ struct ws_server *ws_server_new(struct ws_context *x,
                                 const struct ws_server_conf *conf,
                                 struct err *e)
 {
-    struct sockaddr_storage at = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at = {.v6 = {0}};
     socklen_t len = sizeof(at);
     struct ws_server *s;
 
@@ -283,10 +287,9 @@ struct ws_server *ws_server_new(struct ws_context *x,
         s->conf.listen_fd = -1;
         goto refused; /* ws_context_free has the rest */
     }
-    getsockname(conf->listen_fd, (struct sockaddr *)&at, &len);
-    s->port = ntohs(at.ss_family == AF_INET6
-                        ? ((struct sockaddr_in6 *)&at)->sin6_port
-                        : ((struct sockaddr_in *)&at)->sin_port);
+    getsockname(conf->listen_fd, &at.any, &len);
+    s->port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port
+                                                 : at.v4.sin_port);
     s->listener = loop_fd_start(x->loop, conf->listen_fd, LOOP_READ,
                                 ws_server_accept, s);
     return s;

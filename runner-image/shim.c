@@ -489,8 +489,8 @@ static int spawn(struct shim *s, struct start *st)
     if (pid == 0) {
         failed.step = become(st, slave, pair[1]);
         failed.error = errno;
-        n = write(3, &failed, sizeof(failed));
-        _exit(127);
+        /* the pipe's end tells as much if that fails */
+        _exit(write(3, &failed, sizeof(failed)) < 0 ? 126 : 127);
     }
     failed.error = errno;
     if (slave >= 0)
