@@ -1,0 +1,40 @@
+/*
+ * The user's terminal: raw mode while attached, and restored on every way
+ * out: return, exit(), a fatal signal, SIGTERM, SIGHUP. Leaving is quiet: modes
+ * a program may have set (alternate screen, mouse, bracketed paste, cursor
+ * keys, charset, focus, title stack, ...) are reset, a device status is asked
+ * for and input is discarded until its answer or TTY_QUIET_MS, then flushed, so
+ * that no late report lands on the user's shell. (A program may have asked for
+ * a device status too: the wait ends TTY_CALM_MS after the last byte.) One per
+ * process; main thread alone. Source: SECURITY rule 8; termios(3); xterm's
+ * ctlseqs.
+ */
+#ifndef PODTERM_CLIENT_TTY_H
+#define PODTERM_CLIENT_TTY_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TTY_QUIET_MS 200
+#define TTY_CALM_MS 30
+
+/* Are both terminals? Else the client streams. */
+bool tty_is_terminal(int in_fd, int out_fd);
+/* Take in_fd and out_fd (0 and 1) into raw mode; the title is pushed on the
+ * terminal's stack. Does nothing when they are already. ERR_SYSTEM. Fatal
+ * signals (TERM HUP INT QUIT ABRT SEGV BUS FPE ILL) restore the terminal and
+ * then take their default action, unless the caller has handlers of its own by
+ * then. */
+int tty_raw(int in_fd, int out_fd, struct err *e);
+/* Back to what it was, quietly (see above), with the descriptors' flags as
+ * tty_raw found them; at most TTY_QUIET_MS, also when the terminal does not
+ * take or answer anything. Safe to call again, and when tty_raw was never
+ * called. Does nothing in a forked child, nor while another process group has
+ * the terminal. */
+void tty_restore(void);
+/* Size in cells, each clamped to 1..1000; 80x24 when unknown. */
+void tty_size(int fd, uint16_t *cols, uint16_t *rows);
+
+#endif
