@@ -76,6 +76,7 @@ $(BUILD)/bin/podterm-shim: runner-image/shim.c $(wildcard runner-image/*.h)
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 -include tests/tests.mk
 -include sample-cli/bundle.mk
+-include run.mk
 
 .PHONY: deps deps-test deps-gate
 deps: ## install what building and running need

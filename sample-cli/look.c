@@ -1,0 +1,272 @@
+#include "sample-cli/look.h"
+
+#include "sample-cli/rules.h"
+#include "sample-cli/same.h"
+#include "sample-cli/source.h"
+#include "sample-cli/text.h"
+
+#include <string.h>
+
+void look_init(struct look *l, const struct look_conf *conf)
+{
+    *l = (struct look){.conf = *conf, .walk = {.root_fd = -1}};
+}
+
+void look_fini(struct look *l)
+{
+    walk_fini(&l->walk);
+    findings_fini(&l->findings);
+}
+
+static const char *plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+/* The error names a path that somebody else has chosen. Returns -1. */
+static int look_escape(struct err *e, bool is_utf8)
+{
+    struct buf b;
+
+    buf_init(&b, sizeof(e->text) * 10);
+    (void)text_escape(&b, e->text, strlen(e->text), is_utf8);
+    err_set(e, e->kind, "%s", buf_cstr(&b));
+    buf_fini(&b);
+    return -1;
+}
+
+static void look_tick(void *tasks)
+{
+    tasks_tick(tasks);
+}
+
+/* --- the tree --- */
+
+static int look_walk(struct tasks *t, void *arg, struct err *e)
+{
+    struct look *l = arg;
+    const struct walk_conf conf = {
+        .depth_max = (int)l->conf.depth_max,
+        .entries_max = l->conf.entries_max,
+        .skip = l->conf.skip,
+        .tick = look_tick,
+        .arg = t,
+    };
+    char files[TEXT_NUMBER_MAX], dirs[TEXT_NUMBER_MAX], size[TEXT_NUMBER_MAX];
+
+    if (walk_run(&l->walk, l->conf.root, &conf, &l->findings, e) < 0)
+        return look_escape(e, l->conf.is_utf8);
+    task_tell(t, "%s file%s in %s director%s, %s%s",
+              text_number((int64_t)l->walk.count, files),
+              plural((int64_t)l->walk.count),
+              text_number(l->walk.dirs + 1, dirs), l->walk.dirs ? "ies" : "y",
+              text_size(l->walk.bytes, size),
+              l->walk.is_cut ? "; a limit was reached" : "");
+    return 0;
+}
+
+/* Read one file for the first time: its language, its lines. */
+static void look_count(struct look *l, struct walk_file *file)
+{
+    struct source_line line = {0};
+    struct source s = {0};
+    struct err e = {0};
+    char size[TEXT_NUMBER_MAX];
+    size_t at = 0;
+
+    if (source_read(l->walk.root_fd, file->path, l->conf.file_bytes_max, &s,
+                    &e) < 0) {
+        l->unread++;
+        if (e.kind == ERR_TOO_LARGE)
+            findings_add(&l->findings, RULE_NOT_LOOKED_AT, file->path, 0,
+                         "it is larger than %s and was not read",
+                         text_size(l->conf.file_bytes_max, size));
+        else
+            findings_add(&l->findings, RULE_NOT_LOOKED_AT, file->path, 0,
+                         "it cannot be read: %s", e.text);
+        return;
+    }
+    l->read++;
+    file->lang = s.lang;
+    file->is_text = s.lang != LANG_BINARY;
+    l->langs[s.lang].files++;
+    l->langs[s.lang].bytes += (int64_t)s.len;
+    if (file->is_text)
+        while (source_next(&s, &at, &line))
+            l->langs[s.lang].lines++;
+    source_fini(&s);
+}
+
+static int look_read(struct tasks *t, void *arg, struct err *e)
+{
+    struct look *l = arg;
+    char lines_text[TEXT_NUMBER_MAX], unread[TEXT_NUMBER_MAX];
+    int64_t lines = 0, langs = 0;
+
+    (void)e;
+    if (l->walk.count == 0)
+        return 1;
+    for (size_t i = 0; i < l->walk.count; i++) {
+        task_tell(t, "%zu of %zu", i + 1, l->walk.count);
+        tasks_tick(t);
+        look_count(l, &l->walk.files[i]);
+    }
+    for (int i = 0; i < LANG_BINARY; i++) {
+        langs += l->langs[i].files > 0;
+        lines += l->langs[i].lines;
+    }
+    task_tell(t, "%s line%s in %d language%s", text_number(lines, lines_text),
+              plural(lines), (int)langs, plural(langs));
+    if (l->unread)
+        task_tell(t, "%s line%s; %s file%s not read", lines_text, plural(lines),
+                  text_number(l->unread, unread), plural(l->unread));
+    return 0;
+}
+
+/* --- by name and size --- */
+
+/* Says what the rules between two counts have found. */
+static int look_said(struct tasks *t, const struct look *l, long before)
+{
+    char text[TEXT_NUMBER_MAX];
+    long found = findings_total(&l->findings) - before;
+
+    if (found)
+        task_tell(t, "%s found", text_number(found, text));
+    else
+        task_tell(t, "none");
+    return 0;
+}
+
+static int look_large(struct tasks *t, void *arg, struct err *e)
+{
+    struct look *l = arg;
+    long before = findings_total(&l->findings);
+    char size[TEXT_NUMBER_MAX], most[TEXT_NUMBER_MAX];
+
+    (void)e;
+    for (size_t i = 0; i < l->walk.count; i++) {
+        const struct walk_file *file = &l->walk.files[i];
+
+        if (file->bytes > l->conf.large_bytes)
+            findings_add(&l->findings, RULE_LARGE, file->path, 0,
+                         "it has %s, more than %s",
+                         text_size(file->bytes, size),
+                         text_size(l->conf.large_bytes, most));
+    }
+    return look_said(t, l, before);
+}
+
+static int look_binary(struct tasks *t, void *arg, struct err *e)
+{
+    struct look *l = arg;
+    long before = findings_total(&l->findings);
+    char size[TEXT_NUMBER_MAX];
+
+    (void)e;
+    for (size_t i = 0; i < l->walk.count; i++) {
+        const struct walk_file *file = &l->walk.files[i];
+
+        if (file->lang == LANG_BINARY)
+            findings_add(&l->findings, RULE_BINARY, file->path, 0,
+                         "a binary of %s among the sources",
+                         text_size(file->bytes, size));
+    }
+    return look_said(t, l, before);
+}
+
+/* --- by content --- */
+
+typedef void look_rule(const struct source *s, const struct rules_conf *conf,
+                       struct findings *f);
+
+/* A rule over every text. A file that cannot be read any more was there a
+ * moment ago: that is told. */
+static int look_texts(struct tasks *t, struct look *l, look_rule *rule)
+{
+    const struct rules_conf conf = {.line_max = (size_t)l->conf.line_max,
+                                    .is_utf8 = l->conf.is_utf8};
+    long before = findings_total(&l->findings);
+
+    for (size_t i = 0; i < l->walk.count; i++) {
+        const struct walk_file *file = &l->walk.files[i];
+        struct source s = {0};
+        struct err e = {0};
+
+        if (!file->is_text)
+            continue;
+        task_tell(t, "%zu of %zu", i + 1, l->walk.count);
+        tasks_tick(t);
+        if (source_read(l->walk.root_fd, file->path, l->conf.file_bytes_max, &s,
+                        &e) < 0) {
+            findings_add(&l->findings, RULE_NOT_LOOKED_AT, file->path, 0,
+                         "it changed while it was looked at: %s", e.text);
+            continue;
+        }
+        rule(&s, &conf, &l->findings);
+        source_fini(&s);
+    }
+    return look_said(t, l, before);
+}
+
+static int look_long_lines(struct tasks *t, void *arg, struct err *e)
+{
+    (void)e;
+    return look_texts(t, arg, rules_long_lines);
+}
+
+static int look_trailing(struct tasks *t, void *arg, struct err *e)
+{
+    (void)e;
+    return look_texts(t, arg, rules_trailing);
+}
+
+static int look_markers(struct tasks *t, void *arg, struct err *e)
+{
+    (void)e;
+    return look_texts(t, arg, rules_markers);
+}
+
+static int look_line_ends(struct tasks *t, void *arg, struct err *e)
+{
+    (void)e;
+    return look_texts(t, arg, rules_line_ends);
+}
+
+static int look_same(struct tasks *t, void *arg, struct err *e)
+{
+    struct look *l = arg;
+    const struct same_conf conf = {
+        .bytes_max = l->conf.file_bytes_max,
+        .is_utf8 = l->conf.is_utf8,
+        .tick = look_tick,
+        .arg = t,
+    };
+    long before = findings_total(&l->findings);
+
+    (void)e;
+    same_find(&l->walk, &conf, &l->findings);
+    return look_said(t, l, before);
+}
+
+static struct task tasks[] = {
+    {.title = "Walk the tree", .run = look_walk, .is_needed = true},
+    {.title = "Read the files", .run = look_read},
+    {.title = "Large files", .run = look_large},
+    {.title = "Binary files", .run = look_binary},
+    {.title = "Long lines", .run = look_long_lines},
+    {.title = "Trailing blanks", .run = look_trailing},
+    {.title = "Marks of unfinished work", .run = look_markers},
+    {.title = "Ends of lines", .run = look_line_ends},
+    {.title = "Duplicate files", .run = look_same},
+};
+
+struct task *look_tasks(size_t *count)
+{
+    *count = sizeof(tasks) / sizeof(*tasks);
+    for (size_t i = 0; i < *count; i++) {
+        tasks[i].state = TASK_PENDING;
+        tasks[i].detail[0] = 0;
+    }
+    return tasks;
+}

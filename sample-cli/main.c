@@ -1,0 +1,105 @@
+/* sample-cli: looks over a source tree, stage by stage. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "sample-cli/look.h"
+#include "sample-cli/report.h"
+#include "sample-cli/screen.h"
+#include "sample-cli/settings.h"
+#include "sample-cli/tasks.h"
+#include "sample-cli/text.h"
+
+#include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXIT_FINDINGS 1
+#define EXIT_NO_LOOK 2
+
+static int64_t main_now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int main_fail(const struct err *e)
+{
+    struct buf b;
+
+    buf_init(&b, sizeof(e->text) * 10);
+    (void)text_escape(&b, e->text, strlen(e->text), false);
+    fprintf(stderr, "sample-cli: %s\n", buf_cstr(&b));
+    buf_fini(&b);
+    return EXIT_NO_LOOK;
+}
+
+/* Was all of it written? A full disk must not look like a clean tree. */
+static int main_flush(const struct screen *s, struct err *e)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout) && !s->error)
+        return 0;
+    return err_set(e, ERR_SYSTEM, "the output could not be written: %s",
+                   strerror(s->error ? s->error : errno));
+}
+
+static int main_look(const struct settings *set, bool is_utf8)
+{
+    struct tasks t = {.now_ms = main_now_ms};
+    struct screen screen;
+    struct report_style style;
+    struct look look;
+    struct err e = {0};
+    int status = EXIT_SUCCESS;
+
+    look_init(&look, &set->look);
+    screen_init(&screen, STDOUT_FILENO, is_utf8, set->is_plain);
+    style = (struct report_style){is_utf8, screen.has_color};
+    t.items = look_tasks(&t.count);
+    t.arg = &look;
+    if (!set->as_json) {
+        t.view = screen_view(&screen);
+        report_head(stdout, set->look.root, &style);
+        fflush(stdout);
+    }
+    if (tasks_run(&t) > 0) {
+        /* the walk: no other stage fails as a whole */
+        fprintf(stderr, "sample-cli: %s\n", t.items[0].detail);
+        status = EXIT_NO_LOOK;
+    } else if (set->as_json) {
+        report_json(stdout, &look);
+    } else {
+        report_text(stdout, &look, &style);
+    }
+    if (status == EXIT_SUCCESS && set->is_strict &&
+        findings_total(&look.findings) > set->allowed)
+        status = EXIT_FINDINGS;
+    look_fini(&look);
+    if (main_flush(&screen, &e) < 0)
+        status = main_fail(&e);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings set = {0};
+    struct err e = {0};
+    bool is_utf8;
+    int r, status;
+
+    setlocale(LC_CTYPE, "");
+    is_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    r = settings_load(&set, argc, argv, &e);
+    if (r != 0)
+        return r < 0 ? main_fail(&e) : EXIT_SUCCESS;
+    /* JSON is UTF-8 whatever the terminal is */
+    set.look.is_utf8 = is_utf8 || set.as_json;
+    status = main_look(&set, is_utf8);
+    settings_fini(&set);
+    return status;
+}

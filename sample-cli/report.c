@@ -1,0 +1,153 @@
+#include "sample-cli/report.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/own.h"
+#include "sample-cli/text.h"
+
+#include <string.h>
+
+#define REPORT_NAME_MAX (10 * (WALK_PATH_MAX + 1)) /* escaped */
+
+static void report_name(FILE *out, const char *name, bool is_utf8)
+{
+    struct buf b;
+
+    buf_init(&b, REPORT_NAME_MAX);
+    (void)text_escape(&b, name, strlen(name), is_utf8);
+    fputs(buf_cstr(&b), out);
+    buf_fini(&b);
+}
+
+static void report_paint(FILE *out, const struct report_style *style,
+                         const char *color)
+{
+    if (style->has_color)
+        fputs(color, out);
+}
+
+void report_head(FILE *out, const char *root, const struct report_style *style)
+{
+    fputs("sample-cli " PODTERM_VERSION " looks over ", out);
+    report_name(out, root, style->is_utf8);
+    fputs("\n\n", out);
+}
+
+static void report_languages(FILE *out, const struct look *l)
+{
+    char files[TEXT_NUMBER_MAX], lines[TEXT_NUMBER_MAX];
+    char size[TEXT_NUMBER_MAX];
+
+    fputc('\n', out);
+    for (int i = 0; i < LANG_COUNT; i++) {
+        const struct look_lang *g = &l->langs[i];
+
+        if (!g->files)
+            continue;
+        fprintf(out, "%-12s %8s file%s %10s line%s %12s\n", lang_name(i),
+                text_number(g->files, files), g->files == 1 ? " " : "s",
+                text_number(g->lines, lines), g->lines == 1 ? " " : "s",
+                text_size(g->bytes, size));
+    }
+}
+
+static void report_finding(FILE *out, const struct finding *f,
+                           const struct report_style *style)
+{
+    report_paint(out, style, "\033[1m");
+    report_name(out, f->path[0] ? f->path : ".", style->is_utf8);
+    if (f->line)
+        fprintf(out, ":%ld", f->line);
+    report_paint(out, style, "\033[0m");
+    fprintf(out, ": %s\n", f->text);
+}
+
+static void report_sum(FILE *out, const struct look *l,
+                       const struct report_style *style)
+{
+    long total = findings_total(&l->findings);
+    char text[TEXT_NUMBER_MAX];
+
+    if ((size_t)total > l->findings.count)
+        fprintf(out, "(%s more that are counted and not listed)\n",
+                text_number(total - (long)l->findings.count, text));
+    fputc('\n', out);
+    report_paint(out, style, total ? "\033[33m" : "\033[32m");
+    if (total)
+        fprintf(out, "%s finding%s", text_number(total, text),
+                total == 1 ? "" : "s");
+    else
+        fputs("nothing found", out);
+    report_paint(out, style, "\033[0m");
+    fprintf(out, " in %s file%s\n", text_number((int64_t)l->walk.count, text),
+            l->walk.count == 1 ? "" : "s");
+}
+
+void report_text(FILE *out, struct look *l, const struct report_style *style)
+{
+    findings_sort(&l->findings);
+    if (l->read)
+        report_languages(out, l);
+    if (l->findings.count)
+        fputc('\n', out);
+    for (size_t i = 0; i < l->findings.count; i++)
+        report_finding(out, &l->findings.items[i], style);
+    report_sum(out, l, style);
+}
+
+/* --- JSON --- */
+
+static void report_json_languages(struct json *to, const struct look *l)
+{
+    struct json *list = json_set(to, "languages", json_array());
+
+    for (int i = 0; i < LANG_COUNT; i++) {
+        struct json *one;
+
+        if (!l->langs[i].files)
+            continue;
+        one = json_set(list, NULL, json_object());
+        json_set_str(one, "name", lang_name(i));
+        json_set_int(one, "files", l->langs[i].files);
+        json_set_int(one, "lines", l->langs[i].lines);
+        json_set_int(one, "bytes", l->langs[i].bytes);
+    }
+}
+
+static void report_json_findings(struct json *to, const struct look *l)
+{
+    struct json *list = json_set(to, "findings", json_array());
+    struct json *counts = json_set(to, "counts", json_object());
+
+    for (size_t i = 0; i < l->findings.count; i++) {
+        const struct finding *f = &l->findings.items[i];
+        struct json *one = json_set(list, NULL, json_object());
+
+        json_set_str(one, "rule", rule_word(f->rule));
+        json_set_str(one, "path", f->path[0] ? f->path : ".");
+        if (f->line)
+            json_set_int(one, "line", f->line);
+        json_set_str(one, "text", f->text);
+    }
+    for (int i = 0; i < RULE_COUNT; i++)
+        json_set_int(counts, rule_word(i), l->findings.found[i]);
+    json_set_int(to, "total", findings_total(&l->findings));
+}
+
+void report_json(FILE *out, struct look *l)
+{
+    own_json struct json *j = json_object();
+    own_mem char *text = NULL;
+
+    findings_sort(&l->findings);
+    json_set_str(j, "root", l->conf.root);
+    json_set_int(j, "files", (int64_t)l->walk.count);
+    json_set_int(j, "directories", l->walk.dirs + 1);
+    json_set_int(j, "symlinks", l->walk.links);
+    json_set_int(j, "bytes", l->walk.bytes);
+    json_set_bool(j, "is_complete", l->findings.found[RULE_NOT_LOOKED_AT] == 0);
+    report_json_languages(j, l);
+    report_json_findings(j, l);
+    text = json_text(j);
+    fprintf(out, "%s\n", text);
+}

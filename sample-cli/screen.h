@@ -1,0 +1,56 @@
+/*
+ * Two views of a task list.
+ *
+ * Live, on a terminal: what is over stands in the scroll-back and is never
+ * touched again; what runs and what is to come is drawn below it again and
+ * again, at most SCREEN_FRAME_MS apart. No line is longer than the terminal
+ * is wide, and what is redrawn is lower than the terminal is high; both are
+ * asked for at every frame, so a resize holds from the next one on.
+ *
+ * Plain, everywhere else: one line for each task when it is over, without a
+ * control character.
+ */
+#ifndef PODTERM_SAMPLE_CLI_SCREEN_H
+#define PODTERM_SAMPLE_CLI_SCREEN_H
+
+#include "base/buf.h"
+#include "sample-cli/tasks.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SCREEN_FRAME_MS 80
+#define SCREEN_LINES_MAX 64 /* drawn again in one frame */
+#define SCREEN_COLS 80      /* where the terminal does not tell */
+#define SCREEN_ROWS 24
+#define SCREEN_BYTES_MAX 65536 /* of one frame */
+
+struct screen {
+    int fd;       /* borrowed */
+    bool is_live; /* a terminal that moves its cursor */
+    bool is_utf8;
+    bool has_color;
+    /* private: */
+    size_t cols, rows;
+    size_t over;                     /* tasks that stand above */
+    size_t lines;                    /* drawn below them */
+    size_t widths[SCREEN_LINES_MAX]; /* of those, in columns */
+    size_t title_cols;
+    int64_t frame_ms; /* when it was drawn */
+    unsigned frames;
+    int error; /* errno of the first write that failed, 0 = none */
+};
+
+/* What fd and the environment (TERM, NO_COLOR) allow; is_plain: no live view,
+ * whatever they say. is_utf8 comes from the locale. source: no-color.org */
+void screen_init(struct screen *s, int fd, bool is_utf8, bool is_plain);
+struct tasks_view screen_view(struct screen *s);
+
+/* Size of fd's terminal, SCREEN_COLS x SCREEN_ROWS where there is none. */
+void screen_size(int fd, size_t *cols, size_t *rows);
+/* One frame into out for s->cols x s->rows: pure, but for s' private part. */
+int screen_draw(struct screen *s, const struct tasks *t, int64_t now_ms,
+                struct buf *out);
+
+#endif

@@ -1,0 +1,94 @@
+#include "sample-cli/settings.h"
+
+#include "base/conf.h"
+#include "base/mem.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SETTINGS_SUMMARY                                                       \
+    "looks over a source tree, stage by stage, and shows what it finds.\n"     \
+    "usage: sample-cli [options] [DIRECTORY]; without one it looks over its "  \
+    "own sources.\n"                                                           \
+    "exit status: 0; 1 with --strict and findings; 2 when it could not look"
+
+char *settings_source_of(const char *program)
+{
+    const char *name = strrchr(program, '/'), *dir = NULL;
+
+    if (name)
+        dir = memrchr(program, '/', (size_t)(name - program));
+    if (!dir || name - dir != 4 || strncmp(dir, "/bin/", 5) != 0)
+        return NULL;
+    return mem_printf("%.*s/share/source", (int)(dir - program), program);
+}
+
+static int settings_own_root(struct settings *s, struct err *e)
+{
+    char program[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+    if (n < 0)
+        return err_sys(e, "/proc/self/exe");
+    program[n] = 0;
+    s->own_root = settings_source_of(program);
+    if (!s->own_root || access(s->own_root, F_OK) < 0)
+        return err_set(e, ERR_INPUT,
+                       "this program does not have its sources with it: name "
+                       "a directory to look over");
+    s->look.root = s->own_root;
+    return 0;
+}
+
+int settings_load(struct settings *s, int argc, char **argv, struct err *e)
+{
+    struct settings new = {0};
+    const struct conf_row rows[] = {
+        {"json", CONF_BOOL, &new.as_json, 0, 0, NULL, "",
+         "print one JSON object and nothing else"},
+        {"plain", CONF_BOOL, &new.is_plain, 0, 0, NULL, "",
+         "no live view, no colours, also on a terminal"},
+        {"strict", CONF_BOOL, &new.is_strict, 0, 0, NULL, "",
+         "exit with 1 when there are more findings than are allowed"},
+        {"allowed-findings", CONF_INT, &new.allowed, 0, 1000000000, "0", "",
+         "findings that --strict lets pass"},
+        {"line-max", CONF_INT, &new.look.line_max, 1, 1000000, "100",
+         "characters", "a longer line is a finding"},
+        {"large-bytes", CONF_INT, &new.look.large_bytes, 0, 1LL << 50,
+         "1048576", "bytes", "a larger file is a finding"},
+        {"file-bytes-max", CONF_INT, &new.look.file_bytes_max, 1, 1 << 30,
+         "4194304", "bytes", "a larger file is not read"},
+        {"entries-max", CONF_INT, &new.look.entries_max, 1, 1000000, "20000",
+         "names", "after so many files and directories the walk ends"},
+        {"depth-max", CONF_INT, &new.look.depth_max, 0, 200, "32",
+         "directories", "what lies deeper is not looked at"},
+        {"skip", CONF_STR, &new.look.skip, 0, 1000,
+         ".git,.hg,.svn,node_modules", "a,b",
+         "directories of these names are passed over"},
+    };
+    int rest = 0;
+    int r = conf_load(rows, sizeof(rows) / sizeof(*rows), "sample-cli",
+                      SETTINGS_SUMMARY, argc, argv, &rest, e);
+
+    if (r != 0)
+        return r;
+    if (argc - rest > 1)
+        return err_set(e, ERR_INPUT, "one directory at a time: \"%.60s\"",
+                       argv[rest + 1]);
+    if (rest < argc)
+        new.look.root = argv[rest];
+    else if (settings_own_root(&new, e) < 0) {
+        settings_fini(&new);
+        return -1;
+    }
+    *s = new;
+    return 0;
+}
+
+void settings_fini(struct settings *s)
+{
+    free(s->own_root);
+    s->own_root = NULL;
+}

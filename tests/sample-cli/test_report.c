@@ -1,0 +1,200 @@
+#include "sample-cli/report.h"
+
+#include "base/json.h"
+#include "base/own.h"
+
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct look look;
+
+static int setup(void **state)
+{
+    static const struct look_conf conf = {.root = "/a tree"};
+
+    (void)state;
+    look_init(&look, &conf);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    look_fini(&look);
+    return 0;
+}
+
+/* What is told, the caller's. style NULL: as JSON. */
+static char *told(const struct report_style *style)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+
+    if (style)
+        report_text(f, &look, style);
+    else
+        report_json(f, &look);
+    fclose(f);
+    return text;
+}
+
+static void fill(void)
+{
+    look.walk.count = 1234;
+    look.read = 1234;
+    look.langs[LANG_C] = (struct look_lang){1, 1, 1};
+    look.langs[LANG_SHELL] = (struct look_lang){2000, 1234567, 5 << 20};
+    findings_add(&look.findings, RULE_MARKER, "b/x", 3, "sentence one");
+    findings_add(&look.findings, RULE_LARGE, "a\033[2Jb", 0, "sentence two");
+    findings_add(&look.findings, RULE_NOT_LOOKED_AT, "", 0, "sentence three");
+}
+
+static void findings_stand_by_path_with_their_sentence(void **state)
+{
+    const struct report_style style = {.is_utf8 = true};
+    own_mem char *text = NULL;
+
+    (void)state;
+    fill();
+    text = told(&style);
+    assert_string_equal(
+        text, "\n"
+              "C                   1 file           1 line        1 byte\n"
+              "Shell           2,000 files  1,234,567 lines      5.0 MiB\n"
+              "\n"
+              ".: sentence three\n"
+              "a\\x1b[2Jb: sentence two\n"
+              "b/x:3: sentence one\n"
+              "\n"
+              "3 findings in 1,234 files\n");
+    look.walk.count = 0; /* none of it is real */
+}
+
+static void nothing_found_is_said(void **state)
+{
+    const struct report_style plain = {0}, color = {.has_color = true};
+    own_mem char *text = NULL, *bright = NULL;
+
+    (void)state;
+    text = told(&plain);
+    assert_string_equal(text, "\nnothing found in 0 files\n");
+    bright = told(&color);
+    assert_string_equal(bright, "\n\033[32mnothing found\033[0m in 0 files\n");
+}
+
+static void what_is_counted_and_not_kept_is_said(void **state)
+{
+    const struct report_style style = {0};
+    own_mem char *text = NULL;
+
+    (void)state;
+    for (int i = 0; i < FINDINGS_KEPT_MAX + 1500; i++)
+        findings_add(&look.findings, RULE_MARKER, "f", i + 1, "x");
+    text = told(&style);
+    assert_non_null(strstr(text, "f:200: x\n(1,500 more that are counted and "
+                                 "not listed)\n\n1,700 findings"));
+}
+
+static void json_says_the_same(void **state)
+{
+    own_json struct json *j = NULL;
+    own_mem char *text = NULL;
+    const struct json *list;
+    struct err e = {0};
+    int64_t n = 0;
+    bool b = true;
+
+    (void)state;
+    fill();
+    look.walk.dirs = 6;
+    look.walk.links = 2;
+    look.walk.bytes = 1LL << 40;
+    text = told(NULL);
+    assert_int_equal(text[strlen(text) - 1], '\n');
+    j = json_parse(text, strlen(text) - 1, &e);
+    assert_non_null(j);
+    assert_string_equal(json_get_str(j, "root"), "/a tree");
+    assert_int_equal(json_get_int(j, "files", &n), 0);
+    assert_int_equal(n, 1234);
+    assert_int_equal(json_get_int(j, "directories", &n), 0);
+    assert_int_equal(n, 7);
+    assert_int_equal(json_get_int(j, "symlinks", &n), 0);
+    assert_int_equal(n, 2);
+    assert_int_equal(json_get_int(j, "bytes", &n), 0);
+    assert_true(n == 1LL << 40);
+    assert_int_equal(json_get_bool(j, "is_complete", &b), 0);
+    assert_false(b);
+    list = json_get(j, "languages");
+    assert_int_equal(json_count(list), 2);
+    assert_string_equal(json_get_str(json_at(list, 1), "name"), "Shell");
+    assert_int_equal(json_get_int(json_at(list, 1), "lines", &n), 0);
+    assert_int_equal(n, 1234567);
+    list = json_get(j, "findings");
+    assert_int_equal(json_count(list), 3);
+    assert_string_equal(json_get_str(json_at(list, 0), "path"), ".");
+    assert_null(json_get(json_at(list, 0), "line"));
+    assert_string_equal(json_get_str(json_at(list, 1), "path"), "a\033[2Jb");
+    assert_string_equal(json_get_str(json_at(list, 1), "rule"), "large-file");
+    assert_int_equal(json_get_int(json_at(list, 2), "line", &n), 0);
+    assert_int_equal(n, 3);
+    assert_int_equal(json_count(json_get(j, "counts")), RULE_COUNT);
+    assert_int_equal(json_get_int(json_get(j, "counts"), "marker", &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(json_get_int(j, "total", &n), 0);
+    assert_int_equal(n, 3);
+    look.walk.count = 0;
+}
+
+static void json_of_nothing_is_whole_and_names_are_made_utf8(void **state)
+{
+    own_json struct json *j = NULL;
+    own_mem char *text = NULL;
+    struct err e = {0};
+    bool b = false;
+
+    (void)state;
+    findings_add(&look.findings, RULE_LARGE, "\xff", 0, "x");
+    text = told(NULL);
+    j = json_parse(text, strlen(text) - 1, &e);
+    assert_non_null(j);
+    assert_int_equal(json_get_bool(j, "is_complete", &b), 0);
+    assert_true(b);
+    assert_int_equal(json_count(json_get(j, "languages")), 0);
+    assert_string_equal(
+        json_get_str(json_at(json_get(j, "findings"), 0), "path"),
+        "\xef\xbf\xbd");
+}
+
+static void the_head_names_the_tree_escaped(void **state)
+{
+    const struct report_style style = {0};
+    own_mem char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+
+    (void)state;
+    report_head(f, "/x\n\xc3\xa9", &style);
+    fclose(f);
+    assert_string_equal(text, "sample-cli " PODTERM_VERSION
+                              " looks over /x\\x0a\\u{e9}\n\n");
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(findings_stand_by_path_with_their_sentence),
+        CASE(nothing_found_is_said),
+        CASE(what_is_counted_and_not_kept_is_said),
+        CASE(json_says_the_same),
+        CASE(json_of_nothing_is_whole_and_names_are_made_utf8),
+        CASE(the_head_names_the_tree_escaped),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

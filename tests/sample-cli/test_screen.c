@@ -1,0 +1,370 @@
+#include "sample-cli/screen.h"
+
+#include "base/own.h"
+#include "tests/lib/term.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <pty.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+// link: -Wl,--wrap=write
+/* 0 = the real one; EAGAIN and EINTR: once, then a byte at a time */
+static int write_errno;
+ssize_t __real_write(int fd, const void *bytes, size_t len);
+ssize_t __wrap_write(int fd, const void *bytes, size_t len);
+ssize_t __wrap_write(int fd, const void *bytes, size_t len)
+{
+    if (write_errno) {
+        errno = write_errno;
+        if (write_errno == EAGAIN || write_errno == EINTR)
+            write_errno = 0;
+        return -1;
+    }
+    return __real_write(fd, bytes, len);
+}
+
+#define TASKS 5
+#define LONG_DETAIL                                                            \
+    "a detail that is much too long for this terminal, however wide it is"
+static struct task items[TASKS];
+static struct tasks list;
+static struct screen screen;
+
+static int setup(void **state)
+{
+    static const char *const titles[TASKS] = {"One", "Number two", "Three",
+                                              "Four", "Five"};
+
+    (void)state;
+    memset(items, 0, sizeof(items));
+    for (int i = 0; i < TASKS; i++)
+        items[i].title = titles[i];
+    list = (struct tasks){.items = items, .count = TASKS};
+    screen = (struct screen){.is_live = true, .is_utf8 = true};
+    write_errno = 0;
+    setenv("TERM", "xterm-256color", 1);
+    unsetenv("NO_COLOR");
+    return 0;
+}
+
+static void set(int i, enum task_state state, const char *detail)
+{
+    items[i].state = state;
+    snprintf(items[i].detail, sizeof(items[i].detail), "%s", detail);
+}
+
+/* Draw one frame of cols x rows into the terminal. */
+static void frame(struct term *t)
+{
+    struct buf b;
+
+    buf_init(&b, SCREEN_BYTES_MAX);
+    screen.cols = t->cols;
+    screen.rows = t->rows;
+    assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
+    term_feed(t, buf_cstr(&b));
+    buf_fini(&b);
+}
+
+static void shows(const struct term *t, const char *want)
+{
+    own_mem char *text = term_text(t);
+
+    assert_string_equal(text, want);
+}
+
+static void stages_are_redrawn_in_place(void **state)
+{
+    struct term t;
+
+    (void)state;
+    term_init(&t, 40, 12);
+    set(0, TASK_RUNNING, "");
+    frame(&t);
+    shows(&t, "⠋ One\n· Number two\n· Three\n· Four\n· Five\n");
+    set(0, TASK_RUNNING, "a long detail that goes");
+    frame(&t);
+    shows(&t, "⠙ One         a long detail that goes\n· Number two\n· Three\n"
+              "· Four\n· Five\n");
+    set(0, TASK_DONE, "2 files");
+    set(1, TASK_FAILED, "no");
+    set(2, TASK_SKIPPED, "");
+    set(3, TASK_RUNNING, "1 of 2");
+    frame(&t);
+    shows(&t, "✔ One         2 files\n✖ Number two  no\n↓ Three\n"
+              "⠹ Four        1 of 2\n· Five\n");
+    set(3, TASK_DONE, "");
+    set(4, TASK_DONE, "");
+    frame(&t);
+    shows(&t, "✔ One         2 files\n✖ Number two  no\n↓ Three\n✔ Four\n"
+              "✔ Five\n");
+    assert_int_equal(t.wraps, 0);
+    assert_int_equal(t.y, 5);
+    frame(&t); /* nothing is left to redraw */
+    assert_int_equal(t.y, 5);
+    assert_int_equal(t.colors, 0);
+}
+
+static void no_line_is_longer_than_the_terminal(void **state)
+{
+    (void)state;
+    for (size_t cols = 1; cols <= 60; cols++) {
+        struct term t;
+
+        setup(NULL);
+        term_init(&t, cols, 12);
+        set(0, TASK_RUNNING, LONG_DETAIL);
+        frame(&t);
+        set(0, TASK_DONE, LONG_DETAIL);
+        frame(&t);
+        assert_int_equal(t.wraps, 0);
+        assert_int_equal(t.scrolled, 0);
+        assert_int_equal(t.y, 5);
+    }
+}
+
+static void a_low_terminal_redraws_only_what_it_can_reach(void **state)
+{
+    (void)state;
+    for (size_t rows = 1; rows <= 7; rows++) {
+        own_mem char *last = NULL;
+        struct term t;
+
+        setup(NULL);
+        term_init(&t, 40, rows);
+        for (int i = 0; i < TASKS; i++) {
+            set(i, TASK_RUNNING, "");
+            frame(&t);
+            frame(&t);
+            set(i, TASK_DONE, "");
+            frame(&t);
+        }
+        assert_int_equal(t.wraps, 0);
+        /* five lines in all, none twice, and the cursor below them */
+        assert_int_equal((size_t)t.scrolled + t.y, 5);
+        if (rows > 1) {
+            last = term_row(&t, t.y - 1);
+            assert_string_equal(last, "✔ Five");
+        }
+    }
+}
+
+/* Terminals break the lines that no longer fit: the next frame begins where
+ * the first of the broken ones does. */
+static void a_narrower_terminal_is_cleared_of_the_broken_lines(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, SCREEN_BYTES_MAX);
+    set(0, TASK_RUNNING, "0123456789012345"); /* 30 columns in all */
+    screen.cols = 40;
+    screen.rows = 24;
+    assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
+    assert_null(strstr(buf_cstr(&b), "A\r"));
+    buf_clear(&b);
+    screen.cols = 10; /* rows: 3, 2, 1, 1, 1 */
+    assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
+    assert_memory_equal(buf_cstr(&b), "\033[8A\r", 5);
+    buf_clear(&b);
+    screen.rows = 3; /* not above the first row */
+    assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
+    assert_memory_equal(buf_cstr(&b), "\033[2A\r", 5);
+    buf_fini(&b);
+}
+
+static void without_utf8_the_marks_are_ascii(void **state)
+{
+    struct term t;
+
+    (void)state;
+    screen.is_utf8 = false;
+    term_init(&t, 20, 12);
+    set(0, TASK_DONE, "");
+    set(1, TASK_FAILED, "a detail too long");
+    set(2, TASK_SKIPPED, "");
+    set(3, TASK_RUNNING, "");
+    frame(&t);
+    shows(&t, "+ One\nx Number two  a ...\n- Three\n- Four\n. Five\n");
+    frame(&t);
+    shows(&t, "+ One\nx Number two  a ...\n- Three\n\\ Four\n. Five\n");
+}
+
+static void colours_are_there_only_when_wanted(void **state)
+{
+    struct term t;
+
+    (void)state;
+    screen.has_color = true;
+    term_init(&t, 40, 12);
+    set(0, TASK_RUNNING, "x");
+    frame(&t);
+    assert_true(t.colors > 0);
+    shows(&t, "⠋ One         x\n· Number two\n· Three\n· Four\n· Five\n");
+    assert_int_equal(t.wraps, 0);
+}
+
+static void what_is_possible_is_asked_of_the_environment(void **state)
+{
+    struct winsize size = {.ws_col = 33, .ws_row = 11};
+    int master, tty, pipe_fds[2];
+
+    (void)state;
+    assert_int_equal(openpty(&master, &tty, NULL, NULL, &size), 0);
+    assert_int_equal(pipe(pipe_fds), 0);
+    screen_init(&screen, tty, true, false);
+    assert_true(screen.is_live && screen.has_color && screen.is_utf8);
+    assert_int_equal(screen.cols, 33);
+    assert_int_equal(screen.rows, 11);
+    screen_init(&screen, tty, false, true);
+    assert_false(screen.is_live || screen.has_color || screen.is_utf8);
+    setenv("NO_COLOR", "", 1); /* empty is not set */
+    screen_init(&screen, tty, true, false);
+    assert_true(screen.has_color);
+    setenv("NO_COLOR", "1", 1);
+    screen_init(&screen, tty, true, false);
+    assert_true(screen.is_live && !screen.has_color);
+    setenv("TERM", "dumb", 1);
+    screen_init(&screen, tty, true, false);
+    assert_false(screen.is_live);
+    setenv("TERM", "", 1);
+    screen_init(&screen, tty, true, false);
+    assert_false(screen.is_live);
+    unsetenv("TERM");
+    screen_init(&screen, tty, true, false);
+    assert_false(screen.is_live);
+    setenv("TERM", "xterm", 1);
+    screen_init(&screen, pipe_fds[1], true, false);
+    assert_false(screen.is_live);
+    assert_int_equal(screen.cols, SCREEN_COLS);
+    assert_int_equal(screen.rows, SCREEN_ROWS);
+    size = (struct winsize){0}; /* a terminal that does not know */
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+    screen_init(&screen, tty, true, false);
+    assert_int_equal(screen.cols, SCREEN_COLS);
+    close(master);
+    close(tty);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
+/* Read what is there from fd. */
+static size_t came(int fd, char *out, size_t size)
+{
+    ssize_t n = read(fd, out, size - 1);
+
+    out[n > 0 ? n : 0] = 0;
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void a_live_view_draws_at_most_so_often_and_sees_a_resize(void **state)
+{
+    struct winsize size = {.ws_col = 40, .ws_row = 10};
+    struct tasks_view view;
+    struct term t;
+    char out[4096];
+    int master, tty;
+
+    (void)state;
+    assert_int_equal(openpty(&master, &tty, NULL, NULL, &size), 0);
+    fcntl(master, F_SETFL, O_NONBLOCK);
+    screen_init(&screen, tty, true, false);
+    view = screen_view(&screen);
+    set(0, TASK_RUNNING, "");
+    view.show(view.arg, &list, TASKS_STATE, 1000);
+    assert_true(came(master, out, sizeof(out)) > 0);
+    view.show(view.arg, &list, TASKS_TICK, 1000 + SCREEN_FRAME_MS - 1);
+    assert_int_equal(came(master, out, sizeof(out)), 0);
+    view.show(view.arg, &list, TASKS_TICK, 1000 + SCREEN_FRAME_MS);
+    assert_true(came(master, out, sizeof(out)) > 0);
+    size.ws_col = 9;
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+    set(0, TASK_DONE, "a detail");
+    view.show(view.arg, &list, TASKS_STATE, 1100);
+    assert_true(came(master, out, sizeof(out)) > 0);
+    term_init(&t, 9, 10);
+    term_feed(&t, out);
+    assert_int_equal(t.wraps, 0);
+    shows(&t, "✔ One\n· Numbe…\n· Three\n· Four\n· Five\n");
+    close(master);
+    close(tty);
+}
+
+static void a_plain_view_says_each_task_once_when_it_is_over(void **state)
+{
+    struct tasks_view view;
+    char out[4096];
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+    screen_init(&screen, fds[1], true, false);
+    view = screen_view(&screen);
+    set(0, TASK_RUNNING, "1 of 2");
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    view.show(view.arg, &list, TASKS_TICK, 1000);
+    assert_int_equal(came(fds[0], out, sizeof(out)), 0);
+    set(0, TASK_DONE, "2 files");
+    write_errno = EAGAIN;
+    view.show(view.arg, &list, TASKS_STATE, 2000);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "ok    One: 2 files\n");
+    set(1, TASK_FAILED, "why");
+    set(2, TASK_SKIPPED, "");
+    write_errno = EINTR;
+    view.show(view.arg, &list, TASKS_END, 3000);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "FAIL  Number two: why\nskip  Three\n");
+    assert_int_equal(screen.error, 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void a_write_that_fails_is_remembered_and_not_repeated(void **state)
+{
+    struct tasks_view view;
+
+    (void)state;
+    screen.is_live = false;
+    screen.fd = 1;
+    view = screen_view(&screen);
+    set(0, TASK_DONE, "");
+    write_errno = ENOSPC;
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    assert_int_equal(screen.error, ENOSPC);
+    write_errno = EIO;
+    set(1, TASK_DONE, "");
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    write_errno = 0;
+    assert_int_equal(screen.error, ENOSPC);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup(f, setup)
+    const struct CMUnitTest tests[] = {
+        CASE(stages_are_redrawn_in_place),
+        CASE(no_line_is_longer_than_the_terminal),
+        CASE(a_low_terminal_redraws_only_what_it_can_reach),
+        CASE(a_narrower_terminal_is_cleared_of_the_broken_lines),
+        CASE(without_utf8_the_marks_are_ascii),
+        CASE(colours_are_there_only_when_wanted),
+        CASE(what_is_possible_is_asked_of_the_environment),
+        CASE(a_live_view_draws_at_most_so_often_and_sees_a_resize),
+        CASE(a_plain_view_says_each_task_once_when_it_is_over),
+        CASE(a_write_that_fails_is_remembered_and_not_repeated),
+    };
+
+    setlocale(LC_CTYPE, "C.UTF-8");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

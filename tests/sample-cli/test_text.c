@@ -1,0 +1,138 @@
+#include "sample-cli/text.h"
+
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void escaped(const char *in, size_t len, bool is_utf8, const char *want)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    assert_int_equal(text_escape(&b, in, len, is_utf8), 0);
+    assert_string_equal(buf_cstr(&b), want);
+    buf_fini(&b);
+}
+
+static void what_could_move_a_terminal_is_escaped(void **state)
+{
+    (void)state;
+    escaped("plain", 5, true, "plain");
+    escaped("a\033[2Jb\r\n\t\x7f", 10, true, "a\\x1b[2Jb\\x0d\\x0a\\x09\\x7f");
+    escaped("\0x", 2, true, "\\x00x");
+    escaped("\xc2\x9b"
+            "2J",
+            4, true, "\\x9b2J"); /* CSI in 8 bits */
+    escaped("back\\slash", 10, true, "back\\\\slash");
+}
+
+static void bytes_that_are_no_utf8_are_escaped(void **state)
+{
+    (void)state;
+    escaped("\xff\xc3", 2, true, "\\xff\\xc3");
+    escaped("\xed\xa0\x80", 3, true, "\\xed\\xa0\\x80"); /* a surrogate */
+    escaped("\xc3\xa9\xf0\x9f\x98\x80", 6, true, "\xc3\xa9\xf0\x9f\x98\x80");
+}
+
+static void characters_that_turn_the_text_round_are_escaped(void **state)
+{
+    (void)state;
+    escaped("a\xe2\x80\xae"
+            "b",
+            5, true, "a\\u{202e}b");
+    escaped("\xe2\x81\xa6\xe2\x80\x8f\xd8\x9c", 8, true,
+            "\\u{2066}\\u{200f}\\u{61c}");
+}
+
+static void without_utf8_everything_beyond_ascii_is_escaped(void **state)
+{
+    (void)state;
+    escaped("\xc3\xa9\xff", 3, false, "\\u{e9}\\xff");
+}
+
+static void escaping_into_a_full_buffer_fails(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 5);
+    assert_int_equal(text_escape(&b, "abc\n", 4, true), -1);
+    assert_string_equal(buf_cstr(&b), "abc");
+    buf_fini(&b);
+}
+
+static void width_counts_columns(void **state)
+{
+    (void)state;
+    assert_int_equal(text_width(""), 0);
+    assert_int_equal(text_width("abc"), 3);
+    assert_int_equal(text_width("\xc3\xa9"), 1);
+    assert_int_equal(text_width("\xe6\xbc\xa2\xe5\xad\x97"), 4); /* wide */
+    assert_int_equal(text_width("e\xcc\x81"), 1);                /* accent */
+    assert_int_equal(text_width("\xff"), 1);
+}
+
+static void clipped(const char *in, size_t cols, bool is_utf8, const char *want)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    assert_int_equal(text_clip(&b, in, cols, is_utf8), 0);
+    assert_string_equal(buf_cstr(&b), want);
+    assert_true(text_width(buf_cstr(&b)) <= cols);
+    buf_fini(&b);
+}
+
+static void clipping_never_passes_the_columns(void **state)
+{
+    (void)state;
+    clipped("abcdef", 6, true, "abcdef");
+    clipped("abcdef", 5, true, "abcd\xe2\x80\xa6");
+    clipped("abcdef", 1, true, "\xe2\x80\xa6");
+    clipped("abcdef", 0, true, "");
+    clipped("abcdef", 5, false, "ab...");
+    clipped("abcdef", 2, false, "..");
+    clipped("abcdef", 0, false, "");
+    /* half of a wide character is none */
+    clipped("\xe6\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2", 4, true,
+            "\xe6\xbc\xa2\xe2\x80\xa6");
+}
+
+static void numbers_and_sizes_read_well(void **state)
+{
+    char b[TEXT_NUMBER_MAX];
+
+    (void)state;
+    assert_string_equal(text_number(0, b), "0");
+    assert_string_equal(text_number(999, b), "999");
+    assert_string_equal(text_number(1000, b), "1,000");
+    assert_string_equal(text_number(1234567, b), "1,234,567");
+    assert_string_equal(text_number(INT64_MAX, b), "9,223,372,036,854,775,807");
+    assert_string_equal(text_size(0, b), "0 bytes");
+    assert_string_equal(text_size(1, b), "1 byte");
+    assert_string_equal(text_size(1023, b), "1023 bytes");
+    assert_string_equal(text_size(1024, b), "1.0 KiB");
+    assert_string_equal(text_size(1536, b), "1.5 KiB");
+    assert_string_equal(text_size((1 << 20) - 1, b), "1.0 MiB");
+    assert_string_equal(text_size(3 << 20, b), "3.0 MiB");
+    assert_true(strlen(text_size(INT64_MAX, b)) < TEXT_NUMBER_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_could_move_a_terminal_is_escaped),
+        cmocka_unit_test(bytes_that_are_no_utf8_are_escaped),
+        cmocka_unit_test(characters_that_turn_the_text_round_are_escaped),
+        cmocka_unit_test(without_utf8_everything_beyond_ascii_is_escaped),
+        cmocka_unit_test(escaping_into_a_full_buffer_fails),
+        cmocka_unit_test(width_counts_columns),
+        cmocka_unit_test(clipping_never_passes_the_columns),
+        cmocka_unit_test(numbers_and_sizes_read_well),
+    };
+
+    setlocale(LC_CTYPE, "C.UTF-8");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
