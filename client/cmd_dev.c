@@ -30,7 +30,10 @@
 #define DEV_ASK_MS 10      /* between questions to who starts */
 #define DEV_START_MS 30000 /* until both answer */
 #define DEV_STOP_MS 12000  /* the controller ends every session in 8 s */
-#define DEV_GATEWAY_DRAIN_MS 1000
+#define DEV_GATEWAY_DRAIN_MS 500   /* these two well below the 5 s in which   \
+                                      all goes with us */
+#define DEV_GATEWAY_LINGER_MS 2000
+#define DEV_KILLED_MS 1000         /* and then nobody is waited for */
 #define DEV_LIFE_LEFT_MS 5000      /* for keepers whose controller died */
 #define DEV_LOG_KEEP_MAX (4 << 20) /* bytes; a larger log starts afresh */
 
@@ -134,7 +137,7 @@ static void stop_late(void *arg)
     fprintf(stderr, "podterm: the services did not leave in time\n");
     devchild_kill(&d->controller);
     devchild_kill(&d->gateway);
-    loop_timer_again(d->deadline, DEV_GATEWAY_DRAIN_MS, 0);
+    loop_timer_again(d->deadline, DEV_KILLED_MS, 0);
 }
 
 static void stop_gateway(struct dev *d)
@@ -266,6 +269,7 @@ static void arm_gateway(struct dev *d)
                  port);
     devchild_arg(c, "--origins=http://%s,http://localhost%s", f->api, api);
     devchild_arg(c, "--drain-ms=%d", DEV_GATEWAY_DRAIN_MS);
+    devchild_arg(c, "--linger-ms=%d", DEV_GATEWAY_LINGER_MS);
     /* everybody here is one person at one address */
     if (!getenv("PODTERM_ATTACHED_PER_ADDRESS"))
         devchild_arg(c, "--attached-per-address=1000000");

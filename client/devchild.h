@@ -14,9 +14,8 @@
 
 #define DEVCHILD_ARGS_MAX 64
 #define DEVCHILD_BACK_MIN_MS 100 /* before it is started again */
-#define DEVCHILD_BACK_MAX_MS 5000
-#define DEVCHILD_GOOD_MS 10000 /* up that long: the delay is the least again   \
-                                */
+#define DEVCHILD_BACK_MAX_MS 1500 /* a killed one is back within 5 s */
+#define DEVCHILD_GOOD_MS 3000     /* up that long: the least delay again */
 
 struct devchild {
     struct loop *loop;                 /* borrowed */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -257,16 +258,22 @@ static void waits(void)
 
 static void faults(void)
 {
-    volatile int *nowhere = NULL;
+    char *page =
+        mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    *nowhere = 1; // NOLINT: the fault is the test
+    if (page != MAP_FAILED)
+        *(volatile char *)page = 1;
 }
 
 /* The stack is gone: the handler must not need it. (Not a recursion: a
  * sanitizer would take that for its own.) */
 static void faults_without_a_stack(void)
 {
+#ifdef __x86_64__
     __asm__ volatile("xor %%esp, %%esp\n\tpush %%rax" ::: "memory");
+#else
+    faults();
+#endif
 }
 
 /* A thread of the library's takes the signal, while main sits. */

@@ -1,0 +1,105 @@
+/* Between attach.c (the session's course), attach_way.c (its connections) and
+ * attach_stream.c (its bytes). */
+#ifndef PODTERM_CLIENT_ATTACH_INTERNAL_H
+#define PODTERM_CLIENT_ATTACH_INTERNAL_H
+
+#include "base/worker.h"
+#include "client/attach.h"
+#include "client/leg.h"
+#include "client/link.h"
+#include "client/retry.h"
+#include "client/sink.h"
+#include "client/source.h"
+#include "client/ticket.h"
+
+#define ATTACH_SIGNALS 6
+
+struct attach {
+    const struct attach_conf *conf;
+    struct loop *loop;
+    struct ws_context *ws;
+    struct worker *worker;
+    struct loop_signal *signals[ATTACH_SIGNALS];
+    struct link link;
+    struct leg *legs; /* all, also those that are closing */
+    struct leg *leg, *next;
+    struct ticket *ticket; /* being fetched */
+    char *token;           /* for the HELLO of `next` */
+    bool is_token_used;    /* the one of conf */
+    atomic_bool is_cancelled;
+    struct sink *sink;
+    struct source *source;
+    /* course */
+    bool is_tty;     /* both ends are terminals */
+    bool is_started; /* the program runs */
+    bool is_begun;   /* the terminal is the program's */
+    bool was_alive;  /* the gateway has said something good once */
+    bool is_moving;  /* MOVE came: `next` takes over a healthy leg */
+    bool is_replaced;
+    bool is_leaving;
+    bool has_end;
+    struct reply_end end;
+    uint64_t missing;          /* bytes of output that are known to be gone */
+    char last[REPLY_TEXT_MAX]; /* why the last try failed */
+    struct retry retry;
+    int64_t lost_ms; /* no connection since; 0 = there is one */
+    bool is_lost_told;
+    struct loop_timer *pause, *notice, *corner, *limit;
+    /* what is owed to the server */
+    unsigned signals_due;  /* bit per enum frame_signal */
+    unsigned signals_sent; /* and no PONG came behind them */
+    uint64_t ping, ping_sent;
+    bool is_size_due;
+    uint16_t cols, rows; /* told last */
+    /* input */
+    bool is_eof, is_eof_sent;
+    uint8_t last_byte;
+    int interrupts; /* SIGINT, SIGTERM passed on */
+    /* result */
+    int status;
+    bool wants_end;
+    char parting[REPLY_TEXT_MAX]; /* a sentence at the end */
+    uint8_t out[WS_PRE + FRAME_UP_MAX];
+};
+
+/* --- attach.c --- */
+
+/* Leave with this status; sentence NULL = say nothing. */
+void attach_leave(struct attach *a, int status, const char *sentence);
+/* The same, telling how to come back. */
+void attach_part(struct attach *a, int status, const char *why);
+/* The program has begun: its terminal is the user's now. */
+void attach_begin(struct attach *a);
+/* The corner of the screen was written to: clear it in a while. */
+void attach_corner(struct attach *a);
+/* Is all over? */
+void attach_check(struct attach *a);
+/* It cannot go on: say why. */
+void attach_final(struct attach *a, const char *why, const char *detail);
+/* A message of `leg` or `next` (leg_verbs). */
+void attach_frame(void *arg, struct leg *l, const struct frame *f);
+/* Arm a timer of a's. */
+void attach_after(struct attach *a, struct loop_timer **t, int64_t ms,
+                  void (*cb)(void *arg));
+void attach_timer_off(struct loop_timer **t);
+
+/* --- attach_way.c --- */
+
+/* Get a ticket, then dial (a struct attach *; also a timer's callback). */
+void attach_fetch(void *arg);
+void attach_drop_token(struct attach *a);
+
+/* --- attach_stream.c --- */
+
+int attach_streams(struct attach *a);
+void attach_streams_free(struct attach *a);
+/* Take input as far as there is room, and send what is due. */
+void attach_flow(struct attach *a);
+void attach_want(struct attach *a);
+void attach_drained(void *arg, struct leg *l);
+void attach_output(struct attach *a, struct leg *l, const struct frame *f);
+void attach_pong(struct attach *a, const struct frame *f);
+void attach_signal(struct attach *a, unsigned frame_signal);
+void attach_resized(struct attach *a);
+
+#endif

@@ -1,0 +1,292 @@
+/*
+ * The bytes of a session: stdin to INPUT, OUTPUT to stdout, and what goes
+ * beside them (acknowledgements, signals, the size).
+ *
+ * Streaming: at the end of stdin the program gets the end-of-file character
+ * of a terminal, once all before it was acknowledged; twice when the last line
+ * was not ended, as the first only hands that line over.
+ *
+ * Interrupt characters go to the program in order like any other. One that
+ * does not fit into the window would wait for a program that does not read:
+ * it is left out and sent as SIGNAL instead, with a PING behind it. SIGNAL has
+ * no offset: if the connection ends before that PING is answered it is sent
+ * once more, so it may then be delivered twice but is never lost.
+ */
+#include "client/attach_internal.h"
+#include "client/command.h"
+#include "client/tty.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHAR_INTR 0x03
+#define CHAR_QUIT 0x1c
+#define CHAR_EOF 0x04
+
+void attach_want(struct attach *a)
+{
+    if (a->leg && a->link.is_ready)
+        leg_want(a->leg);
+}
+
+/* --- what is sent --- */
+
+static bool attach_write(struct attach *a, size_t len)
+{
+    ws_write(a->leg->conn, a->out + WS_PRE, len);
+    return true;
+}
+
+static bool attach_write_signal(struct attach *a)
+{
+    uint8_t *at = a->out + WS_PRE;
+
+    for (unsigned s = FRAME_SIG_INT; s <= FRAME_SIG_KILL; s++)
+        if (a->signals_due & 1u << s) {
+            a->signals_due &= ~(1u << s);
+            a->signals_sent |= 1u << s;
+            a->ping++;
+            at[frame_head(at, FRAME_SIGNAL)] = (uint8_t)s;
+            return attach_write(a, 2);
+        }
+    if (a->signals_sent && a->ping_sent != a->ping) {
+        a->ping_sent = a->ping;
+        return attach_write(a, frame_head_offset(at, FRAME_PING, a->ping));
+    }
+    return false;
+}
+
+static bool attach_write_small(struct attach *a)
+{
+    uint8_t *at = a->out + WS_PRE;
+    uint64_t offset;
+
+    if (a->is_size_due) {
+        a->is_size_due = false;
+        return attach_write(a, frame_size(at, FRAME_RESIZE, a->cols, a->rows));
+    }
+    if (link_ack(&a->link, &offset))
+        return attach_write(a, frame_head_offset(at, FRAME_OUTPUT_ACK, offset));
+    return false;
+}
+
+static bool attach_write_input(struct attach *a)
+{
+    uint8_t *at = a->out + WS_PRE;
+    const uint8_t *bytes;
+    uint64_t offset;
+    size_t len = link_input(&a->link, &offset, &bytes), head;
+
+    if (len == 0)
+        return false;
+    head = frame_head_offset(at, FRAME_INPUT, offset);
+    memcpy(at + head, bytes, len);
+    link_input_sent(&a->link, len);
+    return attach_write(a, head + len);
+}
+
+void attach_drained(void *arg, struct leg *l)
+{
+    struct attach *a = arg;
+
+    if (l != a->leg || !a->link.is_ready || a->is_leaving)
+        return;
+    /* what a person waits for goes first */
+    if (attach_write_signal(a) || attach_write_small(a) ||
+        attach_write_input(a))
+        leg_want(l);
+    else
+        attach_check(a);
+}
+
+/* --- input --- */
+
+static void attach_eof_check(struct attach *a)
+{
+    static const uint8_t eof[2] = {CHAR_EOF, CHAR_EOF};
+
+    if (!a->is_eof || a->is_eof_sent || !a->link.is_ready ||
+        !link_is_idle(&a->link) || a->link.role != ROLE_OWNER)
+        return;
+    a->is_eof_sent = true;
+    link_type(&a->link, eof, a->last_byte == '\n' || a->last_byte == 0 ? 1 : 2);
+}
+
+void attach_flow(struct attach *a)
+{
+    size_t ahead = a->is_tty ? LINK_TYPED_MAX : 0;
+    bool on = a->is_tty ? a->is_begun : a->link.was_ready;
+
+    attach_eof_check(a);
+    if (a->source)
+        source_want(a->source, on && !a->has_end && !a->is_leaving
+                                   ? link_room(&a->link, ahead)
+                                   : 0);
+    attach_want(a);
+}
+
+void attach_signal(struct attach *a, unsigned frame_signal)
+{
+    a->signals_due |= 1u << frame_signal;
+    attach_want(a);
+}
+
+void attach_pong(struct attach *a, const struct frame *f)
+{
+    if (f->offset == a->ping && !a->signals_due)
+        a->signals_sent = 0;
+}
+
+/* Keep what was typed at the terminal; what cannot wait is taken out. */
+static void attach_keys(struct attach *a, const uint8_t *bytes, size_t len)
+{
+    uint64_t window = a->link.is_ready ? a->link.input_window : UINT64_MAX;
+    size_t from = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if ((bytes[i] != CHAR_INTR && bytes[i] != CHAR_QUIT) ||
+            a->link.kept.len + (i - from) < window)
+            continue;
+        link_type(&a->link, bytes + from, i - from);
+        from = i + 1;
+        attach_signal(a,
+                      bytes[i] == CHAR_INTR ? FRAME_SIG_INT : FRAME_SIG_QUIT);
+    }
+    link_type(&a->link, bytes + from, len - from);
+}
+
+static void attach_typed(void *arg, const uint8_t *bytes, size_t len)
+{
+    struct attach *a = arg;
+    bool has_intr = memchr(bytes, CHAR_INTR, len) != NULL;
+
+    a->last_byte = bytes[len - 1];
+    if (!a->is_tty) {
+        link_type(&a->link, bytes, len);
+    } else if (has_intr && a->link.role == ROLE_VIEWER) {
+        attach_leave(a, 128 + 2, NULL);
+        return;
+    } else if (has_intr && a->is_lost_told) {
+        attach_part(a, 128 + 2, "you left");
+        return;
+    } else {
+        attach_keys(a, bytes, len);
+    }
+    attach_flow(a);
+}
+
+static void attach_eof(void *arg)
+{
+    struct attach *a = arg;
+
+    a->is_eof = true;
+    if (a->is_tty) { /* the terminal is gone */
+        attach_part(a, 128 + 1, "the terminal was closed");
+        return;
+    }
+    attach_flow(a);
+}
+
+/* --- output --- */
+
+void attach_output(struct attach *a, struct leg *l, const struct frame *f)
+{
+    int64_t known = link_output(&a->link, f->offset, f->body_len);
+
+    a->is_started = true;
+    attach_begin(a);
+    if (a->is_leaving)
+        return;
+    if (known < 0 ||
+        sink_add(a->sink, f->body + known, f->body_len - (size_t)known) < 0) {
+        snprintf(l->why, sizeof(l->why), "the server broke the protocol");
+        leg_close(l, 1002);
+        return;
+    }
+    /* the credit keeps honest servers below this; a viewer that was moved
+     * forward has credit anew */
+    if (a->link.queued > a->link.window)
+        leg_pause(l, true);
+    attach_want(a);
+}
+
+static void attach_written(void *arg, size_t len)
+{
+    struct attach *a = arg;
+
+    link_written(&a->link, len);
+    if (a->leg && a->leg->is_paused && a->link.queued <= a->link.window / 2)
+        leg_pause(a->leg, false);
+    attach_want(a);
+    attach_check(a);
+}
+
+/* Nobody reads stdout any more. */
+static void attach_unread(void *arg, int error)
+{
+    static const uint8_t end[1] = {FRAME_END};
+    struct attach *a = arg;
+    char text[128];
+
+    if (error == EPIPE || error == ECONNRESET) {
+        /* as other programs leave, without a word; and the program that was
+         * started for that reader alone ends too */
+        if (a->conf->is_ours && !a->has_end) {
+            a->wants_end = true;
+            if (a->leg && a->link.is_ready)
+                leg_send(a->leg, end, sizeof(end));
+        }
+        attach_leave(a, 128 + 13, NULL);
+        return;
+    }
+    snprintf(text, sizeof(text), "stdout: %s", strerror(error));
+    attach_part(a, EXIT_PODTERM, text);
+}
+
+void attach_resized(struct attach *a)
+{
+    uint16_t cols, rows;
+
+    if (!a->is_tty || a->link.role != ROLE_OWNER)
+        return;
+    tty_size(STDOUT_FILENO, &cols, &rows);
+    if (cols == a->cols && rows == a->rows)
+        return;
+    a->cols = cols;
+    a->rows = rows;
+    a->is_size_due = true;
+    attach_want(a);
+}
+
+/* A background job that read from its terminal would be stopped. */
+static bool attach_may_read(const struct attach *a)
+{
+    if (a->link.role != ROLE_OWNER && !a->is_tty)
+        return false;
+    return !isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) == getpgrp();
+}
+
+int attach_streams(struct attach *a)
+{
+    static const struct sink_verbs sink_verbs = {attach_written, attach_unread};
+    static const struct source_verbs source_verbs = {attach_typed, attach_eof};
+    bool filter = isatty(STDOUT_FILENO) && !a->conf->is_unfiltered;
+
+    link_init(&a->link, a->conf->role);
+    a->is_tty = tty_is_terminal(STDIN_FILENO, STDOUT_FILENO);
+    a->sink = sink_new(a->loop, STDOUT_FILENO, filter, &sink_verbs, a);
+    if (attach_may_read(a))
+        a->source = source_new(a->loop, STDIN_FILENO, &source_verbs, a);
+    if (a->is_tty)
+        tty_size(STDOUT_FILENO, &a->cols, &a->rows);
+    return 0;
+}
+
+void attach_streams_free(struct attach *a)
+{
+    source_free(a->source);
+    sink_free(a->sink);
+    link_fini(&a->link);
+}

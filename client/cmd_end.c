@@ -1,0 +1,79 @@
+/* podterm end: end sessions, and wait until they have. */
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "client/command.h"
+#include "client/options.h"
+#include "client/say.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define END_WAIT_MS 15000
+#define END_TURN_MS 100
+
+static struct options opt;
+
+static const struct conf_row rows[] = {OPTIONS_SERVER_ROWS(opt)};
+
+static bool end_is_over(const struct json *session)
+{
+    const char *state = json_get_str(session, "state");
+
+    return state && strcmp(state, "ended") == 0;
+}
+
+static int end_one(const struct remote *remote, const char *text, struct err *e)
+{
+    const int64_t until = loop_now_ms() + END_WAIT_MS;
+    own_json struct json *j = NULL;
+    char sid[ID_SIZE];
+
+    if (remote_find(remote, text, sid, e) < 0)
+        return -1;
+    j = remote_delete(remote, sid, e);
+    while (j && !end_is_over(j)) {
+        if (loop_now_ms() >= until)
+            return err_set(e, ERR_TIMEOUT, "it has not ended yet");
+        poll(NULL, 0, END_TURN_MS);
+        json_free(j);
+        j = remote_get(remote, sid, e);
+    }
+    if (!j)
+        return -1;
+    if (opt.json)
+        say_json(stdout, j);
+    else
+        printf("%s ended\n", sid);
+    return 0;
+}
+
+int cmd_end(int argc, char **argv)
+{
+    const struct options_command c = {
+        .program = "podterm end",
+        .summary = "ends sessions: podterm end ID... (whole, or the first "
+                   "characters)",
+        .rows = rows,
+        .row_count = sizeof(rows) / sizeof(*rows)};
+    own_mem char **operands = NULL;
+    struct err e = {0};
+    struct remote remote;
+    size_t count = 0;
+    int got = options_load(&c, argc, argv, &operands, &count, &e), status = 0;
+
+    if (got == 1)
+        return 0;
+    if (got == 0 && count == 0)
+        got = err_set(&e, ERR_INPUT,
+                      "which session? podterm end ID... (podterm ls lists "
+                      "them)");
+    if (got < 0 || options_remote(&opt, &remote, &e) < 0)
+        return say_failed(NULL, &e);
+    for (size_t i = 0; i < count; i++)
+        if (end_one(&remote, operands[i], &e) < 0)
+            status = say_failed(operands[i], &e);
+    options_remote_fini(&remote);
+    return status;
+}

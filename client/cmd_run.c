@@ -1,0 +1,303 @@
+/* podterm run: make a session and attach this terminal to it. */
+#include "base/digest.h"
+#include "base/frame.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "base/seal.h"
+#include "client/attach.h"
+#include "client/command.h"
+#include "client/options.h"
+#include "client/say.h"
+#include "client/tty.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RUN_SIGNATURE_MAX 4096
+
+static struct options opt;
+static const char *bundle, *sha, *signature, *image;
+static bool detach, raw, quiet;
+static int64_t lifetime_s, idle_s, retry_s;
+
+static const struct conf_row rows[] = {
+    {"bundle", CONF_STR, &bundle, 1, 2047, NULL, "URL",
+     "the program, an archive"},
+    {"sha256", CONF_STR, &sha, 0, 64, NULL, "HEX", "its SHA-256"},
+    {"signature", CONF_STR, &signature, 1, 4096, NULL, "FILE",
+     "its minisign signature"},
+    {"image", CONF_STR, &image, 1, 1024, NULL, "NAME", "the runner's image"},
+    {"lifetime-s", CONF_INT, &lifetime_s, -1, 86400, "-1", "s",
+     "end it after that long (-1: the server's default)"},
+    {"idle-s", CONF_INT, &idle_s, -1, 86400, "-1", "s",
+     "end it after that long without use, 0 = never (-1: the server's "
+     "default)"},
+    {"detach", CONF_BOOL, &detach, 0, 0, NULL, "",
+     "do not attach: print the session's id"},
+    {"raw", CONF_BOOL, &raw, 0, 0, NULL, "",
+     "do not filter what the program sends to this terminal"},
+    {"quiet", CONF_BOOL, &quiet, 0, 0, NULL, "", "no progress on stderr"},
+    {"retry-s", CONF_INT, &retry_s, 1, 86400, "600", "s",
+     "how long a lost connection is tried again"},
+    OPTIONS_SERVER_ROWS(opt),
+};
+
+static const char more[] =
+    "  --env NAME[=VALUE]\n"
+    "      a variable of the program's environment; without =VALUE it is "
+    "yours. May be\n"
+    "      repeated. The program can read it: give it no secret you would not "
+    "give\n"
+    "      the program\n"
+    "  --viewer SUBJECT\n"
+    "      who may watch (podterm attach --view). May be repeated\n"
+    "\n"
+    "usage: podterm run --bundle URL --sha256 HEX [options] [-- command...]\n"
+    "\n"
+    "On a terminal the program has it until it ends. Else the session "
+    "streams: stdin is\n"
+    "typed, its end is typed as Ctrl-D, output goes to stdout; SIGINT and "
+    "SIGTERM are\n"
+    "passed on once, and a second one leaves the session running. The program "
+    "always\n"
+    "has a terminal: its lines end in CR LF, and it echoes what is typed "
+    "unless it\n"
+    "turns that off. Leaving before the program has started ends the session, "
+    "as does\n"
+    "a reader of stdout that goes away.\n"
+    "\n"
+    "Exit code: the program's, 128 + n for signal n, 125 when podterm "
+    "failed.\n";
+
+static struct options_list lists[] = {
+    {"env", NULL, 0}, {"viewer", NULL, 0}, {NULL, NULL, 0}};
+
+static volatile sig_atomic_t interrupted; /* while the session is made */
+static atomic_bool is_cancelled;
+
+static void on_interrupt(int signum)
+{
+    interrupted = signum;
+    atomic_store(&is_cancelled, true);
+}
+
+/* --- the request --- */
+
+static int run_bundle(struct json *body, struct err *e)
+{
+    struct json *b;
+    uint8_t digest[SHA256_BYTES];
+
+    if (!bundle)
+        return err_set(e, ERR_INPUT,
+                       "which program? --bundle URL --sha256 HEX, or "
+                       "PODTERM_BUNDLE and PODTERM_SHA256");
+    if (!sha || !sha[0])
+        return err_set(e, ERR_INPUT,
+                       "--sha256 is missing: the bundle's digest, as "
+                       "`sha256sum FILE` prints it on a copy you trust");
+    if (hex_decode(sha, strlen(sha), digest, sizeof(digest)) < 0)
+        return err_set(e, ERR_INPUT,
+                       "--sha256: want 64 hexadecimal digits, as `sha256sum "
+                       "FILE` prints them");
+    b = json_set(body, "bundle", json_object());
+    json_set_str(b, "url", bundle);
+    json_set_str(b, "sha256", sha);
+    if (signature) {
+        char text[RUN_SIGNATURE_MAX + 1];
+        own_fd int fd = open(signature, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+        if (n < 0)
+            return err_sys(e, "--signature %.100s", signature);
+        if (n == 0 || n > RUN_SIGNATURE_MAX)
+            return err_set(e, ERR_INPUT,
+                           "--signature %.100s: not a minisign signature",
+                           signature);
+        json_set_strn(b, "signature", text, (size_t)n);
+    }
+    return 0;
+}
+
+static int run_env(struct json *body, struct err *e)
+{
+    struct json *env = NULL;
+
+    for (size_t i = 0; i < lists[0].count; i++) {
+        const char *text = lists[0].values[i], *equals = strchr(text, '=');
+        own_mem char *name =
+            equals ? mem_strn(text, (size_t)(equals - text)) : mem_str(text);
+        const char *value = equals ? equals + 1 : getenv(name);
+
+        if (!name[0])
+            return err_set(e, ERR_INPUT,
+                           "--env %.40s: want NAME or "
+                           "NAME=VALUE",
+                           text);
+        if (!value)
+            return err_set(e, ERR_INPUT,
+                           "--env %.60s: it is not set in your environment",
+                           name);
+        if (!env)
+            env = json_set(body, "env", json_object());
+        json_set_str(env, name, value);
+    }
+    if (env && !quiet && !opt.json)
+        say("the program can read what --env gives it");
+    return 0;
+}
+
+static void run_list(struct json *body, const char *name,
+                     const char *const *items, size_t count)
+{
+    struct json *list;
+
+    if (count == 0)
+        return;
+    list = json_set(body, name, json_array());
+    for (size_t i = 0; i < count; i++)
+        json_set_str(list, NULL, items[i]);
+}
+
+static int run_body(struct json *body, char *const *command, size_t count,
+                    struct err *e)
+{
+    uint16_t cols, rows_;
+
+    if (run_bundle(body, e) < 0 || run_env(body, e) < 0)
+        return -1;
+    tty_size(STDOUT_FILENO, &cols, &rows_);
+    json_set_int(body, "cols", cols);
+    json_set_int(body, "rows", rows_);
+    if (lifetime_s > 0)
+        json_set_int(body, "lifetime_s", lifetime_s);
+    if (idle_s >= 0)
+        json_set_int(body, "idle_s", idle_s);
+    if (image)
+        json_set_str(body, "image", image);
+    run_list(body, "command", (const char *const *)command, count);
+    run_list(body, "viewers", lists[1].values, lists[1].count);
+    return 0;
+}
+
+/* --- the session --- */
+
+/* Make it. Ctrl-C meanwhile is remembered, not obeyed: a session that is made
+ * at that very moment must not stay behind. */
+static struct json *run_create(struct remote *remote, const struct json *body,
+                               struct err *e)
+{
+    static const int signums[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction on = {.sa_handler = on_interrupt}, old[3];
+    struct json *j;
+
+    for (size_t i = 0; i < 3; i++)
+        sigaction(signums[i], &on, &old[i]);
+    remote->server.is_cancelled = &is_cancelled;
+    j = remote_create(remote, body, e);
+    remote->server.is_cancelled = NULL;
+    for (size_t i = 0; i < 3; i++)
+        sigaction(signums[i], &old[i], NULL);
+    return j;
+}
+
+/* The user gave up, or nobody reads the program: end what was made for them.
+ * A second Ctrl-C ends the waiting. */
+static void run_end(const struct remote *remote, const char *sid, bool is_told)
+{
+    struct err e = {0};
+    own_json struct json *j = remote_delete(remote, sid, &e);
+
+    if (!j)
+        say("session %s could not be ended: %s. End it with: podterm end %s",
+            sid, e.text, sid);
+    else if (is_told)
+        say("the session was ended");
+}
+
+static int run_attached(struct remote *remote, const struct json *session)
+{
+    struct attach_conf conf = {.remote = remote,
+                               .role = ROLE_OWNER,
+                               .token = json_get_str(session, "token"),
+                               .attach_url =
+                                   json_get_str(session, "attach_url"),
+                               .is_ours = true,
+                               .is_unfiltered = raw,
+                               .retry_ms = retry_s * 1000};
+    struct remote own = *remote; /* attach_run may leave the other one in use */
+    struct attach_result result;
+
+    snprintf(conf.sid, sizeof(conf.sid), "%s", json_get_str(session, "id"));
+    conf.progress = progress_for(STDERR_FILENO, opt.json, quiet);
+    progress_session(conf.progress, conf.sid);
+    attach_run(&conf, &result);
+    progress_free(conf.progress);
+    if (result.wants_end)
+        run_end(&own, conf.sid, !opt.json && result.status != 128 + SIGPIPE);
+    if (result.is_stuck) {
+        fflush(NULL);
+        _exit(result.status);
+    }
+    return result.status;
+}
+
+static int run_session(struct remote *remote, const struct json *session)
+{
+    const char *sid = json_get_str(session, "id");
+
+    if (!sid || !id_is_valid(sid) || !json_get_str(session, "attach_url")) {
+        say("the server's answer is not a session");
+        return EXIT_PODTERM;
+    }
+    if (interrupted) {
+        run_end(remote, sid, true);
+        return 128 + interrupted;
+    }
+    if (!detach)
+        return run_attached(remote, session);
+    if (opt.json)
+        say_json(stdout, session);
+    else
+        printf("%s\n", sid);
+    return 0;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    const struct options_command c = {
+        .program = "podterm run",
+        .summary = "starts a program in a session and attaches this terminal",
+        .rows = rows,
+        .row_count = sizeof(rows) / sizeof(*rows),
+        .lists = lists,
+        .more = more,
+        .is_prefix = true};
+    own_json struct json *body = json_object();
+    own_json struct json *session = NULL;
+    own_mem char **command = NULL;
+    struct err e = {0};
+    struct remote remote;
+    size_t count = 0;
+    int got = options_load(&c, argc, argv, &command, &count, &e);
+
+    if (got == 1)
+        return 0;
+    if (got < 0 || run_body(body, command, count, &e) < 0 ||
+        options_remote(&opt, &remote, &e) < 0)
+        return say_failed(NULL, &e);
+    session = run_create(&remote, body, &e);
+    if (session)
+        got = run_session(&remote, session);
+    else if (interrupted)
+        got = 128 + interrupted;
+    else
+        got = say_failed(NULL, &e);
+    options_remote_fini(&remote);
+    return got;
+}

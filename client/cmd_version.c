@@ -1,0 +1,34 @@
+/* podterm version */
+#include "base/own.h"
+#include "client/command.h"
+#include "client/options.h"
+#include "client/say.h"
+
+#include <stdio.h>
+
+int cmd_version(int argc, char **argv)
+{
+    static bool json;
+    static const struct conf_row rows[] = {
+        {"json", CONF_BOOL, &json, 0, 0, NULL, "", "say it as JSON"}};
+    const struct options_command c = {.program = "podterm version",
+                                      .summary = "prints the version",
+                                      .rows = rows,
+                                      .row_count = 1};
+    own_mem char **operands = NULL;
+    struct err e = {0};
+    size_t count = 0;
+    int got = options_load(&c, argc, argv, &operands, &count, &e);
+
+    if (got == 1)
+        return 0;
+    if (got < 0 || count > 0) {
+        say("%s", got < 0 ? e.text : "version takes no operands");
+        return EXIT_PODTERM;
+    }
+    if (json)
+        printf("{\"version\":\"%s\"}\n", PODTERM_VERSION);
+    else
+        printf("podterm %s\n", PODTERM_VERSION);
+    return 0;
+}

@@ -1,0 +1,60 @@
+/*
+ * How a session is doing, on stderr: the stages of its start as they happen,
+ * a connection lost and found, its end. On a terminal one line a stage,
+ * rewritten while it goes on; else plain lines; or JSON, one event a line.
+ * While the program has the terminal, what must be said stands for some
+ * seconds in the corner of its first row and leaves the cursor where it was.
+ * All text of the server is escaped.
+ */
+#ifndef PODTERM_CLIENT_PROGRESS_H
+#define PODTERM_CLIENT_PROGRESS_H
+
+#include "client/reply.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PROGRESS_CORNER_MS 4000 /* how long a corner's text stands */
+#define PROGRESS_PLAIN_MS 5000  /* between plain lines on one stage */
+
+enum progress_kind {
+    PROGRESS_QUIET, /* nothing but what went wrong */
+    PROGRESS_PLAIN,
+    PROGRESS_TERMINAL,
+    PROGRESS_JSON,
+};
+
+struct progress;
+
+/* fd is borrowed. color: NO_COLOR and TERM are the caller's to judge. */
+struct progress *progress_new(int fd, enum progress_kind kind, bool color);
+void progress_free(struct progress *p); /* takes NULL */
+/* The kind and color that fit fd and the environment. */
+struct progress *progress_for(int fd, bool is_json, bool is_quiet);
+
+void progress_session(struct progress *p, const char *sid);
+void progress_stage(struct progress *p, const struct reply_stage *st,
+                    int64_t now_ms);
+/* READY came for the first time. */
+void progress_ready(struct progress *p, const struct reply_ready *r);
+/* The program's output begins. raw: the terminal is the program's. */
+void progress_begin(struct progress *p, bool raw);
+/* The terminal is ours again. */
+void progress_finish(struct progress *p);
+
+/* can_leave: Ctrl-C leaves now */
+void progress_lost(struct progress *p, const char *why, bool can_leave);
+void progress_back(struct progress *p, uint64_t skipped);
+/* A sentence of the server or of ours. */
+void progress_notice(struct progress *p, const char *text);
+/* Take the corner's text away; the caller's timer, PROGRESS_CORNER_MS after
+ * one of the three above said true. */
+bool progress_has_corner(const struct progress *p);
+void progress_clear(struct progress *p);
+/* The end: a word and a status for JSON, a sentence ("" = none) for people. */
+void progress_end(struct progress *p, const struct reply_end *end, int status,
+                  const char *sentence);
+/* podterm gives up: a sentence. */
+void progress_failed(struct progress *p, const char *text);
+
+#endif
