@@ -20,6 +20,7 @@ struct http_call {
     struct err *e;
     bool is_failed;    /* *e is filled: by a callback of ours */
     bool is_head_told; /* r->head was asked for this answer */
+    bool is_connected; /* what is wrong from here on is the peer's */
 };
 
 void http_client_init(void)
@@ -78,10 +79,11 @@ static size_t http_on_header(char *line, size_t size, size_t count, void *arg)
     size_t len = size * count;
     char text[32];
 
+    if (c->is_head_told)
+        return len; /* a trailer: the head was acted on */
     if (len > 5 && strncmp(line, "HTTP/", 5) == 0) {
         /* an informational answer before the real one ends here */
         http_answer_clear(a);
-        c->is_head_told = false;
         return len;
     }
     if (http_header(line, len, "content-length", text, sizeof(text)) &&
@@ -190,6 +192,7 @@ static int http_on_connected(void *arg, char *ip, char *local_ip, int port,
 
     (void)local_ip;
     (void)local_port;
+    c->is_connected = true;
     if (!c->r->judge)
         return CURL_PREREQFUNC_OK;
     snprintf(text, sizeof(text), strchr(ip, ':') ? "[%s]:%d" : "%s:%d", ip,
@@ -199,9 +202,10 @@ static int http_on_connected(void *arg, char *ip, char *local_ip, int port,
         c->is_failed = true;
         return CURL_PREREQFUNC_ABORT;
     }
-    return http_is_judged(c, (const struct sockaddr *)(const void *)&ss)
-               ? CURL_PREREQFUNC_OK
-               : CURL_PREREQFUNC_ABORT;
+    if (!http_is_judged(c, (const struct sockaddr *)(const void *)&ss))
+        return CURL_PREREQFUNC_ABORT;
+    c->is_failed = false; /* that another address was refused is past */
+    return CURL_PREREQFUNC_OK;
 }
 
 static int http_on_progress(void *arg, curl_off_t total, curl_off_t now,
@@ -226,6 +230,8 @@ static void http_set_limits(CURL *curl, const struct http_request *r)
 {
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR,
                      r->allow_http ? "http,https" : "https");
+    /* never followed; if they were, never to another kind of URL */
+    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
@@ -284,12 +290,21 @@ static struct curl_slist *http_set_request(CURL *curl,
     return list;
 }
 
-/* The library's texts name hosts and ports, never a query. */
-static int http_fail(struct http_call *c, CURLcode code)
+/* The library's texts name hosts and ports, never a query. What it says of
+ * this very call ("less than 1000 bytes/sec …") is taken for what has to do
+ * with the network alone. */
+static int http_fail(struct http_call *c, CURLcode code, const char *said)
 {
     if (c->is_failed)
         return -1;
-    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
+    if (said[0] && (code == CURLE_OPERATION_TIMEDOUT ||
+                    code == CURLE_COULDNT_CONNECT ||
+                    code == CURLE_COULDNT_RESOLVE_HOST ||
+                    code == CURLE_PARTIAL_FILE ||
+                    code == CURLE_PEER_FAILED_VERIFICATION))
+        return err_set(c->e, ERR_PEER, "%s", said);
+    if (!c->is_connected &&
+        (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL))
         return err_set(c->e, ERR_INPUT, "URL: %s", curl_easy_strerror(code));
     return err_set(c->e, ERR_PEER, "%s", curl_easy_strerror(code));
 }
@@ -300,6 +315,7 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     struct http_body b = {.c = &c};
     struct curl_slist *list;
     CURL *curl = curl_easy_init();
+    char said[CURL_ERROR_SIZE] = "";
     CURLcode code;
     int out = 0;
 
@@ -311,11 +327,12 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     http_set_limits(curl, r);
     http_set_calls(curl, &c, &b);
     list = http_set_request(curl, r);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, said);
     code = curl_easy_perform(curl);
     if (code == CURLE_OK && http_tell_head(&c, curl) < 0)
         out = -1;
     else if (code != CURLE_OK)
-        out = http_fail(&c, code);
+        out = http_fail(&c, code, said);
     curl_slist_free_all(list);
     curl_easy_cleanup(curl);
     if (out < 0)

@@ -1,12 +1,10 @@
-#include "base/store.h"
+#include "base/store_sqlite_internal.h"
 
 #include "base/mem.h"
 #include "base/own.h"
 
-#include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,18 +22,9 @@
  */
 #define STORE_SCHEMA 1
 #define STORE_BUSY_MS 5000
+#define STORE_RETRY_MS 10
+#define STORE_EMPTY_MS 50     /* for readers of the log to get out of the way */
 #define STORE_PRUNE_EVERY 512 /* spends between two prunings of old ids */
-
-struct store {
-    sqlite3 *db;
-    pthread_mutex_t lock;
-    int spends;
-    /* prepared once, used under the lock */
-    sqlite3_stmt *begin, *commit, *rollback;
-    sqlite3_stmt *get, *put, *insert, *count, *rev;
-    sqlite3_stmt *key_get, *key_put, *key_prune;
-    sqlite3_stmt *spend, *spend_prune, *changed, *prune;
-};
 
 static const char schema[] =
     "CREATE TABLE sessions(id TEXT PRIMARY KEY, iss TEXT NOT NULL,"
@@ -56,7 +45,7 @@ static const char schema[] =
     "INSERT INTO meta VALUES('rev', 0), ('row_bytes', %zu);"
     "PRAGMA user_version = %d;";
 
-static int store_fail(struct store *s, struct err *e, const char *what)
+int store_fail(struct store *s, struct err *e, const char *what)
 {
     return err_set(e, ERR_SYSTEM, "store: %s: %s", what, sqlite3_errmsg(s->db));
 }
@@ -164,15 +153,39 @@ static int store_prepare(struct store *s, struct err *e)
     return 0;
 }
 
-/* The file is made with 0600 before SQLite sees it; WAL and shm follow it. */
+/* The file is made with 0600 before SQLite sees it; WAL and shm follow it.
+ * One that is there is not opened here: closing it would drop the locks of
+ * another connection of this process. */
 static int store_file(const char *path, struct err *e)
 {
-    own_fd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-                         0600);
+    own_fd int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    struct stat st;
 
-    if (fd < 0)
+    if (fd >= 0)
+        return 0;
+    if (errno != EEXIST || lstat(path, &st) < 0 ||
+        faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
         return err_sys(e, "store: open %s", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_SYSTEM, "store: open %s: not a regular file",
+                       path);
     return 0;
+}
+
+/* Two processes that make WAL of a new file at once do not wait for each
+ * other by the busy time: one is told at once. */
+static int store_wal(struct store *s, struct err *e)
+{
+    for (int waited_ms = 0;; waited_ms += STORE_RETRY_MS) {
+        const int r = sqlite3_exec(s->db, "PRAGMA journal_mode=WAL", NULL,
+                                   NULL, NULL);
+
+        if (r == SQLITE_OK)
+            return 0;
+        if ((r & 0xff) != SQLITE_BUSY || waited_ms >= STORE_BUSY_MS)
+            return store_fail(s, e, "set up");
+        sqlite3_sleep(STORE_RETRY_MS);
+    }
 }
 
 struct store *store_sqlite_open(const char *path, struct err *e)
@@ -194,8 +207,10 @@ struct store *store_sqlite_open(const char *path, struct err *e)
     sqlite3_extended_result_codes(s->db, 1);
     /* NORMAL under WAL: a power cut may lose the last commits, never the
      * file; sessions of this machine are gone with it anyhow. */
-    if (store_exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-                      "PRAGMA secure_delete=ON; PRAGMA cache_size=-1024;",
+    if (store_wal(s, e) < 0 ||
+        store_exec(s,
+                   "PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;"
+                   "PRAGMA cache_size=-1024;",
                    e) < 0 ||
         store_schema(s, e) < 0 || store_prepare(s, e) < 0) {
         err_wrap(e, "%s", path);
@@ -220,7 +235,7 @@ void store_free(struct store *s)
 
 /* --- pieces, all under the lock --- */
 
-static void store_bind_str(sqlite3_stmt *st, int at, const char *text)
+void store_bind_str(sqlite3_stmt *st, int at, const char *text)
 {
     sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
 }
@@ -245,6 +260,20 @@ static int store_begin(struct store *s, struct err *e)
     return -1;
 }
 
+/* secure_delete wipes what is dropped from the file, but the log beside it
+ * still holds the pages of before: it is emptied into the file. A reader in
+ * another process may be in the way; then the next call tries again. */
+static void store_empty_log(struct store *s)
+{
+    if (!s->owes_empty_log)
+        return;
+    sqlite3_busy_timeout(s->db, STORE_EMPTY_MS);
+    if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE,
+                                  NULL, NULL) == SQLITE_OK)
+        s->owes_empty_log = false;
+    sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+}
+
 /* Commit when r is not negative, else roll back. Returns r, or -1. */
 static int store_end(struct store *s, int r, struct err *e)
 {
@@ -254,6 +283,7 @@ static int store_end(struct store *s, int r, struct err *e)
         r = -1;
     if (r < 0 && !sqlite3_get_autocommit(s->db))
         store_run(s, s->rollback, &ignored);
+    store_empty_log(s);
     pthread_mutex_unlock(&s->lock);
     return r;
 }
@@ -317,6 +347,7 @@ static int store_key_look(struct store *s, struct store_session *row,
                           int64_t now_s, struct err *e)
 {
     char sid[ID_SIZE] = "";
+    struct err absent = {0};
     int r = 0;
 
     store_bind_str(s->key_get, 1, row->owner_iss);
@@ -336,8 +367,12 @@ static int store_key_look(struct store *s, struct store_session *row,
     if (r != 1)
         return r;
     /* its session may have been pruned: then the key says nothing any more */
-    return store_read(s, sid, row, e) == 0 ? 1 : e->kind == ERR_ABSENT ? 0
-                                                                       : -1;
+    if (store_read(s, sid, row, &absent) == 0)
+        return 1;
+    if (absent.kind == ERR_ABSENT)
+        return 0;
+    *e = absent;
+    return -1;
 }
 
 static int store_key_keep(struct store *s, const struct store_session *row,
@@ -477,6 +512,8 @@ static int store_change(struct store *s, const char *id,
         memcpy(row->id, old->id, sizeof(row->id));
         store_keep_end(old, row);
         r = store_write(s, row, e);
+        if (memcmp(old->psk_sealed, row->psk_sealed, SEALED_KEY_BYTES) != 0)
+            s->owes_empty_log = true;
     }
     if (r == 0 && out)
         *out = *row;
@@ -495,87 +532,7 @@ int store_update_if(struct store *s, const char *id,
     return store_end(s, store_change(s, id, change, arg, out, e), e);
 }
 
-/* --- lists --- */
-
-/* The cursor is "created_ms id" of the last row given. */
-static int store_cursor(const char *cursor, int64_t *created,
-                        char id[ID_SIZE], struct err *e)
-{
-    char *end;
-
-    *created = INT64_MAX;
-    id[0] = 0;
-    if (!cursor[0])
-        return 0;
-    *created = strtoll(cursor, &end, 10);
-    if (*end != '.' || !id_is_valid(end + 1))
-        return err_set(e, ERR_INPUT, "this page's cursor is not one of ours");
-    snprintf(id, ID_SIZE, "%s", end + 1);
-    return 0;
-}
-
-static int store_list_rows(struct store *s, sqlite3_stmt *st, int limit,
-                           struct store_session **out, struct err *e)
-{
-    struct store_session *rows = NULL;
-    int n = 0, r;
-
-    while ((r = sqlite3_step(st)) == SQLITE_ROW && n < limit + 1) {
-        if (sqlite3_column_bytes(st, 0) != sizeof(*rows))
-            continue;
-        rows = mem_resize(rows, (size_t)n + 1, sizeof(*rows));
-        memcpy(&rows[n++], sqlite3_column_blob(st, 0), sizeof(*rows));
-    }
-    if (r != SQLITE_ROW && r != SQLITE_DONE) {
-        free(rows);
-        return store_fail(s, e, "list");
-    }
-    *out = rows;
-    return n;
-}
-
-int store_list(struct store *s, const char *owner_iss, const char *owner_sub,
-               bool only_live, const char *cursor, int limit,
-               struct store_session **out, char next_cursor[64],
-               struct err *e)
-{
-    static const char sql[] =
-        "SELECT row FROM sessions WHERE (?1 IS NULL OR (iss=?1 AND sub=?2))"
-        " AND (?3=0 OR state<>?4) AND (created<?5 OR (created=?5 AND id<?6))"
-        " ORDER BY created DESC, id DESC LIMIT ?7";
-    sqlite3_stmt *st = NULL;
-    char id[ID_SIZE];
-    int64_t created;
-    int n = -1;
-
-    assert(limit >= 1 && limit <= 100);
-    if (store_cursor(cursor, &created, id, e) < 0)
-        return -1;
-    pthread_mutex_lock(&s->lock);
-    if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) != SQLITE_OK) {
-        store_fail(s, e, "list");
-    } else {
-        if (owner_iss) {
-            store_bind_str(st, 1, owner_iss);
-            store_bind_str(st, 2, owner_sub);
-        }
-        sqlite3_bind_int(st, 3, only_live);
-        sqlite3_bind_int(st, 4, STATE_ENDED);
-        sqlite3_bind_int64(st, 5, created);
-        store_bind_str(st, 6, id);
-        sqlite3_bind_int(st, 7, limit + 1);
-        n = store_list_rows(s, st, limit, out, e);
-    }
-    sqlite3_finalize(st);
-    pthread_mutex_unlock(&s->lock);
-    next_cursor[0] = 0;
-    if (n > limit) {
-        n = limit;
-        snprintf(next_cursor, 64, "%lld.%s",
-                 (long long)(*out)[n - 1].created_ms, (*out)[n - 1].id);
-    }
-    return n;
-}
+/* --- pruning --- */
 
 int store_prune(struct store *s, int64_t before_ms, struct err *e)
 {
@@ -587,6 +544,7 @@ int store_prune(struct store *s, int64_t before_ms, struct err *e)
     r = store_run(s, s->prune, e);
     if (r == 0)
         r = sqlite3_changes(s->db);
+    store_empty_log(s);
     pthread_mutex_unlock(&s->lock);
     return r;
 }
@@ -596,12 +554,13 @@ int store_prune(struct store *s, int64_t before_ms, struct err *e)
 int store_spend(struct store *s, const char *jti, int64_t expires_s,
                 int64_t now_s, struct err *e)
 {
+    struct err ignored;
     int r;
 
     pthread_mutex_lock(&s->lock);
     if (++s->spends % STORE_PRUNE_EVERY == 0) {
         sqlite3_bind_int64(s->spend_prune, 1, now_s);
-        store_run(s, s->spend_prune, e);
+        store_run(s, s->spend_prune, &ignored);
     }
     store_bind_str(s->spend, 1, jti);
     sqlite3_bind_int64(s->spend, 2, expires_s);
@@ -613,26 +572,6 @@ int store_spend(struct store *s, const char *jti, int64_t expires_s,
     return r;
 }
 
-int store_changed_since(struct store *s, int64_t rev, struct store_rev *out,
-                        int cap, struct err *e)
-{
-    int n = 0, r;
-
-    pthread_mutex_lock(&s->lock);
-    sqlite3_bind_int64(s->changed, 1, rev);
-    sqlite3_bind_int(s->changed, 2, cap);
-    while ((r = sqlite3_step(s->changed)) == SQLITE_ROW && n < cap) {
-        snprintf(out[n].id, ID_SIZE, "%s",
-                 (const char *)sqlite3_column_text(s->changed, 0));
-        out[n++].rev = sqlite3_column_int64(s->changed, 1);
-    }
-    if (r != SQLITE_ROW && r != SQLITE_DONE)
-        n = store_fail(s, e, "changes");
-    sqlite3_reset(s->changed);
-    pthread_mutex_unlock(&s->lock);
-    return n;
-}
-
 int store_ping(struct store *s, struct err *e)
 {
     int64_t rev;
@@ -640,26 +579,7 @@ int store_ping(struct store *s, struct err *e)
 
     pthread_mutex_lock(&s->lock);
     r = store_number(s, "SELECT value FROM meta WHERE name='rev'", &rev, e);
+    store_empty_log(s);
     pthread_mutex_unlock(&s->lock);
     return r;
-}
-
-void store_stage_add(struct store_session *row, const char *stage,
-                     const char *state, const char *detail, int64_t now_ms)
-{
-    struct store_stage *at = NULL;
-
-    for (int i = 0; i < row->stage_count && !at; i++)
-        if (strcmp(row->stages[i].stage, stage) == 0 &&
-            strcmp(row->stages[i].state, "done") != 0)
-            at = &row->stages[i];
-    if (!at) {
-        if (row->stage_count < STORE_STAGES_MAX)
-            row->stage_count++;
-        at = &row->stages[row->stage_count - 1];
-    }
-    snprintf(at->stage, sizeof(at->stage), "%s", stage);
-    snprintf(at->state, sizeof(at->state), "%s", state);
-    snprintf(at->detail, sizeof(at->detail), "%s", detail ? detail : "");
-    at->ms = now_ms - row->created_ms;
 }

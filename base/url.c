@@ -413,14 +413,22 @@ void url_show(const char *text, char *out, size_t size)
     snprintf(out, size, "%.*s", (int)strcspn(text, "?#"), text);
 }
 
+/* Does it begin with a scheme? "://" may stand in a query as well. */
+static bool url_has_scheme(const char *location)
+{
+    size_t n = strcspn(location, ":/?#");
+
+    return n > 0 && location[n] == ':';
+}
+
 int url_join(const char *base, const char *location, char *out, struct err *e)
 {
     struct url b;
     const char *authority, *slash;
-    size_t root_len;
+    size_t root_len, end;
     int n;
 
-    if (strstr(location, "://")) {
+    if (url_has_scheme(location)) {
         n = snprintf(out, URL_MAX, "%s", location);
         return n < URL_MAX ? 0
                            : err_set(e, ERR_INPUT, "redirect is too long");
@@ -429,19 +437,19 @@ int url_join(const char *base, const char *location, char *out, struct err *e)
         return -1;
     authority = strstr(base, "://") + 3;
     root_len = (size_t)(authority - base) + strcspn(authority, "/?");
-    if (location[0] == '/' && location[1] == '/') {
-        n = snprintf(out, URL_MAX, "%.*s%s",
-                     (int)(authority - base) - 2, base, location);
-    } else if (location[0] == '/') {
+    end = strcspn(base, "?");
+    slash = memrchr(base + root_len, '/', end - root_len);
+    if (location[0] == '/' && location[1] == '/')
+        n = snprintf(out, URL_MAX, "%.*s%s", (int)(authority - base) - 2, base,
+                     location);
+    else if (location[0] == '/')
         n = snprintf(out, URL_MAX, "%.*s%s", (int)root_len, base, location);
-    } else {
-        size_t end = strcspn(base, "?");
-
-        slash = memrchr(base + root_len, '/', end - root_len);
-        n = slash ? snprintf(out, URL_MAX, "%.*s%s", (int)(slash - base + 1),
-                             base, location)
-                  : snprintf(out, URL_MAX, "%.*s/%s", (int)root_len, base,
-                             location);
-    }
+    else if (location[0] == '?' || !location[0])
+        n = snprintf(out, URL_MAX, "%.*s%s", (int)end, base, location);
+    else if (slash)
+        n = snprintf(out, URL_MAX, "%.*s%s", (int)(slash - base + 1), base,
+                     location);
+    else
+        n = snprintf(out, URL_MAX, "%.*s/%s", (int)root_len, base, location);
     return n < URL_MAX ? 0 : err_set(e, ERR_INPUT, "redirect is too long");
 }

@@ -17,6 +17,7 @@ static_assert(WS_PRE >= LWS_PRE, "head-room of ws_write");
 #define WS_CODE_LOST 1006
 #define WS_CODE_TOO_LARGE 1009
 #define WS_WRITE_CLOSE ((enum lws_write_protocol)4) /* not in its headers */
+#define WS_NOW_MAX 4 /* messages of one ws_want_write_now */
 #define WS_TEARDOWN_TURNS 1000 /* of the loop, until every handle is closed */
 
 static void ws_log_nothing(int level, const char *line)
@@ -111,6 +112,7 @@ struct ws_conn *ws_conn_new(struct ws_context *x, enum ws_phase phase)
     struct ws_conn *c = mem_zero(1, sizeof(*c));
 
     c->x = x;
+    c->born_ms = loop_now_ms();
     c->phase = phase;
     c->last = &c->first;
     c->fd = -1;
@@ -354,6 +356,14 @@ static int ws_write_close(struct ws_conn *c)
     return lws_write(c->wsi, out + LWS_PRE, len + 2, WS_WRITE_CLOSE);
 }
 
+static void ws_drained(struct ws_conn *c)
+{
+    c->wants_write = false;
+    c->is_draining = true;
+    c->verbs->drained(c->user);
+    c->is_draining = false;
+}
+
 /* One lws_write a call: what libwebsockets cannot send it copies. */
 static int ws_writeable(struct ws_conn *c)
 {
@@ -368,8 +378,7 @@ static int ws_writeable(struct ws_conn *c)
     } else if (c->wants_ping) {
         r = ws_write_ping(c);
     } else if (c->wants_write) {
-        c->wants_write = false;
-        c->verbs->drained(c->user);
+        ws_drained(c);
     }
     if (r < 0 || c->phase == WS_DEAD)
         return -1;
@@ -434,14 +443,10 @@ static int ws_callback_http(struct ws_conn *c, enum lws_callback_reasons why,
     }
 }
 
-int ws_callback(struct lws *wsi, enum lws_callback_reasons why, void *user,
-                void *in, size_t len)
+static int ws_callback_conn(struct ws_conn *c, struct lws *wsi,
+                            enum lws_callback_reasons why, void *user,
+                            void *in, size_t len)
 {
-    struct ws_conn *c = lws_get_opaque_user_data(wsi);
-
-    if (!c)
-        return ws_callback_bare(wsi, why, user, len);
-    c->wsi = wsi;
     switch (why) {
     case LWS_CALLBACK_RAW_ADOPT:
     case LWS_CALLBACK_RAW_RX:
@@ -479,6 +484,23 @@ int ws_callback(struct lws *wsi, enum lws_callback_reasons why, void *user,
     default:
         return ws_callback_http(c, why, in, len);
     }
+}
+
+int ws_callback(struct lws *wsi, enum lws_callback_reasons why, void *user,
+                void *in, size_t len)
+{
+    struct ws_conn *c = lws_get_opaque_user_data(wsi);
+    struct ws_context *x;
+    int r;
+
+    if (!c)
+        return ws_callback_bare(wsi, why, user, len);
+    c->wsi = wsi;
+    x = c->x; /* c may be freed by this */
+    x->depth++;
+    r = ws_callback_conn(c, wsi, why, user, in, len);
+    x->depth--;
+    return r;
 }
 
 /* --- contexts --- */
@@ -605,7 +627,31 @@ void ws_want_write(struct ws_conn *c)
     if (c->phase != WS_OPEN || c->wants_write)
         return;
     c->wants_write = true;
-    lws_callback_on_writable(c->wsi);
+    if (!c->is_draining) /* else looked at when it returns */
+        lws_callback_on_writable(c->wsi);
+}
+
+/* Nothing of ours or libwebsockets' stands before it, and the socket takes
+ * it: lws_write needs no more than that, whoever calls it. */
+static bool ws_can_write(struct ws_conn *c)
+{
+    return c->phase == WS_OPEN && !c->first && !c->wants_ping &&
+           !lws_send_pipe_choked(c->wsi);
+}
+
+void ws_want_write_now(struct ws_conn *c)
+{
+    if (c->x->depth || c->is_draining || c->wants_write) {
+        ws_want_write(c);
+        return;
+    }
+    if (c->phase != WS_OPEN)
+        return;
+    c->wants_write = true;
+    for (int i = 0; i < WS_NOW_MAX && c->wants_write && ws_can_write(c); i++)
+        ws_drained(c);
+    if (c->wants_write && c->phase == WS_OPEN)
+        lws_callback_on_writable(c->wsi);
 }
 
 int ws_write(struct ws_conn *c, uint8_t *payload, size_t len)

@@ -73,8 +73,9 @@ struct ws_server_conf {
     size_t body_max;        /* bytes of a request body; more is 413 */
     size_t message_max;     /* bytes of a WebSocket message; more is 1009 */
     size_t rx_buffer_bytes; /* 0 = 4096 */
-    int conns_max;          /* connections at once; more are closed at accept;
-                               0 = 1024 */
+    int conns_max;          /* connections at once; 0 = 1024. One more takes
+                               the place of the oldest that has not sent a
+                               whole request head, or is closed at accept */
     int head_deadline_ms;   /* accept to whole request head; 0 = 10000 */
     int ping_ms;            /* ping a silent WebSocket; 0 = 25000 */
     int dead_ms;            /* silent that long after a ping: closed; 0 =
@@ -161,6 +162,10 @@ struct ws_conn *ws_dial(struct ws_context *x, const struct ws_dial_conf *conf,
 int ws_send(struct ws_conn *c, const void *bytes, size_t len);
 /* Ask for `drained`. */
 void ws_want_write(struct ws_conn *c);
+/* The same, and if the socket can take a message at this moment `drained` is
+ * called within this call: the way without a turn of the loop, for news that
+ * come from elsewhere. Called inside a verb it is ws_want_write. */
+void ws_want_write_now(struct ws_conn *c);
 /* Inside `drained` only, once: write a binary message. payload has WS_PRE
  * writable bytes before it (overwritten), len <= 65545. A client masks the
  * payload in place. */
@@ -181,6 +186,8 @@ uint64_t ws_conn_tag(const struct ws_conn *c);
  * `opened` only. NULL when absent. */
 const char *ws_conn_header(const struct ws_conn *c, const char *name);
 size_t ws_conn_queued(const struct ws_conn *c); /* bytes by ws_send */
+/* Milliseconds since it was accepted or dialled: TLS and head are in it. */
+int64_t ws_conn_age_ms(const struct ws_conn *c);
 
 /* Bind and listen (SOCK_CLOEXEC, SO_REUSEADDR, non-blocking) on "host:port"
  * with a literal address; port 0 = any. reuse_port for several processes.

@@ -59,6 +59,7 @@ struct ws_conn {
     bool is_told;     /* closed has been called, or never will be */
     bool is_paused;
     bool wants_write; /* drained is owed */
+    bool is_draining; /* drained is on the stack */
     bool wants_ping;
     bool is_text;
     bool in_message;
@@ -66,6 +67,7 @@ struct ws_conn {
     bool was_told_headers; /* opened is over */
     bool is_starting;      /* inside ws_dial */
     bool is_destroyed;     /* its wsi died there */
+    int64_t born_ms;
     int64_t due_ms;   /* the phase ends then; 0 = never */
     int64_t heard_ms; /* newest sign of life */
     int64_t pinged_ms; /* a ping is unanswered since; 0 = none */
@@ -109,6 +111,7 @@ struct ws_context {
     struct ws_linger *lingers;
     int linger_count;
     bool is_freed;
+    int depth; /* callbacks of libwebsockets on the stack */
 };
 
 struct ws_server {

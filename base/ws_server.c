@@ -52,6 +52,20 @@ static void ws_server_adopt(struct ws_server *s, int fd,
     ws_conn_free(c);
 }
 
+/* Full: who has been connected longest without a request makes room, so that
+ * peers who cannot even speak keep nobody out. */
+static bool ws_server_make_room(struct ws_server *s)
+{
+    struct ws_conn *oldest = NULL;
+
+    for (struct ws_conn *c = s->x->conns; c; c = c->next)
+        if (c->server == s && c->phase == WS_HEAD)
+            oldest = c; /* the list has the newest first */
+    if (oldest)
+        ws_drop(oldest);
+    return oldest != NULL;
+}
+
 static void ws_server_breathe(void *arg)
 {
     struct ws_server *s = arg;
@@ -69,12 +83,15 @@ static void ws_server_accept(void *arg, int events)
 
     (void)events;
     for (int i = 0; i < WS_ACCEPTS_A_TURN && s->listener; i++) {
+        if (s->conns >= max + WS_SPARE_FDS / 2)
+            return; /* those who make room go first */
+
         struct sockaddr_storage peer = {0};
         socklen_t len = sizeof(peer);
         const int fd = accept4(s->conf.listen_fd, (struct sockaddr *)&peer,
                                &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-        if (fd >= 0 && s->conns < max) {
+        if (fd >= 0 && (s->conns < max || ws_server_make_room(s))) {
             ws_server_adopt(s, fd, &peer);
         } else if (fd >= 0) {
             close(fd);
@@ -186,6 +203,11 @@ int ws_server_upgrade(struct ws_conn *c)
 void ws_server_gone(struct ws_conn *c)
 {
     c->server->conns--;
+}
+
+int64_t ws_conn_age_ms(const struct ws_conn *c)
+{
+    return loop_now_ms() - c->born_ms;
 }
 
 /* --- birth and death --- */
