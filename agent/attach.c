@@ -37,10 +37,12 @@ struct attach {
     uint32_t stages_due; /* bit per stage of the state */
     uint64_t sent;       /* next OUTPUT offset */
     uint64_t acked;
+    uint64_t jump_from, jump_bytes; /* a viewer's last jump */
     uint64_t pong;
     int64_t opened_ms;
     int64_t moved_ms;
     bool is_exit_sent;
+    bool was_output; /* the last message sent: now it is an INPUT_ACK's turn */
 };
 
 struct attach_set {
@@ -48,6 +50,8 @@ struct attach_set {
     struct loop *loop;
     struct attach *all; /* list, newest first */
     struct attach *owner;
+    struct loop_timer *ack_timer; /* armed while an INPUT_ACK waits */
+    uint64_t input_told;          /* by the last INPUT_ACK */
     char notice[160];
     bool is_ended;
     /* One message is made at a time: one buffer serves everybody. */
@@ -70,17 +74,23 @@ struct metric *attach_metrics(size_t *count)
     return metrics;
 }
 
+static void attach_ack_late(void *arg);
+
 struct attach_set *attach_set_new(struct life *life, struct loop *loop)
 {
     struct attach_set *set = mem_zero(1, sizeof(*set));
 
     set->life = life;
     set->loop = loop;
+    set->ack_timer = loop_timer_start(loop, INT32_MAX, 0, attach_ack_late,
+                                      set);
     return set;
 }
 
 void attach_set_free(struct attach_set *set)
 {
+    if (set)
+        loop_timer_stop(set->ack_timer);
     while (set && set->all) {
         struct attach *a = set->all;
 
@@ -177,6 +187,7 @@ static bool attach_write_due(struct attach *a)
 
     if (a->due & DUE_INPUT_ACK) {
         a->due &= ~(unsigned)DUE_INPUT_ACK;
+        a->set->input_told = s->head->input_received;
         ws_write(a->conn, at,
                  frame_head_offset(at, FRAME_INPUT_ACK,
                                    s->head->input_received));
@@ -194,7 +205,8 @@ static bool attach_write_due(struct attach *a)
         return true;
     }
     if (a->due & DUE_NOTICE) {
-        own_json struct json *j = greet_notice(s, a->set->notice);
+        own_json struct json *j = greet_notice(s->head, a->set->notice,
+                                               loop_wall_ms());
 
         a->due &= ~(unsigned)DUE_NOTICE;
         return attach_write_json(a, FRAME_STAGE, j);
@@ -216,6 +228,17 @@ static bool attach_write_stage(struct attach *a)
     return false;
 }
 
+/* A viewer that lags goes on at the oldest kept byte. What is under way to
+ * it stays under way: acked goes along. */
+static void attach_jump(struct attach *a, uint64_t oldest)
+{
+    assert(a->role == ROLE_VIEWER); /* an owner's bytes are held for it */
+    a->jump_from = a->sent;
+    a->jump_bytes = oldest - a->sent;
+    a->acked += a->jump_bytes;
+    a->sent = oldest;
+}
+
 /* How many bytes of OUTPUT may go now; moves a viewer that lags. */
 static size_t attach_output_room(struct attach *a)
 {
@@ -225,15 +248,10 @@ static size_t attach_output_room(struct attach *a)
 
     if (a->role == ROLE_CONTROL)
         return 0;
-    if (a->sent < h->output_oldest) {
-        /* an owner's bytes are held while it is attached */
-        assert(a->role == ROLE_VIEWER);
-        a->sent = h->output_oldest;
-        if (a->acked < a->sent)
-            a->acked = a->sent;
-    }
     if (a->sent - a->acked >= window)
         return 0;
+    if (a->sent < h->output_oldest)
+        attach_jump(a, h->output_oldest);
     room = window - (a->sent - a->acked);
     if (room > h->output_end - a->sent)
         room = h->output_end - a->sent;
@@ -274,16 +292,37 @@ static bool attach_write_exit(struct attach *a)
     return true;
 }
 
-/* One message a call; what was typed is answered before what flows. */
+/* Is there output that could go now, or EXIT behind it? */
+static bool attach_flows(const struct attach *a)
+{
+    const struct state_head *h = life_state(a->set->life)->head;
+    uint64_t window = (uint64_t)life_spec(a->set->life)->window_bytes;
+
+    if (a->role == ROLE_CONTROL)
+        return false;
+    if (a->sent < h->output_end)
+        return a->sent - a->acked < window;
+    return a->set->is_ended && !a->is_exit_sent;
+}
+
+/* One message a call; what was asked for is answered before what flows, but
+ * an echo goes before the INPUT_ACK of its key, and that goes next. */
 static void attach_drained(void *user)
 {
     struct attach *a = user;
+    bool is_sent = false;
 
     if (a->phase != ATTACH_OPEN && a->phase != ATTACH_MOVING)
         return;
-    if (attach_write_due(a) || attach_write_stage(a) ||
-        attach_write_output(a) || attach_write_exit(a))
-        ws_want_write(a->conn);
+    if (a->was_output || a->due != DUE_INPUT_ACK)
+        is_sent = attach_write_due(a);
+    is_sent = is_sent || attach_write_stage(a);
+    a->was_output = !is_sent && attach_write_output(a);
+    if (is_sent || a->was_output || attach_write_due(a) ||
+        attach_write_exit(a)) {
+        if (a->due || a->stages_due || attach_flows(a))
+            ws_want_write(a->conn);
+    }
 }
 
 /* --- receiving --- */
@@ -330,6 +369,7 @@ static void attach_open(struct attach *a, const struct greet *g)
         attach_replace_owner(a);
         life_input_forget(set->life);
         h->output_acked = g->output_from;
+        set->input_told = h->input_received; /* by READY */
         life_owner(set->life, true);
         if (g->cols)
             life_resize(set->life, g->cols, g->rows);
@@ -375,20 +415,24 @@ static void attach_resize(struct attach *a, const struct frame *f)
 static void attach_output_ack(struct attach *a, const struct frame *f)
 {
     struct state_head *h = life_state(a->set->life)->head;
+    uint64_t offset = f->offset;
 
-    if (f->offset > a->sent) {
+    if (offset > a->sent) {
         attach_refuse(a, ERR_INPUT,
                       "The client acknowledged output it was not sent.");
         return;
     }
-    if (f->offset <= a->acked)
+    if (offset <= a->jump_from)
+        offset += a->jump_bytes;
+    if (offset <= a->acked)
         return;
-    a->acked = f->offset;
+    a->acked = offset;
     if (a == a->set->owner) {
-        h->output_acked = f->offset;
+        h->output_acked = offset;
         life_acked(a->set->life);
     }
-    attach_want(a);
+    if (attach_flows(a))
+        attach_want(a);
 }
 
 static void attach_signal(struct attach *a, const struct frame *f)
@@ -421,6 +465,10 @@ static const struct {
 
 static void attach_take(struct attach *a, const struct frame *f)
 {
+    if (f->type == FRAME_HELLO) {
+        attach_refuse(a, ERR_INPUT, "HELLO is sent once only.");
+        return;
+    }
     if (!frame_is_allowed(a->role, f->type)) {
         attach_refuse(a, ERR_DENIED,
                       "This attachment may not send that message.");
@@ -431,7 +479,6 @@ static void attach_take(struct attach *a, const struct frame *f)
             takers[i].take(a, f);
             return;
         }
-    attach_refuse(a, ERR_INPUT, "HELLO is sent once only.");
 }
 
 static void attach_message(void *user, const uint8_t *bytes, size_t len,
@@ -460,17 +507,29 @@ static void attach_message(void *user, const uint8_t *bytes, size_t len,
 
 /* --- birth and death --- */
 
+/* Who has waited longest without a HELLO makes room. */
+static void attach_drop_oldest(struct attach_set *set)
+{
+    struct attach *oldest = NULL;
+
+    for (struct attach *a = set->all; a; a = a->next)
+        if (a->phase == ATTACH_HELLO)
+            oldest = a;
+    if (oldest)
+        attach_refuse(oldest, ERR_BUSY, greet_sentence(ERR_BUSY));
+}
+
 static void *attach_opened(void *server_arg, struct ws_conn *c)
 {
     struct attach_set *set = server_arg;
     struct attach *a;
 
     if (attach_count_of(set, ATTACH_HELLO, -1) >= ATTACH_WAITING_MAX)
-        return NULL;
+        attach_drop_oldest(set);
     a = mem_zero(1, sizeof(*a));
     a->set = set;
     a->conn = c;
-    a->opened_ms = loop_now_ms();
+    a->opened_ms = loop_now_ms() - ws_conn_age_ms(c);
     a->next = set->all;
     set->all = a;
     return a;
@@ -516,14 +575,37 @@ static void attach_due(struct attach_set *set, unsigned due, bool owner_only)
     }
 }
 
+/* At once where the sockets take it: a turn of the loop is what a person
+ * would wait for. */
 void attach_output(struct attach_set *set)
 {
-    attach_due(set, 0, false);
+    for (struct attach *a = set->all; a; a = a->next)
+        if (a->role != ROLE_CONTROL &&
+            (a->phase == ATTACH_OPEN || a->phase == ATTACH_MOVING))
+            ws_want_write_now(a->conn);
 }
 
+static void attach_ack_late(void *arg)
+{
+    struct attach_set *set = arg;
+
+    if (set->owner && (set->owner->due & DUE_INPUT_ACK))
+        attach_want(set->owner);
+}
+
+/* The echo is about to come: both go in one wake-up of everybody behind. */
 void attach_input_acked(struct attach_set *set)
 {
-    attach_due(set, DUE_INPUT_ACK, true);
+    uint64_t received = life_state(set->life)->head->input_received;
+    uint64_t window = (uint64_t)life_spec(set->life)->input_window_bytes;
+
+    if (!set->owner)
+        return;
+    if (received - set->input_told >= window / ATTACH_ACK_SHARE)
+        attach_want(set->owner);
+    else if (!(set->owner->due & DUE_INPUT_ACK))
+        loop_timer_again(set->ack_timer, ATTACH_ACK_MS, 0);
+    set->owner->due |= DUE_INPUT_ACK;
 }
 
 void attach_resized(struct attach_set *set)
@@ -590,7 +672,7 @@ void attach_tick(struct attach_set *set, int64_t now_ms)
     for (struct attach *a = set->all, *next; a; a = next) {
         next = a->next;
         if (a->phase == ATTACH_HELLO &&
-            now_ms - a->opened_ms >= ATTACH_HELLO_MS) {
+            now_ms - a->opened_ms > ATTACH_HELLO_MS - LIFE_TICK_MS) {
             attach_refuse(a, ERR_INPUT, "HELLO did not come in time.");
         } else if (a->phase == ATTACH_OPEN &&
                    now_ms - a->opened_ms >= max_ms) {

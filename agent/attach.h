@@ -12,6 +12,7 @@
 
 #include "agent/life.h"
 #include "base/err.h"
+#include "base/frame.h"
 #include "base/metrics.h"
 #include "base/ws.h"
 
@@ -21,7 +22,11 @@
 #define ATTACH_CONTROLS_MAX 4
 #define ATTACH_WAITING_MAX 16   /* connections that have not said HELLO */
 #define ATTACH_HELLO_MS 10000   /* accept to verified HELLO */
-#define ATTACH_TURN_BYTES 32768 /* of OUTPUT in one message */
+/* of OUTPUT in one message: with both heads it fills two TLS records */
+#define ATTACH_TURN_BYTES (32768 - 4 - FRAME_HEAD_MAX)
+#define ATTACH_ACK_MS 5         /* INPUT_ACK waits so long for an echo to go
+                                   with, ... */
+#define ATTACH_ACK_SHARE 4      /* unless this part of the window waits */
 #define ATTACH_MOVE_MS 10000    /* MOVE to close */
 
 struct attach_set;

@@ -21,6 +21,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BUNDLE_FRESH ".new-" /* name of a tree that is not whole yet */
+
 /* Shared by the worker, which runs the job, and the loop, which may cancel:
  * the flag is the only thing both touch. The job frees itself at its end. */
 struct bundle {
@@ -229,6 +231,22 @@ static void bundle_remove(int at, const char *name)
     unlinkat(at, name, AT_REMOVEDIR);
 }
 
+/* What an earlier life left, killed on its way. */
+static void bundle_clear(int at)
+{
+    int copy = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    struct dirent *de;
+
+    bundle_remove(at, BUNDLE_ROOT);
+    if (!d)
+        return;
+    while ((de = readdir(d)))
+        if (strncmp(de->d_name, BUNDLE_FRESH, strlen(BUNDLE_FRESH)) == 0)
+            bundle_remove(at, de->d_name);
+    closedir(d);
+}
+
 static int bundle_unpack_into(struct bundle *b, int archive_fd, int at,
                               const char *fresh, struct err *e)
 {
@@ -263,10 +281,9 @@ static int bundle_unpack(struct bundle *b, int archive_fd, struct err *e)
 
     if (at < 0)
         return err_sys(e, "open %s", b->conf.bundle_dir);
-    /* an earlier life may have come this far */
-    bundle_remove(at, BUNDLE_ROOT);
+    bundle_clear(at);
     random_id(id);
-    snprintf(fresh, sizeof(fresh), ".new-%s", id);
+    snprintf(fresh, sizeof(fresh), BUNDLE_FRESH "%s", id);
     /* whatever our umask: the runner is another user */
     if (mkdirat(at, fresh, 0755) < 0 || fchmodat(at, fresh, 0755, 0) < 0)
         return err_sys(e, "make a directory in %s", b->conf.bundle_dir);

@@ -19,8 +19,7 @@
 /* The owner's directory: its name says nothing about the owner. */
 static int cache_owner_dir(const char *dir, const char *owner, bool make)
 {
-    own_fd int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
-                                   O_NOFOLLOW);
+    own_fd int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     uint8_t hash[SHA256_BYTES];
     char name[SHA256_HEX + 1];
     struct stat st;
@@ -33,8 +32,8 @@ static int cache_owner_dir(const char *dir, const char *owner, bool make)
     if (make && mkdirat(top, name, 0700) < 0 && errno != EEXIST)
         return -1;
     fd = openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
-                    (st.st_mode & 022))) {
+    if (fd >= 0 &&
+        (fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022))) {
         close(fd);
         return -1;
     }
@@ -65,13 +64,11 @@ int cache_get(const char *dir, const char *owner, const char *sha256_hex)
 
     if (at < 0)
         return -1;
-    fd = openat(at, sha256_hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
-                                    O_NONBLOCK);
+    fd = openat(at, sha256_hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-        st.st_uid != geteuid() || (st.st_mode & 0222) ||
-        !cache_is_right(fd, sha256_hex)) {
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & 0222) || !cache_is_right(fd, sha256_hex)) {
         unlinkat(at, sha256_hex, 0);
         return -1;
     }
@@ -105,8 +102,7 @@ static void cache_evict(int at, int64_t more)
             }
         }
         closedir(d);
-        if (sum <= CACHE_BYTES_MAX || !oldest[0] ||
-            unlinkat(at, oldest, 0) < 0)
+        if (sum <= CACHE_BYTES_MAX || !oldest[0] || unlinkat(at, oldest, 0) < 0)
             return;
     }
 }

@@ -19,7 +19,7 @@
 int cache_get(const char *dir, const char *owner, const char *sha256);
 /* Copy the verified file behind fd into the cache. Failure is no error of the
  * session: 0, or -1 with *e for the log. */
-int cache_put(const char *dir, const char *owner, const char *sha256,
-              int fd, struct err *e);
+int cache_put(const char *dir, const char *owner, const char *sha256, int fd,
+              struct err *e);
 
 #endif

@@ -18,6 +18,7 @@
 
 #define FETCH_CHUNK_BYTES 65536
 #define FETCH_WAIT_SLICE_MS 100 /* of a backoff, between looks at cancel */
+#define FETCH_ASIDE_BYTES 65536 /* read of an answer that is no archive */
 
 struct fetch {
     const struct fetch_conf *conf;
@@ -26,7 +27,10 @@ struct fetch {
     int64_t deadline_ms;
     char validator[256]; /* for If-Range; "" = cannot be resumed */
     char url[URL_MAX];   /* of this hop */
+    int64_t wait_ms;     /* asked for by Retry-After */
+    size_t aside;        /* bytes of an answer that is no archive */
     bool is_body;        /* what comes is the archive */
+    bool is_answered;    /* head and status are all that was wanted */
     bool is_final;       /* an error that another try does not mend */
 };
 
@@ -39,6 +43,7 @@ static void fetch_restart(struct fetch *f)
                      ? digest_new(DIGEST_BLAKE2B_512)
                      : NULL;
     f->bytes = 0;
+    f->validator[0] = 0;
 }
 
 /* Fail for good. */
@@ -98,18 +103,21 @@ static int fetch_judge(void *arg, const struct sockaddr *sa, struct err *e)
 {
     struct fetch *f = arg;
 
-    if (addr_judge(&f->conf->spec->fetch.addr, sa, e) < 0)
-        return fetch_final(f);
-    return 0;
+    /* not final by itself: another address of the name may be right */
+    return addr_judge(&f->conf->spec->fetch.addr, sa, e);
 }
 
-/* A 206 that answers what was asked: it begins where we stopped. */
+/* A 206 that answers what was asked: it begins where we stopped, and is of
+ * the same bytes (RFC 9110, 15.3.7.3). */
 static bool fetch_range_fits(const struct fetch *f,
                              const struct http_answer *a)
 {
     char want[40];
 
     snprintf(want, sizeof(want), "bytes %lld-", (long long)f->bytes);
+    if (f->validator[0] == '"' && a->etag[0] &&
+        strcmp(f->validator, a->etag) != 0)
+        return false;
     return strncmp(a->content_range, want, strlen(want)) == 0;
 }
 
@@ -120,8 +128,10 @@ static int fetch_head(void *arg, const struct http_answer *a, struct err *e)
 
     f->is_body = a->status == 200 || a->status == 206;
     if (a->status == 206) {
-        if (!fetch_range_fits(f, a))
-            return err_set(e, ERR_PEER, "the server resumed at another byte");
+        if (!fetch_range_fits(f, a)) {
+            fetch_restart(f); /* the next try asks for the whole */
+            return err_set(e, ERR_PEER, "the server resumed with other bytes");
+        }
         before = f->bytes;
     } else if (a->status == 200) {
         fetch_restart(f);
@@ -146,7 +156,13 @@ static int fetch_data(void *arg, const uint8_t *bytes, size_t len,
 {
     struct fetch *f = arg;
 
-    return f->is_body ? fetch_take(f, bytes, len, e) : 0;
+    if (f->is_body)
+        return fetch_take(f, bytes, len, e);
+    f->aside += len;
+    if (f->aside <= FETCH_ASIDE_BYTES)
+        return 0;
+    f->is_answered = true;
+    return err_set(e, ERR_PEER, "an endless answer");
 }
 
 static int64_t fetch_left_ms(const struct fetch *f)
@@ -160,14 +176,14 @@ static int fetch_once(struct fetch *f, struct http_answer *a, struct err *e)
     char range[64], if_range[280];
     const char *headers[4] = {"accept: */*", NULL};
     const struct spec_fetch *rules = &f->conf->spec->fetch;
+    int64_t left_ms = fetch_left_ms(f); /* at most a day: SPEC's limit */
     struct http_request r = {
         .url = f->url,
         .headers = headers,
         .allow_http = rules->url.allow_http,
-        .total_ms = (int)(fetch_left_ms(f) > INT32_MAX ? INT32_MAX
-                                                       : fetch_left_ms(f)),
+        .total_ms = (int)left_ms,
         .low_speed_bytes = (int)rules->min_bytes_s,
-        .low_speed_s = FETCH_SLOW_S,
+        .low_speed_s = f->conf->slow_s ? f->conf->slow_s : FETCH_SLOW_S,
         .judge = fetch_judge,
         .head = fetch_head,
         .data = fetch_data,
@@ -176,6 +192,8 @@ static int fetch_once(struct fetch *f, struct http_answer *a, struct err *e)
         .body_max = SIZE_MAX,
     };
 
+    if (left_ms <= 0) /* 0 would be the client's default */
+        return err_set(e, ERR_PEER, "its time is over");
     if (f->bytes > 0 && f->validator[0]) {
         snprintf(range, sizeof(range), "range: bytes=%lld-",
                  (long long)f->bytes);
@@ -184,8 +202,19 @@ static int fetch_once(struct fetch *f, struct http_answer *a, struct err *e)
         headers[2] = if_range;
         headers[3] = NULL;
     }
-    f->is_body = false;
-    return http_do(&r, a, e);
+    f->is_body = f->is_answered = false;
+    f->aside = 0;
+    return http_do(&r, a, e) == 0 || f->is_answered ? 0 : -1;
+}
+
+/* Seconds, as they are sent with 429 and 503; dates are not read. */
+static int64_t fetch_retry_after_ms(const struct http_answer *a)
+{
+    size_t digits = strspn(a->retry_after, "0123456789");
+
+    if (digits == 0 || digits > 6 || a->retry_after[digits])
+        return 0;
+    return strtoll(a->retry_after, NULL, 10) * 1000;
 }
 
 static bool fetch_is_redirect(int status)
@@ -217,9 +246,15 @@ static int fetch_answer(struct fetch *f, const struct http_answer *a,
                            (long long)f->bytes, (long long)f->total);
         return 0;
     }
-    err_set(e, a->status >= 500 || a->status == 429 ? ERR_PEER : ERR_INPUT,
-            "the server answered %d", a->status);
-    return a->status >= 500 || a->status == 429 ? -1 : fetch_final(f);
+    err_set(e, ERR_INPUT, "the server answered %d", a->status);
+    if (a->status == 416 && f->bytes > 0) {
+        fetch_restart(f); /* nothing behind what we have: it has changed */
+    } else if (a->status != 429 && a->status < 500) {
+        return fetch_final(f);
+    }
+    f->wait_ms = fetch_retry_after_ms(a);
+    e->kind = ERR_PEER;
+    return -1;
 }
 
 /* From the bundle's URL over its redirects to the end of the body. */
@@ -264,21 +299,30 @@ static void fetch_wait(struct fetch *f, int64_t ms)
 
 static int fetch_http(struct fetch *f, struct err *e)
 {
-    int64_t backoff_ms = FETCH_BACKOFF_MS;
+    int64_t backoff_ms = f->conf->backoff_ms ? f->conf->backoff_ms
+                                             : FETCH_BACKOFF_MS;
 
     for (int i = 1;; i++) {
+        struct err before = *e;
+        int64_t wait_ms;
+
+        f->wait_ms = 0;
         if (fetch_hops(f, e) == 0)
             return 0;
         if (fetch_is_cancelled(f))
             return err_set(e, ERR_TIMEOUT, "cancelled");
         if (f->is_final || e->kind == ERR_DENIED || e->kind == ERR_SYSTEM)
             return -1;
-        if (fetch_left_ms(f) <= backoff_ms)
-            return err_wrap(e, "not fetched within %lld s",
-                            (long long)f->conf->spec->fetch.max_s);
+        /* a try cut short by our own clock says less than the one before */
+        if (i > 1 && fetch_left_ms(f) <= 0)
+            *e = before;
         if (i >= FETCH_TRIES_MAX)
             return err_wrap(e, "not fetched in %d tries", i);
-        fetch_wait(f, backoff_ms);
+        wait_ms = f->wait_ms > backoff_ms ? f->wait_ms : backoff_ms;
+        if (fetch_left_ms(f) <= wait_ms)
+            return err_wrap(e, "not fetched within %lld s",
+                            (long long)f->conf->spec->fetch.max_s);
+        fetch_wait(f, wait_ms);
         backoff_ms *= 2;
         if (backoff_ms > FETCH_BACKOFF_MAX_MS)
             backoff_ms = FETCH_BACKOFF_MAX_MS;
@@ -294,7 +338,7 @@ static int fetch_open_file(const struct fetch *f, const char *path,
     own_fd int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     struct open_how how = {
         .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
     };
     size_t skip = strlen(root);
     struct stat st;

@@ -21,6 +21,8 @@
 struct fetch_conf {
     const struct agent_spec *spec;
     int file_fd; /* empty regular file, read-write */
+    int slow_s;         /* 0 = FETCH_SLOW_S */
+    int64_t backoff_ms; /* 0 = FETCH_BACKOFF_MS */
     void (*progress)(void *arg, int64_t done, int64_t total);
     bool (*is_cancelled)(void *arg);
     void *arg;

@@ -1,6 +1,5 @@
 #include "agent/greet.h"
 
-#include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/token.h"
@@ -9,8 +8,8 @@
 #include <assert.h>
 #include <string.h>
 
-static int greet_cells(const struct json *body, const char *name,
-                       uint16_t *out, struct err *e)
+static int greet_cells(const struct json *body, const char *name, uint16_t *out,
+                       struct err *e)
 {
     int64_t v;
 
@@ -60,8 +59,9 @@ static int greet_output_from(const struct agent_spec *spec,
 
     if (json_get(body, "output_from") &&
         (json_get_int(body, "output_from", &want) < 0 || want < 0))
-        return err_set(e, ERR_INPUT, "HELLO: output_from must be a whole "
-                                     "number");
+        return err_set(e, ERR_INPUT,
+                       "HELLO: output_from must be a whole "
+                       "number");
     if ((uint64_t)want > h->output_end)
         return err_set(e, ERR_INPUT,
                        "HELLO: output_from %lld is ahead of the program",
@@ -78,8 +78,8 @@ int greet_hello(const struct agent_spec *spec, struct state *s,
                 const struct frame *hello, int64_t now_s, struct greet *out,
                 struct err *e)
 {
-    static const char *const names[] = {"token", "cols", "rows",
-                                        "output_from", NULL};
+    static const char *const names[] = {"token", "cols", "rows", "output_from",
+                                        NULL};
     own_json struct json *body = json_parse(hello->body, hello->body_len, e);
     struct session_claims claims;
     struct greet g = {0};
@@ -102,8 +102,8 @@ int greet_hello(const struct agent_spec *spec, struct state *s,
         return -1;
     g.role = claims.role;
     if (greet_output_from(spec, s->head, body, &g, e) < 0 ||
-        state_jti_add(s, claims.jti, claims.exp + spec->token_skew_s + 1,
-                      now_s, e) < 0)
+        state_jti_add(s, claims.jti, claims.exp + spec->token_skew_s + 1, now_s,
+                      e) < 0)
         return -1;
     *out = g;
     return 0;
@@ -168,13 +168,14 @@ struct json *greet_stage(const struct state_stage *st)
     return j;
 }
 
-struct json *greet_notice(const struct state *s, const char *detail)
+struct json *greet_notice(const struct state_head *h, const char *detail,
+                          int64_t now_wall_ms)
 {
     struct json *j = json_object();
 
     json_set_str(j, "stage", "notice");
     json_set_str(j, "state", "waiting");
-    json_set_int(j, "ms", loop_wall_ms() - s->head->created_ms);
+    json_set_int(j, "ms", now_wall_ms - h->created_ms);
     json_set_str(j, "detail", detail);
     return j;
 }
@@ -194,8 +195,7 @@ struct json *greet_exit(const struct state_head *h)
     return j;
 }
 
-size_t greet_json(uint8_t *out, size_t cap, uint8_t type,
-                  const struct json *j)
+size_t greet_json(uint8_t *out, size_t cap, uint8_t type, const struct json *j)
 {
     own_mem char *text = json_text(j);
     size_t head = frame_head(out, type), len = strlen(text);

@@ -40,12 +40,12 @@ struct json *greet_ready(const struct agent_spec *spec,
                          const struct state_head *h, enum role role,
                          uint64_t output_from);
 struct json *greet_stage(const struct state_stage *st);
-struct json *greet_notice(const struct state *s, const char *detail);
+struct json *greet_notice(const struct state_head *h, const char *detail,
+                          int64_t now_wall_ms);
 struct json *greet_exit(const struct state_head *h);
 
 /* A whole JSON message into out. Returns its bytes, at most cap: our own
  * bodies are far below every limit (asserted). */
-size_t greet_json(uint8_t *out, size_t cap, uint8_t type,
-                  const struct json *j);
+size_t greet_json(uint8_t *out, size_t cap, uint8_t type, const struct json *j);
 
 #endif

@@ -10,13 +10,15 @@
 struct health_conn {
     struct loop_fd *watch;
     struct loop_timer *deadline;
-    int fd; /* -1 = free slot */
+    int fd;            /* -1 = free slot */
+    uint64_t accepted; /* which one it is, in order */
 };
 
 struct health {
     struct loop *loop;
     struct loop_fd *watch;
     int fd;
+    uint64_t accepted; /* so far */
     struct health_conn conns[HEALTH_CONNS];
 };
 
@@ -60,27 +62,37 @@ static void health_late(void *arg)
     health_close(arg);
 }
 
-static void health_accept(void *arg, int events)
+/* A free slot; when all are taken the oldest question is dropped. */
+static struct health_conn *health_slot(struct health *h)
 {
-    struct health *h = arg;
+    struct health_conn *oldest = &h->conns[0];
 
-    (void)events;
     for (int i = 0; i < HEALTH_CONNS; i++) {
         struct health_conn *c = &h->conns[i];
 
-        if (c->fd >= 0)
-            continue;
-        c->fd = accept4(h->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (c->fd < 0)
-            return;
-        c->watch = loop_fd_start(h->loop, c->fd, LOOP_READ, health_readable,
-                                 c);
-        c->deadline = loop_timer_start(h->loop, HEALTH_WAIT_MS, 0,
-                                       health_late, c);
-        return;
+            return c;
+        if (c->accepted < oldest->accepted)
+            oldest = c;
     }
-    /* all slots are taken: the oldest question is dropped */
-    health_close(&h->conns[0]);
+    health_close(oldest);
+    return oldest;
+}
+
+static void health_accept(void *arg, int events)
+{
+    struct health *h = arg;
+    int fd = accept4(h->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct health_conn *c;
+
+    (void)events;
+    if (fd < 0)
+        return;
+    c = health_slot(h);
+    c->fd = fd;
+    c->accepted = ++h->accepted;
+    c->watch = loop_fd_start(h->loop, fd, LOOP_READ, health_readable, c);
+    c->deadline = loop_timer_start(h->loop, HEALTH_WAIT_MS, 0, health_late, c);
 }
 
 struct health *health_start(struct loop *l, int listen_fd)

@@ -54,8 +54,7 @@ static void launch_env_free(char **env)
     free(env);
 }
 
-int launch_program(struct shimlink *shim, const struct launch *l,
-                   struct err *e)
+int launch_program(struct shimlink *shim, const struct launch *l, struct err *e)
 {
     const struct spec_limits *limits = &l->spec->limits;
     bool is_caged = strcmp(l->spec->isolation, "full") == 0;

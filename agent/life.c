@@ -12,17 +12,19 @@
 #include "base/mem.h"
 #include "base/seal.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define LIFE_DRAIN_MS 20 /* between looks at a terminal after the exit */
+#define LIFE_STOP_MS 300 /* for EXIT to be told when the platform stops us */
 
 struct life {
     struct life_conf conf;
     struct loop *loop;
-    const struct agent_spec *spec;
+    struct agent_spec *spec;
     struct state *state;
     struct state_head *head;
     struct terminal *terminal;
@@ -34,11 +36,13 @@ struct life {
     struct loop_timer *drain;  /* after the exit, until the terminal is dry */
     struct loop_timer *wait;   /* for the shim; for linger; for leaving */
     char **argv;               /* of the program, once the bundle is ready */
+    int64_t drain_since_ms;    /* the exit, or the wish to end, if later */
     int64_t quiet_since_ms;
     uint64_t quiet_at;         /* output_end then */
     int leave_code;
     bool shim_is_there;        /* HELLO was good */
     bool is_leaving;
+    int64_t stop_by_ms; /* the platform gives us a moment only; 0 = not so */
     struct deadline deadline;
 };
 
@@ -79,11 +83,18 @@ static void life_status(struct life *l, const char *state)
 
     if (l->conf.status_path &&
         status_write(l->conf.status_path, state, l->conf.addr,
-                     l->head->started_ms, &e) < 0)
+                     l->head->started_ms, l->spec->isolation, &e) < 0)
         log_err(&e, "status.write");
 }
 
 /* --- the end --- */
+
+/* The program has its environment, or will never start. */
+static void life_env_forget(struct life *l)
+{
+    state_env_wipe(l->state);
+    spec_env_forget(l->spec);
+}
 
 static void life_report(struct life *l)
 {
@@ -108,6 +119,9 @@ static void life_linger(struct life *l)
 
     if (l->is_leaving)
         return;
+    if (l->stop_by_ms && l->stop_by_ms - loop_now_ms() < left)
+        left = attach_count(l->attachments) ? l->stop_by_ms - loop_now_ms()
+                                            : 0;
     if (attach_owner_is_done(l->attachments) || left <= 0) {
         life_leave(l);
         return;
@@ -135,7 +149,7 @@ static void life_finish(struct life *l, enum end_reason reason,
     h->ended_ms = loop_wall_ms();
     h->ended_mono_ms = loop_now_ms();
     h->phase = PHASE_ENDED;
-    state_env_wipe(l->state);
+    life_env_forget(l);
     life_report(l);
     log_info("session.end", "reason", "s", end_reason_name(reason),
              "detail", "s", h->detail, "kind",
@@ -161,7 +175,8 @@ static void life_finish_exit(struct life *l)
 /*
  * After the exit the terminal is read to its end of file. Others may hold it
  * open (a child the program left behind): then LIFE_QUIET_MS of silence is
- * the end. A ring that is full and held is not silence: its reader may come.
+ * the end. A ring that is full and held is not silence: its reader may come;
+ * but who ended the session waits for no reader.
  */
 static void life_drain(void *arg)
 {
@@ -173,7 +188,9 @@ static void life_drain(void *arg)
         l->quiet_since_ms = now;
     }
     if (terminal_is_at_end(l->terminal) ||
-        now - l->quiet_since_ms >= LIFE_QUIET_MS)
+        now - l->quiet_since_ms >= LIFE_QUIET_MS ||
+        (l->head->end_wanted != REASON_NONE &&
+         now - l->drain_since_ms >= LIFE_KILL_MS))
         life_finish_exit(l);
     else
         life_timer(l, &l->drain, LIFE_DRAIN_MS, life_drain);
@@ -183,12 +200,12 @@ static void life_shim_exited(void *arg, enum shim_end kind, int value)
 {
     struct life *l = arg;
 
-    if (l->head->phase == PHASE_ENDED || l->head->exit_kind >= 0)
+    if (l->head->phase == PHASE_ENDED || l->drain)
         return;
     l->head->exit_kind = kind;
     l->head->exit_value = value;
     l->quiet_at = l->head->output_end;
-    l->quiet_since_ms = loop_now_ms();
+    l->drain_since_ms = l->quiet_since_ms = loop_now_ms();
     if (!terminal_has_master(l->terminal))
         life_finish_exit(l);
     else
@@ -227,6 +244,7 @@ static void life_kill(void *arg)
 /* As a terminal that goes away: SIGHUP, and what ignores it is killed. */
 static void life_hang_up(struct life *l)
 {
+    l->drain_since_ms = loop_now_ms();
     life_shim_signal(l, SIGHUP);
     life_timer(l, &l->kill, LIFE_KILL_MS, life_kill);
 }
@@ -258,9 +276,11 @@ void life_end(struct life *l, enum end_reason reason, const char *detail)
 
 void life_stop(struct life *l)
 {
-    l->leave_code = 0;
+    if (l->head->phase != PHASE_ENDED)
+        l->leave_code = LEAVE_STOPPED;
+    l->stop_by_ms = loop_now_ms() + LIFE_STOP_MS;
     life_finish(l, REASON_RUNNER_LOST, "the platform stopped the session");
-    life_leave(l);
+    life_linger(l);
 }
 
 /* --- leaving --- */
@@ -300,7 +320,11 @@ static void life_shim_missing(void *arg)
 {
     struct life *l = arg;
 
-    if (l->head->phase != PHASE_ENDED)
+    if (l->head->phase == PHASE_ENDED)
+        return;
+    if (l->head->exit_kind >= 0)
+        life_finish_exit(l); /* told before it went */
+    else
         life_refuse(l, REASON_RUNNER_LOST, LEAVE_INTERNAL,
                     "the runner is gone");
 }
@@ -337,6 +361,10 @@ static void life_shim_hello(void *arg, enum shim_state state,
         l->head->phase = l->argv ? PHASE_UNPACKED : PHASE_NEW;
     if (state == SHIM_WAITING && !l->argv && !l->bundle)
         life_bundle_start(l); /* START never reached it */
+    if (l->head->end_wanted && state == SHIM_WAITING) {
+        life_finish(l, l->head->end_wanted, l->head->detail);
+        return;
+    }
     if (l->head->end_wanted)
         life_hang_up(l); /* it was asked before we were killed */
     life_try_start(l);
@@ -356,10 +384,11 @@ static void life_shim_started(void *arg, int master_fd, int pid)
     if (!attach_has_owner(l->attachments))
         h->owner_gone_mono_ms = h->started_mono_ms;
     h->phase = PHASE_RUNNING;
-    state_env_wipe(l->state);
+    life_env_forget(l);
     life_stage(l, "started", "done", "", 0, 0);
     life_status(l, "running");
     log_info("session.start", NULL);
+    malloc_trim(0); /* what fetching and starting took is not needed again */
 }
 
 static void life_shim_failed(void *arg, int error, const char *text)
@@ -376,6 +405,8 @@ static void life_shim_stopping(void *arg)
     struct life *l = arg;
 
     l->shim_is_there = false;
+    if (terminal_has_master(l->terminal))
+        terminal_drain(l->terminal); /* what there is may be told still */
     life_finish(l, REASON_RUNNER_LOST, "the platform stopped the runner");
 }
 
@@ -517,10 +548,9 @@ void life_acked(struct life *l)
 void life_owner(struct life *l, bool is_there)
 {
     terminal_hold(l->terminal, true);
-    if (!is_there) {
-        l->head->owner_gone_mono_ms = loop_now_ms();
+    l->head->owner_gone_mono_ms = is_there ? 0 : loop_now_ms();
+    if (!is_there)
         terminal_input_forget(l->terminal);
-    }
     if (l->head->phase == PHASE_ENDED)
         life_linger(l);
 }
@@ -608,10 +638,13 @@ static void life_resume(struct life *l)
 {
     struct state_head *h = l->head;
 
+    if (h->owner_gone_mono_ms == 0) /* it went with us */
+        h->owner_gone_mono_ms = loop_now_ms();
     if (h->phase == PHASE_ENDED) {
         l->leave_code = h->reason == REASON_BUNDLE_REFUSED
                             ? LEAVE_BUNDLE_REFUSED
                             : 0;
+        life_report(l); /* we may have been killed before we could */
         attach_ended(l->attachments);
         life_linger(l);
         return;

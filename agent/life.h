@@ -26,14 +26,15 @@
 #define LIFE_QUIET_MS 300      /* after the program's exit: silence that long
                                   on a terminal others still hold is its end */
 #define LIFE_SHIM_WAIT_MS 10000 /* for the shim to come back */
-#define LIFE_LEAVE_MS 1000     /* for connections and shim at the very end */
+#define LIFE_LEAVE_MS 700      /* for connections and shim at the very end;    \
+                                  a keeper kills after a second */
 
 struct attach_set;
 struct life;
 
 struct life_conf {
     struct loop *loop;
-    const struct agent_spec *spec; /* outlives the life */
+    struct agent_spec *spec; /* outlives the life; its env is forgotten */
     struct state *state;
     const char *ipc_dir;
     const char *bundle_dir;

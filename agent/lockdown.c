@@ -1,33 +1,68 @@
 #include "agent/lockdown.h"
 
+#include "base/log.h"
 #include "base/own.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #define LOCKDOWN_CPU_S 600
+#define LOCKDOWN_FDS 64
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Everything extraction needs once libraries are loaded. */
+/* Everything extraction needs once libraries are loaded; fcntl and tgkill
+ * come below, with what they may be asked. */
 static const int unpacker_calls[] = {
-    SCMP_SYS(read),         SCMP_SYS(write),          SCMP_SYS(pwrite64),
-    SCMP_SYS(pread64),      SCMP_SYS(readv),          SCMP_SYS(writev),
-    SCMP_SYS(lseek),        SCMP_SYS(close),          SCMP_SYS(fstat),
-    SCMP_SYS(newfstatat),   SCMP_SYS(fcntl),          SCMP_SYS(fchmod),
-    SCMP_SYS(fdatasync),    SCMP_SYS(fsync),          SCMP_SYS(openat2),
-    SCMP_SYS(mkdirat),      SCMP_SYS(linkat),         SCMP_SYS(symlinkat),
-    SCMP_SYS(mmap),         SCMP_SYS(munmap),         SCMP_SYS(mremap),
-    SCMP_SYS(mprotect),     SCMP_SYS(brk),            SCMP_SYS(madvise),
-    SCMP_SYS(futex),        SCMP_SYS(clock_gettime),  SCMP_SYS(gettimeofday),
-    SCMP_SYS(getrandom),    SCMP_SYS(rt_sigaction),   SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(rt_sigreturn), SCMP_SYS(exit),           SCMP_SYS(exit_group),
-    SCMP_SYS(getpid),       SCMP_SYS(gettid),         SCMP_SYS(tgkill),
-    SCMP_SYS(sysinfo),      SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(umask),        SCMP_SYS(restart_syscall),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(pread64),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(lseek),
+    SCMP_SYS(close),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(fchmod),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(fsync),
+    SCMP_SYS(openat2),
+    SCMP_SYS(mkdirat),
+    SCMP_SYS(linkat),
+    SCMP_SYS(symlinkat),
+    SCMP_SYS(mmap),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(mprotect),
+    SCMP_SYS(brk),
+    SCMP_SYS(madvise),
+    SCMP_SYS(futex),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(umask),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(restart_syscall),
 };
+
+/* What fcntl may be asked: with an owner and a signal of its choice a
+ * descriptor would kill any process of our user. */
+static const int unpacker_fcntls[] = {F_GETFD, F_SETFD, F_GETFL, F_DUPFD,
+                                      F_DUPFD_CLOEXEC};
 
 static int lockdown_limit(int what, rlim_t value, struct err *e)
 {
@@ -50,12 +85,10 @@ static int lockdown_files(int dir_fd, struct err *e)
         LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
         LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
         LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER;
-    const uint64_t below = LANDLOCK_ACCESS_FS_WRITE_FILE |
-                           LANDLOCK_ACCESS_FS_READ_DIR |
-                           LANDLOCK_ACCESS_FS_MAKE_DIR |
-                           LANDLOCK_ACCESS_FS_MAKE_REG |
-                           LANDLOCK_ACCESS_FS_MAKE_SYM |
-                           LANDLOCK_ACCESS_FS_REFER;
+    const uint64_t below =
+        LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+        LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+        LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER;
     struct landlock_ruleset_attr attr = {.handled_access_fs = all};
     struct landlock_path_beneath_attr rule = {.allowed_access = below,
                                               .parent_fd = dir_fd};
@@ -63,8 +96,10 @@ static int lockdown_files(int dir_fd, struct err *e)
 
     /* before ABI 2 no hard link may join two directories */
     if (syscall(SYS_landlock_create_ruleset, NULL, 0,
-                LANDLOCK_CREATE_RULESET_VERSION) < 2)
+                LANDLOCK_CREATE_RULESET_VERSION) < 2) {
+        log_warn("unpack.lockdown", "missing", "s", "landlock", NULL);
         return 0;
+    }
     set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
     if (set < 0)
         return err_sys(e, "landlock");
@@ -80,10 +115,16 @@ static int lockdown_calls(struct err *e)
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int r = ctx ? 0 : -ENOMEM;
 
-    for (size_t i = 0;
-         r == 0 && i < sizeof(unpacker_calls) / sizeof(unpacker_calls[0]);
-         i++)
+    for (size_t i = 0; r == 0 && i < COUNT(unpacker_calls); i++)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, unpacker_calls[i], 0);
+    for (size_t i = 0; r == 0 && i < COUNT(unpacker_fcntls); i++)
+        r = seccomp_rule_add(
+            ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+            SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)unpacker_fcntls[i]));
+    /* abort(3), and no signal to anybody else */
+    if (r == 0)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
     if (r == 0)
         r = seccomp_load(ctx);
     seccomp_release(ctx);
@@ -102,7 +143,7 @@ int lockdown_unpacker(int dir_fd, int64_t file_bytes, size_t memory_bytes,
     if (lockdown_limit(RLIMIT_FSIZE, (rlim_t)file_bytes, e) < 0 ||
         lockdown_limit(RLIMIT_DATA, memory_bytes, e) < 0 ||
         lockdown_limit(RLIMIT_CPU, LOCKDOWN_CPU_S, e) < 0 ||
-        lockdown_limit(RLIMIT_NOFILE, 64, e) < 0)
+        lockdown_limit(RLIMIT_NOFILE, LOCKDOWN_FDS, e) < 0)
         return -1;
     if (lockdown_files(dir_fd, e) < 0)
         return -1;

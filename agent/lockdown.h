@@ -11,10 +11,11 @@
 #include <stdint.h>
 
 /*
- * For the unpacker: no new privileges; memory, file size, processes and CPU
- * time limited; files writable below dir_fd alone (Landlock, where the kernel
- * has it); and the system calls it needs and no other (others fail with
- * EPERM, so that a library that probes goes on).
+ * For the unpacker: no new privileges; memory, file size, descriptors and CPU
+ * time limited; files writable below dir_fd alone (Landlock; a kernel without
+ * it is told of in the log); and the system calls it needs and no other, so
+ * no process, no socket and no signal to another (they fail with EPERM, so
+ * that a library that probes goes on).
  */
 int lockdown_unpacker(int dir_fd, int64_t file_bytes, size_t memory_bytes,
                       struct err *e);

@@ -25,6 +25,7 @@
 #include "base/ws.h"
 #include "runner-image/shim.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,6 +215,7 @@ static int agent_main(void)
     int status = EXIT_FAILURE;
 
     proc_undumpable();
+    mallopt(M_ARENA_MAX, 1); /* the worker shares ours: less lies idle */
     signal(SIGPIPE, SIG_IGN);
     http_client_init();
     if (agent_start(&a, &e) == 0) {
@@ -243,6 +245,9 @@ static int agent_supervise(int argc, char **argv)
     };
     int r = -1;
 
+    /* libcurl on Debian brings a second TLS library along that nobody calls;
+     * the main process need not set it up */
+    setenv("GNUTLS_NO_IMPLICIT_INIT", "1", 1);
     proc_undumpable();
     conf.listen_fd = listen_tcp(settings.listen, false, &e);
     if (conf.listen_fd >= 0 && settings.health_listen)

@@ -17,7 +17,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MANIFEST_LIST_MAX 400 /* bytes of names told in an error */
+/* Names told in an error: so many bytes that the whole sentence fits into
+ * the report's detail (struct state_head). */
+#define MANIFEST_LIST_MAX 150
 #define MANIFEST_DEPTH_MAX 16 /* below bin/ */
 
 static int manifest_open(int root_fd, const char *path, int flags)
@@ -116,6 +118,7 @@ static char **manifest_words(const char *text, size_t len, struct err *e)
 struct manifest_found {
     char *path; /* the first; owned */
     int count;
+    bool is_cut;
     struct buf list; /* names, for the error */
 };
 
@@ -123,9 +126,14 @@ static void manifest_note(struct manifest_found *f, const char *path)
 {
     if (f->count++ == 0)
         f->path = mem_str(path);
-    if (buf_printf(&f->list, "%s%s", f->list.len ? ", " : "", path) < 0 &&
-        f->list.len + 5 < MANIFEST_LIST_MAX)
-        buf_append_str(&f->list, ", ...");
+    if (f->is_cut)
+        return;
+    if (f->list.len + strlen(path) + 7 <= MANIFEST_LIST_MAX) {
+        buf_printf(&f->list, "%s%s", f->list.len ? ", " : "", path);
+    } else { /* room for this was left */
+        buf_append_str(&f->list, f->list.len ? ", ..." : "...");
+        f->is_cut = true;
+    }
 }
 
 static void manifest_walk(int root_fd, const char *dir, int depth,

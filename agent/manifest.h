@@ -11,8 +11,9 @@
 #define MANIFEST_FILE "podterm.json"
 #define MANIFEST_BYTES_MAX 65536
 #define MANIFEST_ARGS_MAX 256
-#define MANIFEST_PATH "/usr/local/bin:/usr/bin:/bin" /* behind the bundle's
-                                                        own bin/ */
+#define MANIFEST_PATH                                                          \
+    "/usr/local/bin:/usr/bin:/bin" /* behind the bundle's                      \
+                                      own bin/ */
 
 /*
  * root_fd      the unpacked tree

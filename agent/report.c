@@ -6,8 +6,10 @@
 #include "base/own.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int report_put(const char *path, int flags, const struct json *j,
@@ -26,6 +28,14 @@ static int report_put(const char *path, int flags, const struct json *j,
     if (write(fd, text, len) != (ssize_t)len)
         return err_sys(e, "write %s", path);
     return 0;
+}
+
+/* The launcher makes the file empty. */
+static bool report_is_there(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && st.st_size > 0;
 }
 
 int report_write(const char *path, const struct state_head *h, struct err *e)
@@ -49,8 +59,11 @@ int report_write(const char *path, const struct state_head *h, struct err *e)
 
 int report_write_lost(const char *path, const char *detail, struct err *e)
 {
-    own_json struct json *j = json_object();
+    own_json struct json *j = NULL;
 
+    if (report_is_there(path))
+        return 0;
+    j = json_object();
     json_set_int(j, "v", 1);
     json_set_str(j, "reason", end_reason_name(REASON_RUNNER_LOST));
     json_set_str(j, "detail", detail);
@@ -59,7 +72,7 @@ int report_write_lost(const char *path, const char *detail, struct err *e)
 }
 
 int status_write(const char *path, const char *state, const char *addr,
-                 int64_t started_ms, struct err *e)
+                 int64_t started_ms, const char *isolation, struct err *e)
 {
     own_json struct json *j = json_object();
     own_mem char *fresh = mem_printf("%s.new", path);
@@ -68,10 +81,12 @@ int status_write(const char *path, const char *state, const char *addr,
     json_set_str(j, "state", state);
     json_set_str(j, "addr", addr);
     json_set_int(j, "program_started_ms", started_ms);
+    json_set_str(j, "isolation", isolation);
     unlink(fresh);
-    if (report_put(fresh, O_EXCL, j, e) < 0)
+    if (report_put(fresh, O_EXCL, j, e) < 0 ||
+        (rename(fresh, path) < 0 && err_sys(e, "rename to %s", path) < 0)) {
+        unlink(fresh);
         return -1;
-    if (rename(fresh, path) < 0)
-        return err_sys(e, "rename to %s", path);
+    }
     return 0;
 }

@@ -17,11 +17,12 @@
 int report_write(const char *path, const struct state_head *h, struct err *e);
 
 /* The report of an agent that could not come back; used by the supervisor,
- * which has no state. */
+ * which has no state. A report that is there stands. */
 int report_write_lost(const char *path, const char *detail, struct err *e);
 
-/* Replace the status file: state "listening" or "running". */
+/* Replace the status file: state "listening" or "running"; isolation as the
+ * spec says it. */
 int status_write(const char *path, const char *state, const char *addr,
-                 int64_t started_ms, struct err *e);
+                 int64_t started_ms, const char *isolation, struct err *e);
 
 #endif

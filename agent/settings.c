@@ -20,14 +20,14 @@ static const struct conf_row rows[] = {
      "DIR", "where the bundle is unpacked"},
     {"tmp-dir", CONF_STR, &settings.tmp_dir, 1, PATH_MAX_BYTES, NULL, "DIR",
      "the archive while it is fetched"},
-    {"cache-dir", CONF_STR, &settings.cache_dir, 1, PATH_MAX_BYTES, NULL,
-     "DIR", "verified archives are kept here; none by default"},
+    {"cache-dir", CONF_STR, &settings.cache_dir, 1, PATH_MAX_BYTES, NULL, "DIR",
+     "verified archives are kept here; none by default"},
     {"report", CONF_STR, &settings.report, 1, PATH_MAX_BYTES, NULL, "FILE",
      "how the session ended; written in place"},
     {"status", CONF_STR, &settings.status, 1, PATH_MAX_BYTES, NULL, "FILE",
      "readiness and address; none by default"},
-    {"listen", CONF_STR, &settings.listen, 1, 128, "127.0.0.1:0",
-     "HOST:PORT", "the agent's port (TLS with the session key)"},
+    {"listen", CONF_STR, &settings.listen, 1, 128, "127.0.0.1:0", "HOST:PORT",
+     "the agent's port (TLS with the session key)"},
     {"health-listen", CONF_STR, &settings.health_listen, 1, 128, NULL,
      "HOST:PORT", "the health port; none by default"},
     {"runner-uid", CONF_INT, &settings.runner_uid, 0, 4294967294, "0", "uid",
@@ -52,8 +52,8 @@ static int settings_need(const char *value, const char *flag, struct err *e)
 int settings_load(int argc, char **argv, struct err *e)
 {
     int r = conf_load(rows, sizeof(rows) / sizeof(rows[0]), "podterm-agent",
-                      "fetches, verifies and runs one session's program",
-                      argc, argv, NULL, e);
+                      "fetches, verifies and runs one session's program", argc,
+                      argv, NULL, e);
 
     if (r != 0)
         return r;

@@ -92,16 +92,14 @@ static int spec_str(const struct json *j, const char *where, const char *name,
     if (!v || strlen(v) >= size || (!v[0] && !may_be_empty)) {
         char want[64];
 
-        snprintf(want, sizeof(want), "a string of at most %zu bytes",
-                 size - 1);
+        snprintf(want, sizeof(want), "a string of at most %zu bytes", size - 1);
         return spec_bad(e, where, name, want);
     }
     snprintf(out, size, "%s", v);
     return 0;
 }
 
-static int spec_version(const struct json *j, const char *where,
-                        struct err *e)
+static int spec_version(const struct json *j, const char *where, struct err *e)
 {
     int64_t v;
 
@@ -149,6 +147,15 @@ static bool spec_is_sha256(const char *hex)
     return strlen(hex) == 64 && strspn(hex, "0123456789abcdef") == 64;
 }
 
+/* A text that a message can quote without growing: printable ASCII. */
+static bool spec_is_plain(const char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x21 || *text > 0x7e)
+            return false;
+    return true;
+}
+
 static int spec_bundle(const struct json *root, struct agent_spec *s,
                        struct err *e)
 {
@@ -162,13 +169,14 @@ static int spec_bundle(const struct json *root, struct agent_spec *s,
     if (spec_str(j, "bundle", "url", s->bundle_url, URL_MAX, false, e) < 0 ||
         spec_str(j, "bundle", "sha256", s->bundle_sha256, 65, false, e) < 0)
         return -1;
+    if (!spec_is_plain(s->bundle_url))
+        return spec_bad(e, "bundle", "url", "printable ASCII");
     if (!spec_is_sha256(s->bundle_sha256))
         return spec_bad(e, "bundle", "sha256", "64 lower-case hex digits");
     if (json_get(j, "size") &&
         (json_get_int(j, "size", &s->bundle_size) < 0 || s->bundle_size < 0))
         return spec_bad(e, "bundle", "size", "a number of bytes");
-    if (json_get(j, "signature") &&
-        (!sig || strlen(sig) > MINISIGN_TEXT_MAX))
+    if (json_get(j, "signature") && (!sig || strlen(sig) > MINISIGN_TEXT_MAX))
         return spec_bad(e, "bundle", "signature", "a minisign signature");
     if (sig && sig[0])
         s->bundle_signature = mem_str(sig);
@@ -190,8 +198,9 @@ static int spec_command(const struct json *root, struct agent_spec *s,
         const char *arg = json_str(json_at(j, i));
 
         if (!arg || strlen(arg) > SPEC_ARG_BYTES_MAX || (i == 0 && !arg[0]))
-            return spec_bad(e, "", "command", "strings of at most 4096 bytes, "
-                                              "the first not empty");
+            return spec_bad(e, "", "command",
+                            "strings of at most 4096 bytes, "
+                            "the first not empty");
         s->command[i] = mem_str(arg);
     }
     return 0;
@@ -205,6 +214,19 @@ static bool spec_is_env_name(const char *name)
         if (!isalnum((unsigned char)*name) && *name != '_')
             return false;
     return true;
+}
+
+/* "NAME=value" in one piece of memory: a printf's buffer that grows would
+ * leave parts of the secret behind. */
+static char *spec_env_pair(const char *name, const char *value)
+{
+    size_t name_len = strlen(name), value_len = strlen(value);
+    char *out = mem_zero(name_len + value_len + 2, 1);
+
+    memcpy(out, name, name_len);
+    out[name_len] = '=';
+    memcpy(out + name_len + 1, value, value_len);
+    return out;
 }
 
 static int spec_env(const struct json *root, struct agent_spec *s,
@@ -231,7 +253,7 @@ static int spec_env(const struct json *root, struct agent_spec *s,
         bytes += strlen(name) + strlen(value) + 2;
         if (bytes > SPEC_ENV_BYTES_MAX)
             return spec_bad(e, "", "env", "at most 32768 bytes in all");
-        s->env[i] = mem_printf("%s=%s", name, value);
+        s->env[i] = spec_env_pair(name, value);
     }
     return 0;
 }
@@ -276,16 +298,14 @@ static int spec_signing_keys(const struct json *fetch, struct spec_fetch *f,
 {
     const struct json *j = json_get(fetch, "signing_keys");
 
-    if (!j)
-        return 0;
+    /* one that is missing must not mean that none is needed */
     if (!json_is_array(j) || json_count(j) > SPEC_KEYS_MAX)
         return spec_bad(e, "fetch", "signing_keys", "a list of at most 8");
     for (size_t i = 0; i < json_count(j); i++) {
         const char *text = json_str(json_at(j, i));
 
         if (!text || minisign_key_parse(text, &f->keys[i], e) < 0)
-            return spec_bad(e, "fetch", "signing_keys",
-                            "minisign public keys");
+            return spec_bad(e, "fetch", "signing_keys", "minisign public keys");
         f->key_count++;
     }
     return 0;
@@ -302,7 +322,7 @@ static int spec_fetch_lists(const struct json *j, struct spec_fetch *f,
         return spec_bad(e, "fetch", "domains", "domains with commas between");
     if (!deny || cidr_list_parse(deny, &f->addr.deny, e) < 0)
         return spec_bad(e, "fetch", "deny_cidrs", "CIDRs with commas between");
-    if (hosts && domain_list_parse(hosts, &f->public_cache_hosts, e) < 0)
+    if (!hosts || domain_list_parse(hosts, &f->public_cache_hosts, e) < 0)
         return spec_bad(e, "fetch", "public_cache_hosts",
                         "domains with commas between");
     return 0;
@@ -312,10 +332,9 @@ static int spec_fetch_of(const struct json *root, struct agent_spec *s,
                          struct err *e)
 {
     static const char *const names[] = {
-        "domains",       "allow_http", "allow_loopback",
-        "file_root",     "deny_cidrs", "max_bytes",
-        "max_s",         "min_bytes_s", "max_redirects",
-        "public_cache_hosts", "signing_keys", NULL};
+        "domains",       "allow_http",         "allow_loopback", "file_root",
+        "deny_cidrs",    "max_bytes",          "max_s",          "min_bytes_s",
+        "max_redirects", "public_cache_hosts", "signing_keys",   NULL};
     const struct json *j = json_get(root, "fetch");
     const char *file_root = json_get_str(j, "file_root");
 
@@ -336,9 +355,8 @@ static int spec_fetch_of(const struct json *root, struct agent_spec *s,
 }
 
 /* One of two words into out. */
-static int spec_word(const struct json *j, const char *where,
-                     const char *name, const char *a, const char *b,
-                     char out[8], struct err *e)
+static int spec_word(const struct json *j, const char *where, const char *name,
+                     const char *a, const char *b, char out[8], struct err *e)
 {
     const char *v = json_get_str(j, name);
     char want[40];
@@ -362,12 +380,16 @@ static int spec_sandbox(const struct json *root, struct agent_spec *s,
     const struct json *l = json_get(j, "limits");
     const struct json *n = json_get(root, "network");
 
-    if (json_only(j, names, e) < 0 || spec_version(j, "sandbox", e) < 0 ||
-        json_only(l, limits, e) < 0 || json_only(n, network, e) < 0 ||
-        spec_version(n, "network", e) < 0)
+    if (json_only(j, names, e) < 0)
+        return err_wrap(e, "spec: sandbox");
+    if (json_only(l, limits, e) < 0)
+        return err_wrap(e, "spec: sandbox.limits");
+    if (json_only(n, network, e) < 0)
+        return err_wrap(e, "spec: network");
+    if (spec_version(j, "sandbox", e) < 0 || spec_version(n, "network", e) < 0)
         return -1;
-    if (spec_word(j, "sandbox", "isolation", "full", "none", s->isolation,
-                  e) < 0 ||
+    if (spec_word(j, "sandbox", "isolation", "full", "none", s->isolation, e) <
+            0 ||
         spec_word(n, "network", "egress", "none", "open", s->egress, e) < 0)
         return -1;
     return spec_numbers(l, "sandbox.limits", limit_numbers,
@@ -377,9 +399,8 @@ static int spec_sandbox(const struct json *root, struct agent_spec *s,
 static int spec_unpack_of(const struct json *root, struct agent_spec *s,
                           struct err *e)
 {
-    static const char *const names[] = {"max_entries", "max_bytes",
-                                        "max_ratio",   "max_depth",
-                                        "max_name",    NULL};
+    static const char *const names[] = {"max_entries", "max_bytes", "max_ratio",
+                                        "max_depth",   "max_name",  NULL};
     const struct json *j = json_get(root, "unpack");
 
     if (json_only(j, names, e) < 0)
@@ -395,8 +416,9 @@ static int spec_ids(const struct json *root, struct agent_spec *s,
         spec_str(root, "", "psk_id", s->psk_id, ID_SIZE, false, e) < 0)
         return -1;
     if (!id_is_valid(s->sid) || !id_is_valid(s->psk_id))
-        return err_set(e, ERR_INPUT, "spec: sid and psk_id must be ids of %d "
-                                     "characters a-z2-7",
+        return err_set(e, ERR_INPUT,
+                       "spec: sid and psk_id must be ids of %d "
+                       "characters a-z2-7",
                        ID_LEN);
     return 0;
 }
@@ -412,20 +434,37 @@ static int spec_rules(const struct agent_spec *s, struct err *e)
 
 int spec_of(const struct json *root, struct agent_spec *out, struct err *e)
 {
-    static const char *const names[] = {
-        "v",          "sid",          "created_ms",
-        "psk_id",     "owner",        "viewers",
-        "viewer_history", "bundle",   "command",
-        "env",        "cols",         "rows",
-        "lifetime_s", "idle_s",       "linger_s",
-        "linger_detached_s", "hold_s", "attach_max_s",
-        "ring_bytes", "window_bytes", "input_window_bytes",
-        "token",      "fetch",        "unpack",
-        "sandbox",    "network",      NULL};
+    static const char *const names[] = {"v",
+                                        "sid",
+                                        "created_ms",
+                                        "psk_id",
+                                        "owner",
+                                        "viewers",
+                                        "viewer_history",
+                                        "bundle",
+                                        "command",
+                                        "env",
+                                        "cols",
+                                        "rows",
+                                        "lifetime_s",
+                                        "idle_s",
+                                        "linger_s",
+                                        "linger_detached_s",
+                                        "hold_s",
+                                        "attach_max_s",
+                                        "ring_bytes",
+                                        "window_bytes",
+                                        "input_window_bytes",
+                                        "token",
+                                        "fetch",
+                                        "unpack",
+                                        "sandbox",
+                                        "network",
+                                        NULL};
     static int (*const parts[])(const struct json *, struct agent_spec *,
                                 struct err *) = {
-        spec_ids,  spec_owner, spec_viewers, spec_bundle,
-        spec_command, spec_env, spec_size,   spec_token,
+        spec_ids,      spec_owner,     spec_viewers, spec_bundle,
+        spec_command,  spec_env,       spec_size,    spec_token,
         spec_fetch_of, spec_unpack_of, spec_sandbox};
     struct agent_spec s = {0};
 

@@ -36,6 +36,19 @@ static char *specfile_read(const char *path, size_t *len, struct err *e)
     return own_mem_give(&text);
 }
 
+/* The values of the environment are secrets: none stays in freed memory. */
+static void specfile_wipe(const struct json *root)
+{
+    const struct json *env = json_get(root, "env");
+
+    for (size_t i = 0; i < json_count(env); i++) {
+        const char *value = json_str(json_at(env, i));
+
+        if (value)
+            wipe((char *)(uintptr_t)value, strlen(value));
+    }
+}
+
 /* Split off the environment and keep both in the state. */
 static int specfile_keep(const struct json *root, struct state *state,
                          struct err *e)
@@ -76,16 +89,15 @@ static int specfile_first(const char *path, const char *state_path,
     wipe(text, len);
     if (!root)
         return err_wrap(e, "spec %s", path);
-    if (spec_of(root, spec, e) < 0)
-        return -1;
-    /* the ring's size is in the spec: the state is opened anew with it */
-    state_close(state);
-    r = state_open(state, state_path, (size_t)spec->ring_bytes, e);
+    r = spec_of(root, spec, e);
+    if (r == 0) {
+        /* the ring's size is in the spec: the state is opened anew */
+        state_close(state);
+        r = state_open(state, state_path, (size_t)spec->ring_bytes, e);
+    }
     if (r == 0)
         r = specfile_keep(root, state, e);
-    if (r == 0 && unlink(path) < 0 && errno != EROFS && errno != EACCES &&
-        errno != EPERM)
-        r = err_sys(e, "delete spec %s", path);
+    specfile_wipe(root);
     return r;
 }
 
@@ -94,6 +106,7 @@ static int specfile_again(struct state *state, struct agent_spec *spec,
 {
     own_json struct json *root =
         json_parse(state->spec, state->head->spec_len, e);
+    int r;
 
     if (!root)
         return err_wrap(e, "spec in the state file");
@@ -104,15 +117,29 @@ static int specfile_again(struct state *state, struct agent_spec *spec,
             return err_wrap(e, "env in the state file");
         json_set(root, "env", env);
     }
-    return spec_of(root, spec, e);
+    r = spec_of(root, spec, e);
+    specfile_wipe(root);
+    return r;
+}
+
+/* Also after a restart: we may have been killed before we could. */
+static int specfile_delete(const char *path, struct err *e)
+{
+    if (unlink(path) < 0 && errno != ENOENT && errno != EROFS &&
+        errno != EACCES && errno != EPERM)
+        return err_sys(e, "delete spec %s", path);
+    return 0;
 }
 
 int specfile_load(const char *spec_path, const char *state_path,
                   struct state *state, struct agent_spec *spec, struct err *e)
 {
+    int r;
+
     if (state_open(state, state_path, STATE_RING_MIN, e) < 0)
         return -1;
-    if (state->is_resumed)
-        return specfile_again(state, spec, e);
-    return specfile_first(spec_path, state_path, state, spec, e);
+    r = state->is_resumed
+            ? specfile_again(state, spec, e)
+            : specfile_first(spec_path, state_path, state, spec, e);
+    return r < 0 ? -1 : specfile_delete(spec_path, e);
 }

@@ -15,7 +15,6 @@
  * stays). Later: the state alone is read.
  */
 int specfile_load(const char *spec_path, const char *state_path,
-                  struct state *state, struct agent_spec *spec,
-                  struct err *e);
+                  struct state *state, struct agent_spec *spec, struct err *e);
 
 #endif

@@ -86,7 +86,7 @@ struct state_head {
     int64_t started_mono_ms;
     int64_t ended_ms; /* wall clock */
     int64_t ended_mono_ms;
-    int64_t owner_gone_mono_ms; /* when the last owner left */
+    int64_t owner_gone_mono_ms; /* when the last owner left; 0 = it is here */
     int64_t active_mono_ms;     /* last activity that counts against idle */
     uint16_t cols, rows;
     uint32_t stage_count;

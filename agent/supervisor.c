@@ -45,8 +45,8 @@ static char **supervisor_argv(const struct supervisor_conf *conf)
 
 static int supervisor_start(struct supervisor *s, struct err *e)
 {
-    int fds[6] = {-1, -1, 2, s->conf->key_fd, s->conf->listen_fd,
-                  s->conf->health_fd};
+    int fds[6] = {
+        -1, -1, 2, s->conf->key_fd, s->conf->listen_fd, s->conf->health_fd};
     struct proc_spawn how = {
         .path = "/proc/self/exe",
         .argv = s->child_argv,
@@ -82,11 +82,11 @@ static int supervisor_child_ended(struct supervisor *s, int status)
     if (WIFEXITED(status))
         return WEXITSTATUS(status) + 1;
     log_warn("agent.died", "signal", "i", (int64_t)WTERMSIG(status), NULL);
-    if (s->is_stopping)
-        return EXIT_FAILURE + 1;
     own_fd_release(&s->child_fd);
     s->child_fd = -1;
-    if (supervisor_is_hopeless(s))
+    if (s->is_stopping)
+        err_set(&e, ERR_SYSTEM, "the agent was killed while it stopped");
+    else if (supervisor_is_hopeless(s))
         err_set(&e, ERR_SYSTEM, "the agent was killed %d times in %d s",
                 SUPERVISOR_RESTARTS_MAX, SUPERVISOR_WINDOW_MS / 1000);
     else if (supervisor_start(s, &e) == 0)

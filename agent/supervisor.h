@@ -13,11 +13,11 @@
 #define SUPERVISOR_WINDOW_MS 10000
 
 struct supervisor_conf {
-    char **argv;   /* of this process; the main process gets the same and
-                      "--main --key-fd 3 --listen-fd 4" (and
-                      "--health-fd 5") */
+    char **argv; /* of this process; the main process gets the same and
+                    "--main --key-fd 3 --listen-fd 4" (and
+                    "--health-fd 5") */
     int argc;
-    int key_fd;    /* memfd with the session key */
+    int key_fd; /* memfd with the session key */
     int listen_fd;
     int health_fd; /* or -1 */
     const char *report_path;

@@ -29,6 +29,9 @@ struct terminal {
     void *arg;
 };
 
+/* So few bytes are an echo, which waits for no second read(2). */
+#define TERMINAL_ECHO_BYTES 64
+
 static void terminal_ready(void *arg, int events);
 
 struct terminal *terminal_new(struct loop *l, struct state *s,
@@ -138,6 +141,8 @@ static size_t terminal_read_turn(struct terminal *t, bool *blocked)
         if (n > 0) {
             state_ring_advance(t->state, (size_t)n);
             got += (size_t)n;
+            if (got <= TERMINAL_ECHO_BYTES)
+                break;
             continue;
         }
         if (n < 0 && errno == EINTR)

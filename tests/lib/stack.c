@@ -8,6 +8,7 @@
 #include "base/proc.h"
 #include "gateway/wsframe.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/stackproc.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -34,27 +35,6 @@ extern char **environ;
 
 /* --- processes --- */
 
-static bool stack_cmdline(pid_t pid, char *out, size_t size)
-{
-    char path[64];
-    int fd;
-    ssize_t n;
-
-    snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    n = read(fd, out, size - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    for (ssize_t i = 0; i < n; i++)
-        if (!out[i])
-            out[i] = ' ';
-    out[n] = 0;
-    return true;
-}
-
 int stack_pids(const struct stack *s, const char *name, const char *flag,
                pid_t *out, int cap)
 {
@@ -66,7 +46,8 @@ int stack_pids(const struct stack *s, const char *name, const char *flag,
         char text[8192], *first;
         pid_t pid = (pid_t)atoi(de->d_name);
 
-        if (pid <= 0 || pid == s->pid || !stack_cmdline(pid, text, sizeof(text)))
+        if (pid <= 0 || pid == s->pid ||
+            !stackproc_cmdline(pid, text, sizeof(text)))
             continue;
         if (!strstr(text, s->dir) || (flag && !strstr(text, flag)))
             continue;
@@ -77,11 +58,6 @@ int stack_pids(const struct stack *s, const char *name, const char *flag,
     }
     closedir(d);
     return n;
-}
-
-int stack_processes(const struct stack *s, pid_t *out, int cap)
-{
-    return stack_pids(s, NULL, NULL, out, cap);
 }
 
 /* Two ports that were free a moment ago. */
@@ -98,6 +74,7 @@ static int stack_free_port(void)
     return ntohs(sa.sin_port);
 }
 
+/* Has dev said this since it was started? */
 static bool stack_logged(const struct stack *s, const char *text, int ms)
 {
     int64_t until = loop_now_ms() + ms;
@@ -105,7 +82,7 @@ static bool stack_logged(const struct stack *s, const char *text, int ms)
     do {
         static char buf[1 << 16];
         int fd = open(s->log_path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 1);
+        ssize_t n = fd < 0 ? 0 : pread(fd, buf, sizeof(buf) - 1, s->log_from);
 
         if (fd >= 0)
             close(fd);
@@ -129,15 +106,24 @@ static void stack_show_log(const struct stack *s)
         print_message("no log at %s\n", s->log_path);
 }
 
-struct stack *stack_new(const char *const *more)
+/* As root every stack has uids of its own: a controller ends whatever runs
+ * under one of its uids, and tests run side by side. */
+static void stack_choose_uids(void)
 {
-    struct stack *s = mem_zero(1, sizeof(*s));
+    own_mem char *first =
+        mem_printf("%ld", 1000000 + getpid() % 100000 * 5000L);
+
+    setenv("PODTERM_UID_FIRST", first, 0);
+}
+
+void stack_start(struct stack *s)
+{
     own_mem char *exe = program_path("podterm");
     char listen[64], attach[64], state[256], bundles[256];
-    char *argv[STACK_ARGS_MAX] = {"podterm",  "dev",     "--listen", listen,
-                                  "--attach-listen", attach, "--state",
-                                  state,      "--bundle-root", bundles};
-    int n = 10, fds[3], log_fd;
+    char *argv[STACK_ARGS_MAX] = {"podterm",         "dev",  "--listen", listen,
+                                  "--attach-listen", attach, "--state",  state,
+                                  "--bundle-root",   bundles};
+    int n = 10, fds[3], log_fd, fd;
     struct proc_spawn how = {.path = exe,
                              .argv = argv,
                              .envp = environ,
@@ -145,23 +131,17 @@ struct stack *stack_new(const char *const *more)
                              .fd_count = 3,
                              .death_signal = SIGTERM};
     struct err e = {0};
-    int fd;
 
-    s->dir = scratch_new();
-    s->log_path = mem_printf("%s/dev.log", s->dir);
-    s->port = stack_free_port();
-    s->attach_port = stack_free_port();
     snprintf(listen, sizeof(listen), "127.0.0.1:%d", s->port);
     snprintf(attach, sizeof(attach), "127.0.0.1:%d", s->attach_port);
     snprintf(state, sizeof(state), "%s/state", s->dir);
     snprintf(bundles, sizeof(bundles), "%s/bundles", s->dir);
-    assert_int_equal(mkdir(bundles, 0755), 0);
-    for (; more && *more; more++)
-        argv[n++] = (char *)*more;
-    log_fd = open(s->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-                  0600);
+    for (char *const *more = s->more; more && *more; more++)
+        argv[n++] = *more;
+    log_fd = open(s->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     fds[0] = -1;
     fds[1] = fds[2] = log_fd;
+    s->log_from = lseek(log_fd, 0, SEEK_END);
     fd = proc_spawn(&how, &s->pid, &e);
     close(log_fd);
     if (fd < 0)
@@ -171,7 +151,29 @@ struct stack *stack_new(const char *const *more)
         stack_show_log(s);
         fail_msg("podterm dev is not ready (log: %s)", s->log_path);
     }
+}
+
+struct stack *stack_new(const char *const *more)
+{
+    struct stack *s = mem_zero(1, sizeof(*s));
+    own_mem char *bundles = NULL;
+
+    stack_choose_uids();
+    s->dir = scratch_new();
+    s->log_path = mem_printf("%s/dev.log", s->dir);
+    s->port = stack_free_port();
+    s->attach_port = stack_free_port();
+    s->more = (char *const *)more;
+    bundles = mem_printf("%s/bundles", s->dir);
+    assert_int_equal(mkdir(bundles, 0755), 0);
+    stack_start(s);
     return s;
+}
+
+void stack_kill(struct stack *s)
+{
+    kill(s->pid, SIGKILL);
+    assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
 }
 
 static void stack_no_directory_left(const struct stack *s)
@@ -190,8 +192,7 @@ static void stack_no_directory_left(const struct stack *s)
 void stack_free(struct stack *s)
 {
     int64_t until = loop_now_ms() + STACK_STOP_MS;
-    pid_t left[64];
-    int status, n;
+    int status;
 
     if (!s)
         return;
@@ -205,15 +206,7 @@ void stack_free(struct stack *s)
         }
         poll(NULL, 0, 10);
     }
-    n = stack_processes(s, left, 64);
-    for (int i = 0; i < n; i++) {
-        char text[512] = "";
-
-        stack_cmdline(left[i], text, sizeof(text));
-        print_error("left: %d %s\n", left[i], text);
-        kill(left[i], SIGKILL);
-    }
-    assert_int_equal(n, 0);
+    stackproc_wait_none(s, NULL, 0);
     stack_no_directory_left(s);
     scratch_remove(s->dir);
     free(s->log_path);
@@ -244,10 +237,9 @@ void stack_pack(struct stack *s, const char *name, const char *script,
     own_mem char *dir = mem_printf("%s/src-%s", s->dir, name);
     own_mem char *prog = mem_printf("%s/bin/prog", dir);
     own_mem char *archive = mem_printf("%s/bundles/%s.tar.gz", s->dir, name);
-    own_mem char *cmd = mem_printf("mkdir -p %s/bin && chmod 755 %s", dir,
-                                   dir);
-    own_mem char *tar = mem_printf("chmod 755 %s && tar -C %s -czf %s .", prog,
-                                   dir, archive);
+    own_mem char *cmd = mem_printf("mkdir -p %s/bin && chmod 755 %s", dir, dir);
+    own_mem char *tar =
+        mem_printf("chmod 755 %s && tar -C %s -czf %s .", prog, dir, archive);
     FILE *f;
 
     assert_int_equal(system(cmd), 0);
@@ -272,8 +264,8 @@ char *stack_identity(struct stack *s, const char *who)
 
     if (a.status != 200 || !json_get_str(j, "id_token"))
         fail_msg("/dev/token: %d", a.status);
-    out = mem_printf("Authorization: Bearer %s\r\n",
-                     json_get_str(j, "id_token"));
+    out =
+        mem_printf("Authorization: Bearer %s\r\n", json_get_str(j, "id_token"));
     rest_fini(&a);
     return out;
 }
@@ -283,9 +275,8 @@ static struct json *stack_call(struct stack *s, const char *who,
                                const char *body, int *status)
 {
     own_mem char *id = stack_identity(s, who);
-    own_mem char *head = mem_printf("%s%s", id,
-                                    body ? "Content-Type: application/json\r\n"
-                                         : "");
+    own_mem char *head = mem_printf(
+        "%s%s", id, body ? "Content-Type: application/json\r\n" : "");
     struct rest_answer a = rest_call(s->port, method, path, head, body);
     struct err e = {0};
     struct json *j = a.len ? json_parse(a.body, a.len, &e) : NULL;
@@ -414,8 +405,7 @@ static void stack_take_json(struct stack_link *l, uint8_t type,
     } else if (type == FRAME_EXIT) {
         l->is_ended = true;
         l->exit_code = json_get_int(j, "code", &v) == 0 ? (int)v : -1;
-        snprintf(l->reason, sizeof(l->reason), "%s",
-                 json_get_str(j, "reason"));
+        snprintf(l->reason, sizeof(l->reason), "%s", json_get_str(j, "reason"));
     }
 }
 

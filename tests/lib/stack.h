@@ -25,18 +25,24 @@ struct stack {
     int attach_port; /* gateway */
     char *dir;       /* scratch: state/, bundles/, dev.log */
     char *log_path;
+    off_t log_from;  /* of the log: what the dev that runs has said */
+    char *const *more; /* borrowed */
 };
 
-/* A running stack. more: further flags for dev, NULL-terminated, or NULL. */
+/* A running stack. more: further flags for dev, NULL-terminated, which stay
+ * the caller's and outlive the stack; or NULL. */
 struct stack *stack_new(const char *const *more);
 /* SIGTERM to dev; then nothing of it may be left: no process, socket,
  * session directory. Removes the directory (keeps it when the test failed:
  * its path is told). */
 void stack_free(struct stack *s);
-/* The processes whose command line names this stack's directory. */
-int stack_processes(const struct stack *s, pid_t *out, int cap);
-/* Those among them whose program is `name` ("podterm-agent"), with `flag` in
- * the command line when it is not NULL. */
+/* kill -9 to dev alone. */
+void stack_kill(struct stack *s);
+/* dev again on the same directory and ports, once it has gone. */
+void stack_start(struct stack *s);
+/* The processes whose command line names this stack's directory and whose
+ * program is `name` ("podterm-agent"), with `flag` in the command line when
+ * it is not NULL. tests/lib/stackproc.h knows the others. */
 int stack_pids(const struct stack *s, const char *name, const char *flag,
                pid_t *out, int cap);
 

@@ -11,6 +11,8 @@
 #include <stdarg.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +33,12 @@ static int64_t clock_ms(void)
 struct wspeer *wspeer_of(int fd)
 {
     struct wspeer *p = mem_zero(1, sizeof(*p));
+    int one = 1;
 
     assert_true(fd >= 0);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    /* fails on a socketpair, where nothing waits anyway */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     p->fd = fd;
     return p;
 }

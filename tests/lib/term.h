@@ -1,0 +1,30 @@
+/*
+ * A terminal of the simplest kind, to see what a program's output looks like:
+ * text with autowrap, CR, LF, scrolling, cursor up (A), erase to the line's
+ * (K) and the screen's end (J), colours (m, ignored). Fails the test on
+ * anything else. Every character is one column wide.
+ */
+#ifndef PODTERM_TESTS_LIB_TERM_H
+#define PODTERM_TESTS_LIB_TERM_H
+
+#include <stddef.h>
+
+#define TERM_COLS_MAX 200
+#define TERM_ROWS_MAX 60
+
+struct term {
+    size_t cols, rows, x, y;
+    char cells[TERM_ROWS_MAX][TERM_COLS_MAX][5]; /* one character each */
+    int wraps;                                   /* lines that were too long */
+    int colors;                                  /* m seen */
+    int scrolled;                                /* lines gone at the top */
+};
+
+void term_init(struct term *t, size_t cols, size_t rows);
+void term_feed(struct term *t, const char *text);
+/* A row without its trailing blanks, the caller's. */
+char *term_row(const struct term *t, size_t y);
+/* All rows with text, each with a newline, the caller's. */
+char *term_text(const struct term *t);
+
+#endif
