@@ -16,7 +16,7 @@
     500                     /* we were told to stop: the agent's time to       \
                                hear of it from the shim and report */
 #define KEEP_LEAVE_MS 500   /* agent gone: its LEAVE may be on the way */
-#define KEEP_LINGER_MS 3000 /* shim gone: the agent's last words */
+#define KEEP_LINGER_MS 2000 /* shim gone: the agent's last words */
 #define KEEP_KILL_MS 1000   /* from SIGTERM to SIGKILL, each */
 #define KEEP_SWEEP_MS 500   /* killing strays */
 

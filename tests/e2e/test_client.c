@@ -1,0 +1,468 @@
+/*
+ * The client as its user meets it: the real `podterm` on a PTY, against a
+ * whole stack.
+ */
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "tests/lib/fileserver.h"
+#include "tests/lib/programs.h"
+#include "tests/lib/seat.h"
+#include "tests/lib/stack.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SOON_MS 15000 /* generous: machines are busy */
+
+static struct stack *stack;
+static struct stack_bundle bundle;
+static char *podterm;
+static struct seat seat;
+
+static int setup(void **arg)
+{
+    own_mem char *server = NULL;
+
+    (void)arg;
+    stack = stack_new(NULL);
+    stack_pack(stack, "prog", "exit 9", &bundle);
+    podterm = program_path("podterm");
+    server = mem_printf("http://127.0.0.1:%d", stack->port);
+    setenv("PODTERM_SERVER", server, 1);
+    setenv("PODTERM_BUNDLE", bundle.url, 1);
+    setenv("PODTERM_SHA256", bundle.sha256, 1);
+    setenv("PODTERM_AS", "tester", 1);
+    setenv("TERM", "xterm-256color", 1);
+    return 0;
+}
+
+static int teardown(void **arg)
+{
+    (void)arg;
+    free(podterm);
+    stack_free(stack);
+    return 0;
+}
+
+static int leave(void **arg)
+{
+    (void)arg;
+    if (seat.out)
+        seat_free(&seat);
+    return 0;
+}
+
+/* podterm run [flag] -- sh -c script, on a terminal of 100x30 */
+static void run(const char *flag, const char *script)
+{
+    const char *argv[8] = {podterm, "run"};
+    int n = 2;
+
+    if (flag)
+        argv[n++] = flag;
+    argv[n++] = "--";
+    argv[n++] = "sh";
+    argv[n++] = "-c";
+    argv[n++] = script;
+    seat_start(&seat, argv, NULL, 100, 30, -1);
+}
+
+/* The session the client told of. */
+static const char *session(void)
+{
+    static char sid[ID_SIZE];
+    const char *at = strstr(seat.out, "podterm: session ");
+
+    assert_non_null(at);
+    snprintf(sid, sizeof(sid), "%.26s", at + 17);
+    assert_int_equal(strlen(sid), ID_LEN);
+    return sid;
+}
+
+static void expect_end(int status)
+{
+    int got = seat_wait(&seat, SOON_MS);
+
+    if (got != status)
+        print_error("%s\n", seat.out);
+    assert_int_equal(got, status);
+    assert_true(seat_is_restored(&seat));
+}
+
+static void expect_state(const char *state)
+{
+    json_free(stack_wait(stack, "tester", session(), state, SOON_MS));
+}
+
+/* DELETE was asked; ending takes its time. */
+static void expect_ending(void)
+{
+    own_json struct json *j = stack_get(stack, "tester", session());
+    bool ending = false;
+
+    json_get_bool(j, "ending", &ending);
+    assert_true(ending || !strcmp(json_get_str(j, "state"), "ended"));
+}
+
+static pid_t gateway(void)
+{
+    pid_t pid;
+
+    return stack_pids(stack, "podterm-gateway", NULL, &pid, 1) == 1 ? pid : -1;
+}
+
+/* --- a session as it should be --- */
+
+static void a_program_has_the_terminal_and_its_code_is_ours(void **arg)
+{
+    (void)arg;
+    run(NULL, "echo hello; stty size; exit 7");
+    seat_expect(&seat, "admitted", SOON_MS);
+    seat_expect(&seat, "fetch", SOON_MS);
+    seat_expect(&seat, "started", SOON_MS);
+    seat_expect(&seat, "hello\r\n30 100\r\n", SOON_MS);
+    expect_end(7);
+}
+
+static void the_bundles_own_program_runs_without_a_command(void **arg)
+{
+    const char *argv[] = {podterm, "run", NULL};
+
+    (void)arg;
+    seat_start(&seat, argv, NULL, 80, 24, -1);
+    expect_end(9);
+}
+
+static void a_signal_is_told_and_is_the_status(void **arg)
+{
+    (void)arg;
+    run(NULL, "kill -9 $$");
+    expect_end(137);
+    assert_non_null(strstr(seat.out, "ended by signal 9"));
+}
+
+static void keys_go_to_the_program_as_they_are(void **arg)
+{
+    (void)arg;
+    run(NULL, "trap 'echo got-int' INT; echo go; "
+              "while :; do read -r line && echo \"<$line>\"; done");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    assert_false(seat_is_restored(&seat)); /* raw now */
+    seat_say(&seat, "one\r");
+    seat_expect(&seat, "<one>", SOON_MS);
+    seat_say(&seat, "\003");
+    seat_expect(&seat, "got-int", SOON_MS);
+    seat_say(&seat, "two\r");
+    seat_expect(&seat, "<two>", SOON_MS);
+    seat_say(&seat, "\034"); /* quit */
+    expect_end(131);
+}
+
+static void a_resize_reaches_the_program(void **arg)
+{
+    (void)arg;
+    run(NULL, "trap 'stty size' WINCH; echo go; "
+              "while :; do sleep 0.05; done");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_resize(&seat, 123, 45);
+    seat_expect(&seat, "45 123\r\n", SOON_MS);
+    seat_say(&seat, "\003");
+    expect_end(130);
+}
+
+static void output_is_filtered_unless_raw_is_asked_for(void **arg)
+{
+    static const char script[] = "printf 'a\\033]52;c;eHh4\\007b\\033[31mc'";
+
+    (void)arg;
+    run(NULL, script);
+    seat_expect(&seat, "ab\033[31mc", SOON_MS);
+    expect_end(0);
+    assert_null(strstr(seat.out, "\033]52"));
+    seat_free(&seat);
+    run("--raw", script);
+    seat_expect(&seat, "a\033]52;c;eHh4\007b", SOON_MS);
+    expect_end(0);
+}
+
+/* --- leaving --- */
+
+static void a_hangup_or_term_leaves_the_session_running(void **arg)
+{
+    static const int signums[] = {SIGTERM, SIGHUP};
+
+    (void)arg;
+    for (size_t i = 0; i < 2; i++) {
+        run(NULL, "printf '\\033[?1049h'; echo go; sleep 100");
+        seat_expect(&seat, "go\r\n", SOON_MS);
+        kill(seat.pid, signums[i]);
+        expect_end(128 + signums[i]);
+        seat_expect(&seat, "\033[?1049l", 0);
+        seat_expect(&seat, "podterm attach ", 0);
+        expect_state("running");
+        stack_delete(stack, "tester", session());
+        seat_free(&seat);
+    }
+}
+
+static void a_crash_of_the_client_restores_the_terminal(void **arg)
+{
+    (void)arg;
+    run(NULL, "echo go; sleep 100");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    kill(seat.pid, SIGSEGV);
+    expect_end(128 + SIGSEGV);
+    stack_delete(stack, "tester", session());
+}
+
+static void another_attachment_takes_over_for_good(void **arg)
+{
+    struct seat second;
+    const char *argv[] = {podterm, "attach", NULL, NULL};
+    char sid[ID_SIZE];
+
+    (void)arg;
+    run(NULL, "echo go; read -r x; exit 5");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    snprintf(sid, sizeof(sid), "%s", session());
+    argv[2] = sid;
+    sid[8] = 0; /* the first characters suffice */
+    seat_start(&second, argv, NULL, 80, 24, -1);
+    seat_expect(&second, "go\r\n", SOON_MS);
+    expect_end(125);
+    seat_expect(&seat, "attached elsewhere", 0);
+    seat_say(&second, "x\r");
+    assert_int_equal(seat_wait(&second, SOON_MS), 5);
+    assert_true(seat_is_restored(&second));
+    seat_free(&second);
+}
+
+static void a_viewer_watches_and_leaves_with_ctrl_c(void **arg)
+{
+    struct seat viewer;
+    const char *run_argv[] = {podterm, "run", "--viewer", "guest", "--",
+                              "sh",    "-c",  NULL,       NULL};
+    const char *view_argv[] = {podterm, "attach", NULL, "--view",
+                               "--as",  "guest",  NULL};
+
+    (void)arg;
+    run_argv[7] = "echo go; read -r x; echo \"<$x>\"; read -r y";
+    seat_start(&seat, run_argv, NULL, 80, 24, -1);
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    view_argv[2] = session();
+    seat_start(&viewer, view_argv, NULL, 80, 24, -1);
+    seat_expect(&viewer, "go\r\n", SOON_MS);
+    seat_say(&viewer, "typed by the viewer\r");
+    seat_say(&seat, "owner\r");
+    seat_expect(&viewer, "<owner>", SOON_MS);
+    assert_false(seat_has(&viewer, "typed by the viewer"));
+    seat_say(&viewer, "\003");
+    assert_int_equal(seat_wait(&viewer, SOON_MS), 130);
+    assert_true(seat_is_restored(&viewer));
+    seat_free(&viewer);
+    seat_say(&seat, "\r");
+    expect_end(0);
+}
+
+/* --- before the program runs --- */
+
+static void ctrl_c_while_it_is_fetched_ends_the_session(void **arg)
+{
+    static const struct fileserver_reply silent = {.trick = FILESERVER_SILENT};
+    struct fileserver *server = fileserver_start("x", 1, &silent, 1, NULL);
+    own_mem char *url =
+        mem_printf("http://127.0.0.1:%d/x.tar.gz", fileserver_port(server));
+    const char *argv[] = {podterm, "run", "--bundle", url, NULL};
+
+    (void)arg;
+    seat_start(&seat, argv, NULL, 80, 24, -1);
+    seat_expect(&seat, "fetch", SOON_MS);
+    seat_say(&seat, "\003");
+    expect_end(130);
+    seat_expect(&seat, "the session was ended", 0);
+    expect_ending();
+    fileserver_stop(server);
+}
+
+static void ctrl_c_before_the_gateway_answers_ends_the_session(void **arg)
+{
+    pid_t pid = gateway();
+
+    (void)arg;
+    assert_true(pid > 0);
+    kill(pid, SIGSTOP);
+    run(NULL, "sleep 100");
+    seat_expect(&seat, "podterm: session ", SOON_MS);
+    seat_pass(&seat, 200);
+    seat_say(&seat, "\003");
+    expect_end(130);
+    kill(pid, SIGCONT);
+    seat_expect(&seat, "the session was ended", 0);
+    expect_ending();
+}
+
+static void a_refused_bundle_is_told_in_a_sentence(void **arg)
+{
+    char wrong[65];
+    const char *argv[] = {podterm, "run", "--sha256", wrong, NULL};
+
+    (void)arg;
+    snprintf(wrong, sizeof(wrong), "%s", bundle.sha256);
+    wrong[0] = wrong[0] == '0' ? '1' : '0';
+    seat_start(&seat, argv, NULL, 80, 24, -1);
+    expect_end(125);
+    seat_expect(&seat, "podterm: the bundle was refused: ", 0);
+    seat_expect(&seat, bundle.sha256, 0);
+}
+
+static void names_in_a_hostile_bundle_do_not_reach_the_terminal(void **arg)
+{
+    own_mem char *dir = mem_printf("%s/evil", stack->dir);
+    own_mem char *make =
+        mem_printf("mkdir -p %s && cd %s && touch 'x' && tar --transform "
+                   "\"s,x,../$(printf 'e\\033]52;c;eA==\\007v'),\" -P -czf "
+                   "%s/bundles/evil.tar.gz x && sha256sum "
+                   "%s/bundles/evil.tar.gz | cut -c1-64 >%s/sum",
+                   dir, dir, stack->dir, stack->dir, dir);
+    own_mem char *sum = mem_printf("%s/sum", dir);
+    own_mem char *url = mem_printf("file://%s/bundles/evil.tar.gz", stack->dir);
+    char sha[65] = "";
+    const char *argv[] = {podterm,    "run", "--bundle", url,
+                          "--sha256", sha,   NULL};
+    FILE *f;
+
+    (void)arg;
+    assert_int_equal(system(make), 0);
+    f = fopen(sum, "r");
+    assert_int_equal(fscanf(f, "%64s", sha), 1);
+    fclose(f);
+    seat_start(&seat, argv, NULL, 80, 24, -1);
+    expect_end(125);
+    seat_expect(&seat, "podterm: the bundle was refused", 0);
+    assert_null(strstr(seat.out, "\033]52"));
+    assert_null(strchr(seat.out, '\007'));
+}
+
+/* --- connections --- */
+
+static void a_gateway_that_is_killed_costs_nothing(void **arg)
+{
+    (void)arg;
+    run(NULL, "echo go; i=0; while [ $i -lt 40 ]; do i=$((i+1)); "
+              "echo line-$i; sleep 0.05; done; read -r x; echo \"<$x>\"");
+    seat_expect(&seat, "line-3\r\n", SOON_MS);
+    kill(gateway(), SIGKILL);
+    seat_say(&seat, "typed meanwhile\r");
+    for (int i = 4; i <= 40; i++) {
+        own_mem char *line = mem_printf("line-%d\r\n", i);
+
+        seat_expect(&seat, line, SOON_MS);
+    }
+    seat_expect(&seat, "<typed meanwhile>", SOON_MS);
+    expect_end(0);
+}
+
+/* Keep the gateway down until the client says that it has noticed. */
+static void hold_down(void)
+{
+    const int64_t until = loop_now_ms() + SOON_MS;
+
+    while (!seat_has(&seat, "connection lost; the program goes on")) {
+        pid_t pid = gateway();
+
+        if (pid > 0)
+            kill(pid, SIGKILL);
+        assert_true(loop_now_ms() < until);
+        seat_pass(&seat, 20);
+    }
+}
+
+static void a_long_loss_is_told_and_so_is_that_nothing_was_lost(void **arg)
+{
+    (void)arg;
+    run(NULL, "echo go; read -r x; echo \"<$x>\"");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    hold_down();
+    seat_expect(&seat, "attached again: nothing was lost", SOON_MS);
+    seat_say(&seat, "x\r");
+    seat_expect(&seat, "<x>", SOON_MS);
+    expect_end(0);
+}
+
+static void ctrl_c_leaves_once_the_loss_was_told(void **arg)
+{
+    pid_t pid;
+
+    (void)arg;
+    run(NULL, "echo go; sleep 100");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    hold_down();
+    seat_say(&seat, "\003");
+    expect_end(130);
+    seat_expect(&seat, "the session goes on", 0);
+    expect_state("running");
+    stack_delete(stack, "tester", session());
+    for (int i = 0; (pid = gateway()) < 0 && i < 500; i++)
+        poll(NULL, 0, 20);
+    assert_true(pid > 0);
+}
+
+static void interrupts_are_heard_behind_a_paste_nobody_reads(void **arg)
+{
+    const size_t len = 300000;
+    char *paste = mem_zero(len, 1);
+
+    (void)arg;
+    memset(paste, 'x', len);
+    run(NULL, "stty -icanon -echo; trap 'echo got-int' INT; echo go; "
+              "while :; do sleep 0.1; done");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_type(&seat, paste, len);
+    seat_say(&seat, "\003");
+    seat_expect(&seat, "got-int", SOON_MS);
+    seat_pass(&seat, 300);
+    assert_false(seat_has(&seat, "got-int")); /* once */
+    kill(seat.pid, SIGTERM);
+    expect_end(143);
+    stack_delete(stack, "tester", session());
+    free(paste);
+}
+
+#define T(f) cmocka_unit_test_teardown(f, leave)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_program_has_the_terminal_and_its_code_is_ours),
+        T(the_bundles_own_program_runs_without_a_command),
+        T(a_signal_is_told_and_is_the_status),
+        T(keys_go_to_the_program_as_they_are),
+        T(a_resize_reaches_the_program),
+        T(output_is_filtered_unless_raw_is_asked_for),
+        T(a_hangup_or_term_leaves_the_session_running),
+        T(a_crash_of_the_client_restores_the_terminal),
+        T(another_attachment_takes_over_for_good),
+        T(a_viewer_watches_and_leaves_with_ctrl_c),
+        T(ctrl_c_while_it_is_fetched_ends_the_session),
+        T(ctrl_c_before_the_gateway_answers_ends_the_session),
+        T(a_refused_bundle_is_told_in_a_sentence),
+        T(names_in_a_hostile_bundle_do_not_reach_the_terminal),
+        T(a_gateway_that_is_killed_costs_nothing),
+        T(a_long_loss_is_told_and_so_is_that_nothing_was_lost),
+        T(ctrl_c_leaves_once_the_loss_was_told),
+        T(interrupts_are_heard_behind_a_paste_nobody_reads),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,291 @@
+/*
+ * The doors of the API and of local mode: another user's session on every
+ * route, tokens of another kind, pages of other origins, other users of the
+ * machine.
+ */
+#include "base/mem.h"
+#include "base/own.h"
+#include "tests/lib/direct.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define NOBODY 65534
+#define NO_SESSION "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static struct stack *stack;
+static struct stack_session ann;
+static struct direct agent;
+
+static int setup(void **arg)
+{
+    struct stack_bundle b;
+
+    (void)arg;
+    stack = stack_new(NULL);
+    stack_pack(stack, "one", "sleep 1000", &b);
+    stack_create(stack, "ann", &b, ",\"viewers\":[\"vic\"]", &ann);
+    json_free(stack_wait(stack, "ann", ann.sid, "running", 10000));
+    direct_find(stack, ann.sid, &agent);
+    return 0;
+}
+
+static int teardown(void **arg)
+{
+    (void)arg;
+    stack_session_fini(&ann);
+    stack_free(stack);
+    return 0;
+}
+
+/* One call; the body of the answer, the caller's, when text is not NULL. */
+static int call(const char *method, const char *path, const char *head,
+                const char *body, char **text)
+{
+    own_mem char *all = mem_printf(
+        "%s%s", head, body ? "Content-Type: application/json\r\n" : "");
+    struct rest_answer a = rest_call(stack->port, method, path, all, body);
+    int status = a.status;
+
+    if (text)
+        *text = mem_str(a.body ? a.body : "");
+    rest_fini(&a);
+    return status;
+}
+
+/* Every route that names a session. */
+static const struct {
+    const char *method, *below, *body;
+} routes[] = {
+    {"GET", "", NULL},
+    {"PATCH", "", "{\"viewers\":[\"bob\"]}"},
+    {"PATCH", "", "not even JSON"},
+    {"POST", "/token", "{\"role\":\"owner\"}"},
+    {"POST", "/token", "{\"role\":\"viewer\"}"},
+    {"POST", "/token", "{}"},
+    {"DELETE", "", NULL},
+};
+#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+
+static char *path_of(size_t i, const char *sid)
+{
+    return mem_printf("/api/sessions/%s%s", sid, routes[i].below);
+}
+
+static void another_users_session_is_unknown_on_every_route(void **arg)
+{
+    own_mem char *bob = stack_identity(stack, "bob");
+    own_mem char *list = NULL;
+    own_json struct json *j = NULL;
+
+    (void)arg;
+    for (size_t i = 0; i < ROUTES; i++) {
+        own_mem char *path = path_of(i, ann.sid);
+        own_mem char *none = path_of(i, NO_SESSION);
+        own_mem char *text = NULL, *unknown = NULL;
+
+        assert_int_equal(
+            call(routes[i].method, path, bob, routes[i].body, &text), 404);
+        assert_int_equal(
+            call(routes[i].method, none, bob, routes[i].body, &unknown), 404);
+        /* nothing tells the two apart */
+        assert_string_equal(text, unknown);
+        assert_null(strstr(text, ann.sid));
+    }
+    assert_int_equal(call("GET", "/api/sessions", bob, NULL, &list), 200);
+    assert_null(strstr(list, ann.sid));
+    free(list);
+    list = NULL;
+    {
+        own_mem char *owner = stack_identity(stack, "ann");
+
+        assert_int_equal(call("GET", "/api/sessions", owner, NULL, &list), 200);
+        assert_non_null(strstr(list, ann.sid));
+    }
+    j = stack_wait(stack, "ann", ann.sid, "running", 0);
+}
+
+static void a_viewer_gets_a_viewers_token_and_nothing_else(void **arg)
+{
+    own_mem char *vic = stack_identity(stack, "vic");
+    own_mem char *token = stack_token(stack, "vic", ann.sid, "viewer", NULL);
+
+    (void)arg;
+    assert_non_null(token);
+    for (size_t i = 0; i < ROUTES; i++) {
+        own_mem char *path = path_of(i, ann.sid);
+
+        if (routes[i].body && strstr(routes[i].body, "viewer\""))
+            continue;
+        /* as owner: denied, since a viewer knows that there is a session */
+        assert_int_equal(
+            call(routes[i].method, path, vic, routes[i].body, NULL),
+            routes[i].below[0] ? 403 : 404);
+    }
+    json_free(stack_wait(stack, "ann", ann.sid, "running", 0));
+}
+
+static void without_an_identity_no_route_answers(void **arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < ROUTES; i++) {
+        own_mem char *path = path_of(i, ann.sid);
+
+        assert_int_equal(call(routes[i].method, path, "", routes[i].body, NULL),
+                         401);
+    }
+    assert_int_equal(call("GET", "/api/sessions", "", NULL, NULL), 401);
+    assert_int_equal(call("POST", "/api/sessions", "", "{}", NULL), 401);
+}
+
+static void the_kinds_of_tokens_do_not_mix(void **arg)
+{
+    own_mem char *identity = stack_identity(stack, "ann");
+    own_mem char *session = stack_token(stack, "ann", ann.sid, "owner", NULL);
+    own_mem char *bearer = mem_printf("Authorization: Bearer %s\r\n", session);
+    own_mem char *one = mem_printf("/api/sessions/%s", ann.sid);
+    struct wspeer *p;
+    char *id;
+
+    (void)arg;
+    assert_int_equal(call("GET", one, identity, NULL, NULL), 200);
+    for (size_t i = 0; i < ROUTES; i++) {
+        own_mem char *path = path_of(i, ann.sid);
+
+        assert_int_equal(
+            call(routes[i].method, path, bearer, routes[i].body, NULL), 401);
+    }
+    assert_int_equal(call("GET", "/api/sessions", bearer, NULL, NULL), 401);
+    assert_int_equal(call("POST", "/api/sessions", bearer, "{}", NULL), 401);
+
+    id = strstr(identity, "Bearer ") + 7;
+    id[strcspn(id, "\r\n")] = 0;
+    p = direct_gateway(stack);
+    direct_hello(p, id);
+    direct_refused(p, "token", 4401);
+    p = direct_attach(&agent);
+    direct_hello(p, id);
+    direct_refused(p, "token", 4401);
+    p = direct_gateway(stack); /* all that did not spend it */
+    direct_hello(p, session);
+    wspeer_reset(direct_ready(p));
+}
+
+/* --- pages --- */
+
+/* Status of an upgrade at the gateway by that Host, with extra headers. */
+static int upgrade_status(const char *host, const char *extra)
+{
+    own_mem char *addr = mem_printf("127.0.0.1:%d", stack->attach_port);
+    struct wspeer *p = wspeer_dial(addr, NULL);
+    own_mem char *head = NULL;
+    int status = 0;
+
+    wspeer_ask(p, host, extra);
+    head = wspeer_head(p);
+    assert_non_null(head);
+    assert_int_equal(sscanf(head, "HTTP/1.1 %d", &status), 1);
+    wspeer_reset(p);
+    return status;
+}
+
+static void a_page_that_rebinds_its_name_gets_nothing(void **arg)
+{
+    static const char *const paths[] = {"/dev/token?sub=ann", "/api/sessions",
+                                        "/.well-known/jwks.json", "/livez"};
+    own_mem char *evil = mem_printf("Host: evil.example:%d\r\n", stack->port);
+    own_mem char *page = mem_printf("evil.example:%d", stack->attach_port);
+    own_mem char *port = mem_printf("Host: 127.0.0.1:%d\r\n", stack->port + 1);
+    own_mem char *own = mem_printf("127.0.0.1:%d", stack->attach_port);
+    own_mem char *name = mem_printf("localhost:%d", stack->attach_port);
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        own_mem char *text = NULL;
+
+        assert_int_equal(call("GET", paths[i], evil, NULL, &text), 421);
+        assert_null(strstr(text, "id_token"));
+        assert_int_equal(call("GET", paths[i], port, NULL, NULL), 421);
+    }
+    assert_int_equal(upgrade_status(page, ""), 421);
+    assert_int_equal(upgrade_status("evil.example", ""), 421);
+    assert_int_equal(upgrade_status(own, ""), 101);
+    assert_int_equal(upgrade_status(name, ""), 101);
+}
+
+static void a_page_of_another_origin_gets_nothing(void **arg)
+{
+    static const char *const foreign[] = {
+        "Origin: http://evil.example\r\n", "Origin: null\r\n",
+        "Origin: http://127.0.0.1:1\r\n", "Origin: https://127.0.0.1\r\n"};
+    own_mem char *ours =
+        mem_printf("Origin: http://127.0.0.1:%d\r\n", stack->port);
+    own_mem char *host = mem_printf("127.0.0.1:%d", stack->attach_port);
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+        own_mem char *text = NULL;
+
+        assert_int_equal(
+            call("GET", "/dev/token?sub=ann", foreign[i], NULL, &text), 403);
+        assert_null(strstr(text, "id_token"));
+        assert_int_equal(upgrade_status(host, foreign[i]), 403);
+    }
+    assert_int_equal(call("GET", "/dev/token?sub=ann", ours, NULL, NULL), 200);
+    assert_int_equal(upgrade_status(host, ours), 101);
+}
+
+/* --- users of the machine --- */
+
+/* What somebody of that uid is answered at /dev/token. */
+static int token_status_as(uid_t uid)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        int got;
+
+        if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
+            setresuid(uid, uid, uid) < 0)
+            _exit(1);
+        got = call("GET", "/dev/token?sub=ann", "", NULL, NULL);
+        _exit(got == 200 ? 20 : got == 403 ? 43 : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void another_user_of_the_machine_gets_no_identity(void **arg)
+{
+    (void)arg;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(token_status_as(NOBODY), 43);
+    assert_int_equal(token_status_as(0), 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_users_session_is_unknown_on_every_route),
+        cmocka_unit_test(a_viewer_gets_a_viewers_token_and_nothing_else),
+        cmocka_unit_test(without_an_identity_no_route_answers),
+        cmocka_unit_test(the_kinds_of_tokens_do_not_mix),
+        cmocka_unit_test(a_page_that_rebinds_its_name_gets_nothing),
+        cmocka_unit_test(a_page_of_another_origin_gets_nothing),
+        cmocka_unit_test(another_user_of_the_machine_gets_no_identity),
+    };
+
+    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
