@@ -2,9 +2,13 @@
 
 #include "base/addr.h"
 
+#include <assert.h>
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +27,83 @@ struct http_call {
     bool is_connected; /* what is wrong from here on is the peer's */
 };
 
+/* --- the library ---
+ *
+ * libcurl brings some thirty libraries along, which cost every process that
+ * starts 10 ms and half a megabyte. Most never fetch anything: it is loaded
+ * at the first call. The functions have its names and types, so the compiler
+ * checks every use of them as ever.
+ */
+
+#define HTTP_LIBRARY "libcurl.so.4"
+
+static pthread_once_t http_once = PTHREAD_ONCE_INIT;
+static void *http_library; /* NULL: it is not there */
+
+static void *http_symbol(const char *name)
+{
+    void *at = dlsym(http_library, name);
+
+    if (!at)
+        abort(); /* another library of that name */
+    return at;
+}
+
+#define HTTP_CALL(type, name, params, args)                                    \
+    type name params                                                           \
+    {                                                                          \
+        return ((__typeof__(&name))http_symbol(#name))args;                    \
+    }
+HTTP_CALL(CURLcode, curl_global_init, (long flags), (flags))
+HTTP_CALL(CURL *, curl_easy_init, (void), ())
+HTTP_CALL(CURLcode, curl_easy_perform, (CURL * curl), (curl))
+HTTP_CALL(void, curl_easy_cleanup, (CURL * curl), (curl))
+HTTP_CALL(const char *, curl_easy_strerror, (CURLcode code), (code))
+HTTP_CALL(struct curl_slist *, curl_slist_append,
+          (struct curl_slist * list, const char *text), (list, text))
+HTTP_CALL(void, curl_slist_free_all, (struct curl_slist * list), (list))
+
+/* One argument follows, an integer or a pointer: both fill a register. */
+static_assert(sizeof(long) == sizeof(void *) &&
+                  sizeof(curl_off_t) == sizeof(void *),
+              "arguments of one size");
+
+CURLcode(curl_easy_setopt)(CURL *curl, CURLoption option, ...)
+{
+    CURLcode (*call)(CURL *, CURLoption, ...) =
+        (__typeof__(call))http_symbol("curl_easy_setopt");
+    va_list ap;
+    void *value;
+
+    va_start(ap, option);
+    value = va_arg(ap, void *);
+    va_end(ap);
+    return call(curl, option, value);
+}
+
+CURLcode(curl_easy_getinfo)(CURL *curl, CURLINFO info, ...)
+{
+    CURLcode (*call)(CURL *, CURLINFO, ...) =
+        (__typeof__(call))http_symbol("curl_easy_getinfo");
+    va_list ap;
+    void *out;
+
+    va_start(ap, info);
+    out = va_arg(ap, void *);
+    va_end(ap);
+    return call(curl, info, out);
+}
+
+static void http_load(void)
+{
+    http_library = dlopen(HTTP_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (http_library && curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+        abort();
+}
+
 void http_client_init(void)
 {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
-        abort();
+    pthread_once(&http_once, http_load);
 }
 
 void http_answer_fini(struct http_answer *a)
@@ -314,11 +391,15 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     struct http_call c = {.r = r, .a = a, .e = e};
     struct http_body b = {.c = &c};
     struct curl_slist *list;
-    CURL *curl = curl_easy_init();
     char said[CURL_ERROR_SIZE] = "";
     CURLcode code;
+    CURL *curl;
     int out = 0;
 
+    http_client_init();
+    if (!http_library)
+        return err_set(e, ERR_SYSTEM, HTTP_LIBRARY " cannot be loaded");
+    curl = curl_easy_init();
     if (!curl)
         abort();
     *a = (struct http_answer){.length = -1};

@@ -59,7 +59,7 @@ struct http_answer {
 int http_do(const struct http_request *r, struct http_answer *a,
             struct err *e);
 void http_answer_fini(struct http_answer *a);
-/* Once per process before threads start. */
+/* Load the library now: http_do else does it at its first call. */
 void http_client_init(void);
 
 #endif

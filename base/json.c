@@ -395,6 +395,11 @@ static int json_put(struct buf *b, const cJSON *j)
     return buf_append_str(b, "null");
 }
 
+int json_append(struct buf *b, const struct json *j)
+{
+    return json_put(b, raw(j));
+}
+
 char *json_text(const struct json *j)
 {
     struct buf b;

@@ -51,6 +51,10 @@ struct json *json_dup(const struct json *j);
 /* Compact text that json_parse reads back to the same values, owned by the
  * caller (free). */
 char *json_text(const struct json *j);
+/* The same behind what is in b: 0, or -1 when b is full (it then holds a
+ * part). For secrets: a buffer with room for all (buf_reserve) does not move
+ * as it grows. */
+int json_append(struct buf *b, const struct json *j);
 
 /* Reading. All take NULL and answer NULL, -1 or false for it. */
 bool json_is_object(const struct json *j);

@@ -92,7 +92,8 @@ int store_get(struct store *s, const char *id, struct store_session *out,
  * transaction. change() may be called again after a collision; it must not
  * block. An ended row's state, reason, exit and times never change again
  * (the first written stands): such a write is dropped silently for those
- * fields. Ending wipes psk_sealed. -1: ERR_ABSENT, or change()'s own *e.
+ * fields. Ending wipes psk_sealed, from the log beside the file too.
+ * -1: ERR_ABSENT, or change()'s own *e.
  */
 int store_update_if(struct store *s, const char *id,
                     int (*change)(void *arg, struct store_session *row,

@@ -47,7 +47,14 @@ static const char schema[] =
 
 int store_fail(struct store *s, struct err *e, const char *what)
 {
-    return err_set(e, ERR_SYSTEM, "store: %s: %s", what, sqlite3_errmsg(s->db));
+    int code = sqlite3_errcode(s->db) & 0xff;
+    bool is_broken = code == SQLITE_NOTADB || code == SQLITE_CORRUPT;
+
+    return err_set(e, ERR_SYSTEM, "store: %s: %s%s", what,
+                   sqlite3_errmsg(s->db),
+                   is_broken ? " (it is damaged: move it away, and an empty "
+                               "one is made)"
+                             : "");
 }
 
 static int store_exec(struct store *s, const char *sql, struct err *e)

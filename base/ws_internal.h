@@ -131,20 +131,23 @@ struct ws_server {
     bool is_born; /* libwebsockets took what is being adopted */
 };
 
-/* --- ws.c --- */
+/* --- ws_context.c --- */
 
 struct lws_context *ws_lws_new(struct ws_context *x, void *user, int fds);
 /* The settings of every vhost; options are added to the context's. */
 void ws_vhost_info(struct lws_context_creation_info *info, const char *name,
                    const struct lws_protocols *protocols, uint64_t options);
-int ws_callback(struct lws *wsi, enum lws_callback_reasons why, void *user,
-                void *in, size_t len);
-struct ws_conn *ws_conn_new(struct ws_context *x, enum ws_phase phase);
-void ws_conn_free(struct ws_conn *c);
 /* Set the phase and its deadline, ms from now (0 = none). */
 void ws_phase(struct ws_conn *c, enum ws_phase phase, int ms);
 /* Look at the connection's times again. */
 void ws_timer(struct ws_conn *c, int64_t at_ms);
+
+/* --- ws.c --- */
+
+int ws_callback(struct lws *wsi, enum lws_callback_reasons why, void *user,
+                void *in, size_t len);
+struct ws_conn *ws_conn_new(struct ws_context *x, enum ws_phase phase);
+void ws_conn_free(struct ws_conn *c);
 /* Drop the connection from the loop; `closed` follows if it is owed. */
 void ws_kill(struct ws_conn *c);
 /* The same for one that has been told. */
@@ -152,6 +155,7 @@ void ws_drop(struct ws_conn *c);
 /* A dial that failed at once: `closed` and the end come from the loop. */
 void ws_stillborn(struct ws_conn *c);
 void ws_tell_closed(struct ws_conn *c, int code, const char *reason);
+
 /* --- ws_server.c --- */
 
 int ws_server_tls(struct ws_server *s, struct ssl_ctx_st *ctx);
@@ -180,6 +184,12 @@ bool ws_http_is_stuck(const struct ws_conn *c);
 /* Value of a header as a fresh string, NULL when absent; -1 in *count when
  * it came twice. */
 char *ws_header_copy(struct lws *wsi, const char *name, int *count);
+
+/* --- ws_linger.c --- */
+
+/* Keep a duplicate of the socket and read it to its end: closing with input
+ * unread would reset the connection and lose the answer. */
+void ws_linger(struct ws_conn *c);
 void ws_linger_free(struct ws_context *x);
 
 /* --- ws_client.c --- */

@@ -11,18 +11,18 @@ TEST_LIBS = $(foreach d,tests/lib $(SERVICES) keeper sample-cli base,$(BUILD)/li
 # a test may say what else it needs of the linker: // link: -Wl,--wrap=read
 test_flags = $(shell sed -n 's|^// link: ||p' $(1))
 
-$(BUILD)/libtests/lib.a: $(call obj,$(wildcard tests/lib/*.c))
+$(BUILD)/libtests/lib.a: $(call obj,$(filter-out %/only.c,$(wildcard tests/lib/*.c)))
 	@mkdir -p $(@D); rm -f $@
 	@if [ -n "$^" ]; then ar rcs $@ $^; else ar rcs $@; fi
 
 .SECONDEXPANSION:
 # A unit test links its own folder's archive, base and the test library.
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtests/lib.a $$(wildcard $$(BUILD)/none) $$(call test_archives,$$*)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/libtests/lib.a $$(wildcard $$(BUILD)/none) $$(call test_archives,$$*)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_flow agent/test_life,$(1)),$(BUILD)/libgateway.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_flow agent/test_life agent/test_life_kills agent/test_life_time,$(1)),$(BUILD)/libgateway.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
@@ -67,7 +67,7 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 
 # these run the real programs
 $(BUILD)/tests/agent/test_shimlink $(BUILD)/tests/shim/test_shim: $(BUILD)/bin/podterm-shim
-$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_life: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/keeper/test_keeper: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
 
 # Figures beside peers in one run; ratios are what counts.

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -592,6 +593,37 @@ static void a_certificate_is_checked(void **arg)
     scratch_remove(dir);
 }
 
+/* The write that meets a hang-up must not be the end of a process that does
+ * not ignore SIGPIPE: the library, told to set no signals, sends without. */
+static void a_peer_that_hangs_up_kills_nobody(void **arg)
+{
+    enum { BODY = 8 << 20 };
+    const struct fileserver_reply gone = {.trick = FILESERVER_HANG_UP};
+    char *dir = scratch_new(), *ca = mem_printf("%s/srv-ca.pem", dir);
+    char *body = mem_zero(1, BODY);
+    struct fileserver *s;
+    struct http_request r;
+    struct sigaction now;
+
+    (void)arg;
+    certs_make(dir, "srv", "IP:127.0.0.1");
+    s = fileserver_start("hello", 5, &gone, 1, dir);
+    r = request_to(url_of("https", "127.0.0.1", fileserver_port(s)));
+    r.ca_path = ca;
+    r.body = body;
+    r.body_len = BODY;
+    signal(SIGPIPE, SIG_DFL);
+    for (int i = 0; i < 3; i++)
+        fails(&r, ERR_PEER, "");
+    sigaction(SIGPIPE, NULL, &now);
+    assert_true(now.sa_handler == SIG_DFL);
+    signal(SIGPIPE, SIG_IGN);
+    fileserver_stop(s);
+    free(body);
+    free(ca);
+    scratch_remove(dir);
+}
+
 /* --- time --- */
 
 static bool is_cancelled(void *arg)
@@ -643,6 +675,7 @@ static void failures_to_connect_do_not_tell_the_query(void **arg)
 static int setup(void **arg)
 {
     (void)arg;
+    signal(SIGPIPE, SIG_IGN); /* the servers are threads of ours */
     http_client_init();
     return 0;
 }
@@ -665,6 +698,7 @@ int main(void)
         cmocka_unit_test(of_a_name_s_addresses_the_allowed_one_is_used),
         cmocka_unit_test(only_http_and_https_are_spoken),
         cmocka_unit_test(a_certificate_is_checked),
+        cmocka_unit_test(a_peer_that_hangs_up_kills_nobody),
         cmocka_unit_test(time_is_bounded_in_every_way),
         cmocka_unit_test(failures_to_connect_do_not_tell_the_query),
     };

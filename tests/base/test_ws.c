@@ -1010,7 +1010,7 @@ static void without_a_handler_everything_is_404(void **state)
 
 /* --- limits --- */
 
-static void connections_over_the_limit_are_closed(void **state)
+static void over_the_limit_the_oldest_without_a_request_makes_room(void **state)
 {
     struct ws_server_conf conf = base_conf();
     struct peer *p[3];
@@ -1020,15 +1020,39 @@ static void connections_over_the_limit_are_closed(void **state)
     serve(&conf);
     for (int i = 0; i < 3; i++)
         p[i] = peer_dial(w.loop, ws_server_port(w.server));
-    assert_true(peer_wait_closed(p[2], 1000));
-    assert_false(p[0]->is_closed);
+    assert_true(peer_wait_closed(p[0], 1000));
     assert_false(p[1]->is_closed);
+    assert_false(p[2]->is_closed);
     assert_int_equal(ws_server_conns(w.server), 2);
-    peer_free(p[0]);
+    peer_free(p[1]);
     run_for(w.loop, 50);
     assert_int_equal(ws_server_conns(w.server), 1);
-    peer_free(p[1]);
+    peer_free(p[0]);
     peer_free(p[2]);
+}
+
+static void over_the_limit_nobody_served_makes_room(void **state)
+{
+    struct ws_server_conf conf = base_conf();
+    struct peer *p[3];
+
+    (void)state;
+    conf.conns_max = 2;
+    serve(&conf);
+    w.answer_later = true;
+    p[0] = ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    run_for(w.loop, 50);
+    assert_non_null(w.asked);
+    p[1] = peer_dial(w.loop, ws_server_port(w.server));
+    p[2] = peer_dial(w.loop, ws_server_port(w.server));
+    assert_true(peer_wait_closed(p[1], 1000));
+    assert_false(p[0]->is_closed);
+    assert_false(p[2]->is_closed);
+    ws_respond(w.asked, 200, NULL, 0, "x", 1);
+    w.asked = NULL;
+    assert_true(peer_wait_closed(p[0], 1000));
+    for (int i = 0; i < 3; i++)
+        peer_free(p[i]);
 }
 
 static void a_slow_head_meets_its_deadline(void **state)
@@ -1159,7 +1183,8 @@ int main(void)
         TEST(an_answer_after_the_server_went_is_only_freed),
         TEST(a_body_over_the_limit_is_413_with_an_answer_that_arrives),
         TEST(without_a_handler_everything_is_404),
-        TEST(connections_over_the_limit_are_closed),
+        TEST(over_the_limit_the_oldest_without_a_request_makes_room),
+        TEST(over_the_limit_nobody_served_makes_room),
         TEST(a_slow_head_meets_its_deadline),
         TEST(stopping_to_accept_keeps_connections),
         TEST(listening_errors_say_what_to_do),
