@@ -150,9 +150,10 @@ static int ws_vhost_open(struct ws_context *x, struct ws_vhost *v,
         .rx_buffer_size = WS_CLIENT_RX_BUFFER,
         .tx_packet_size = 2 * WS_WRITE_MAX,
     };
-    ws_vhost_info(&info, v->name, v->protocols, 0);
+    ws_vhost_info(x, &info, v->name, v->protocols, 0);
     info.port = CONTEXT_PORT_NO_LISTEN;
-    info.provided_client_ssl_ctx = v->ctx;
+    if (v->ctx)
+        info.provided_client_ssl_ctx = v->ctx;
     v->lws = lws_create_vhost(x->client, &info);
     return v->lws ? 0 : err_set(e, ERR_SYSTEM, "client could not be set up");
 }

@@ -44,18 +44,22 @@ static int64_t ws_conn_tick(struct ws_conn *c, int64_t now)
         c->heard_ms = now;
         c->pinged_ms = 0;
     }
-    if (c->pinged_ms) {
-        if (now - c->pinged_ms < c->dead_ms)
-            return c->pinged_ms + c->dead_ms;
+    if (c->pinged_ms && now - c->pinged_ms >= c->dead_ms) {
         ws_kill(c);
         return INT64_MAX;
     }
-    if (now - c->heard_ms < c->ping_ms)
-        return c->heard_ms + c->ping_ms;
-    c->pinged_ms = now;
-    c->wants_ping = true;
-    lws_callback_on_writable(c->wsi);
-    return now + c->dead_ms;
+    if (!c->pinged_ms) {
+        if (now - c->heard_ms < c->ping_ms)
+            return c->heard_ms + c->ping_ms;
+        c->pinged_ms = now;
+        c->wants_ping = true;
+        lws_callback_on_writable(c->wsi);
+    }
+    /* what is heard moves no timer: one that answers is looked at again
+     * before its next ping is due */
+    return c->pinged_ms + c->dead_ms < now + c->ping_ms
+               ? c->pinged_ms + c->dead_ms
+               : now + c->ping_ms;
 }
 
 static void ws_tick(void *arg)
@@ -124,7 +128,8 @@ struct lws_context *ws_lws_new(struct ws_context *x, void *user, int fds)
     return lws_create_context(&info);
 }
 
-void ws_vhost_info(struct lws_context_creation_info *info, const char *name,
+void ws_vhost_info(const struct ws_context *x,
+                   struct lws_context_creation_info *info, const char *name,
                    const struct lws_protocols *protocols, uint64_t options)
 {
     static const lws_retry_bo_t no_policy = {0};
@@ -137,6 +142,9 @@ void ws_vhost_info(struct lws_context_creation_info *info, const char *name,
                     LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS | options;
     info->alpn = "http/1.1";
     info->http_proxy_address = ""; /* else $http_proxy */
+    /* else it makes one of its own, which trusts ../share, and with several
+     * contexts in a process never frees it */
+    info->provided_client_ssl_ctx = x->bare;
     info->retry_and_idle_policy = &no_policy;
     info->gid = (__typeof__(info->gid))-1;
     info->uid = (__typeof__(info->uid))-1;
@@ -151,6 +159,11 @@ struct ws_context *ws_context_new(struct loop *l, int fd_max, struct err *e)
         return NULL;
     }
     x = mem_zero(1, sizeof(*x));
+    x->bare = tls_psk_client_ctx(e); /* without a key it shakes no hand */
+    if (!x->bare) {
+        free(x);
+        return NULL;
+    }
     x->loop = l;
     x->fd_max = fd_max;
     x->timer = loop_timer_start(l, INT32_MAX, 0, ws_tick, x);
@@ -195,5 +208,6 @@ void ws_context_free(struct ws_context *x)
     ws_client_free(x);
     ws_linger_free(x);
     loop_timer_stop(x->timer);
+    tls_ctx_free(x->bare);
     free(x);
 }

@@ -107,6 +107,7 @@ struct ws_context {
     struct ws_conn *conns;
     struct ws_server *servers;
     struct lws_context *client;
+    struct ssl_ctx_st *bare; /* for vhosts that dial nobody by TLS */
     struct ws_vhost *client_vhosts;
     struct ws_linger *lingers;
     int linger_count;
@@ -135,7 +136,8 @@ struct ws_server {
 
 struct lws_context *ws_lws_new(struct ws_context *x, void *user, int fds);
 /* The settings of every vhost; options are added to the context's. */
-void ws_vhost_info(struct lws_context_creation_info *info, const char *name,
+void ws_vhost_info(const struct ws_context *x,
+                   struct lws_context_creation_info *info, const char *name,
                    const struct lws_protocols *protocols, uint64_t options);
 /* Set the phase and its deadline, ms from now (0 = none). */
 void ws_phase(struct ws_conn *c, enum ws_phase phase, int ms);

@@ -260,7 +260,7 @@ static int ws_server_open(struct ws_server *s, struct err *e)
         return err_set(e, ERR_SYSTEM,
                        "libwebsockets did not start: is "
                        "libwebsockets-evlib-uv installed?");
-    ws_vhost_info(&info, "server", s->protocols,
+    ws_vhost_info(s->x, &info, "server", s->protocols,
                   is_tls ? LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX : 0);
     info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
     s->vhost = lws_create_vhost(s->lws, &info);
