@@ -485,11 +485,30 @@ static void take_byte(struct filter *f, uint8_t byte, struct sink *out)
         take(f, (struct unit){byte < C1_END ? byte : TEXT, &byte, 1}, out);
 }
 
+/* How many bytes from here are plain text, most of any output. */
+static size_t plain(const struct filter *f, const uint8_t *in, size_t len)
+{
+    size_t n = 0;
+
+    if (f->state != GROUND || f->utf8_len)
+        return 0;
+    while (n < len &&
+           ((in[n] >= ' ' && in[n] < DEL) || in[n] == '\n' || in[n] == '\r'))
+        n++;
+    return n;
+}
+
 size_t filter_run(struct filter *f, const uint8_t *in, size_t len, uint8_t *out)
 {
     struct sink sink = {out};
 
-    for (size_t i = 0; i < len; i++)
-        take_byte(f, in[i], &sink);
+    for (size_t i = 0; i < len; i++) {
+        const size_t n = plain(f, in + i, len - i);
+
+        emit(&sink, in + i, n);
+        i += n;
+        if (i < len)
+            take_byte(f, in[i], &sink);
+    }
     return (size_t)(sink.at - out);
 }

@@ -57,7 +57,7 @@ void link_ready(struct link *l, const struct reply_ready *r)
         l->next = r->output_from;
     }
     /* below this the server has no doubt; what is queued here is behind it */
-    l->acked = r->output_from;
+    l->acked = l->carried = r->output_from;
     link_rebase(l, r->input_received);
     l->is_ready = l->was_ready = true;
 }
@@ -87,11 +87,13 @@ int64_t link_output(struct link *l, uint64_t offset, size_t len)
         l->skipped += offset - l->next;
         l->next = offset;
     }
+    if (offset + len > l->acked + l->window && l->role == ROLE_OWNER)
+        return -1;
+    if (l->carried < offset + len)
+        l->carried = offset + len;
     known = l->next - offset;
     if (known >= len)
         return (int64_t)len;
-    if (offset + len - l->acked > l->window && l->role == ROLE_OWNER)
-        return -1;
     l->next += len - known;
     l->queued += len - known;
     return (int64_t)known;
@@ -107,6 +109,8 @@ bool link_ack(struct link *l, uint64_t *offset)
 {
     uint64_t written = l->next - l->queued;
 
+    if (written > l->carried)
+        written = l->carried;
     if (!l->is_ready || written <= l->acked ||
         (l->queued > 0 && written - l->acked < l->window / 4))
         return false;

@@ -6,9 +6,10 @@
  *
  * Output: `next` is the offset of the next byte wanted, `queued` the bytes
  * received but not yet written out. What was written lies below next - queued;
- * that alone is acknowledged, and asked for again by the next connection, so
- * nobody holds more than `window` bytes here. Bytes that come twice are
- * dropped.
+ * that alone is acknowledged, and the next connection begins there, so nobody
+ * holds more than `window` bytes here. Bytes that come twice are dropped; a
+ * connection is never told of bytes that another one brought (`carried`): its
+ * server did not send them.
  *
  * Input: `kept` holds what was typed from offset `base` on; bytes below `sent`
  * are under way. A connection's READY says what had arrived: the bytes below
@@ -35,7 +36,8 @@ struct link {
     bool was_ready; /* on any */
     /* output */
     uint64_t next, queued;
-    uint64_t acked; /* what was told last */
+    uint64_t carried; /* end of what the connection of now has brought */
+    uint64_t acked;   /* what was told last */
     uint64_t window;
     uint64_t skipped; /* since link_skipped was asked */
     /* input */

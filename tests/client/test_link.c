@@ -165,9 +165,28 @@ static void nothing_is_acknowledged_without_a_connection(void **arg)
     link_lost(l);
     link_written(l, 10);
     assert_false(link_ack(l, &offset));
-    ready(l, 0, 0); /* the server did not hear: it starts at 0 again */
+}
+
+static void a_connection_is_told_only_of_what_it_brought(void **arg)
+{
+    struct link *l = *arg;
+    uint64_t offset = 0;
+
+    /* MOVE: the older connection went on after the newer one said where it
+     * begins */
+    ready(l, 0, 0);
+    assert_int_equal(link_output(l, 0, 100), 0);
+    link_written(l, 100);
     assert_true(link_ack(l, &offset));
-    assert_int_equal(offset, 10);
+    ready(l, 40, 0);
+    assert_false(link_ack(l, &offset));
+    assert_int_equal(link_output(l, 40, 20), 20);
+    assert_true(link_ack(l, &offset));
+    assert_int_equal(offset, 60);
+    assert_int_equal(link_output(l, 60, 50), 40);
+    link_written(l, 10);
+    assert_true(link_ack(l, &offset));
+    assert_int_equal(offset, 110);
 }
 
 static void a_new_connection_holds_no_more_than_the_window(void **arg)
@@ -381,6 +400,7 @@ int main(void)
         T(more_than_the_window_is_refused),
         T(only_what_was_written_is_acknowledged),
         T(nothing_is_acknowledged_without_a_connection),
+        T(a_connection_is_told_only_of_what_it_brought),
         T(a_new_connection_holds_no_more_than_the_window),
         T(what_the_ring_lost_is_told),
         T(a_late_first_connection_skips_nothing),

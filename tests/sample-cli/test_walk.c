@@ -18,10 +18,13 @@
 // link: -Wl,--wrap=openat -Wl,--wrap=readdir
 /* Root may read everything: what a user may not is played here. */
 static const char *denied;
+static int weak_opens; /* those that would follow a link */
 int __real_openat(int dir_fd, const char *path, int flags, ...);
 int __wrap_openat(int dir_fd, const char *path, int flags, ...);
 int __wrap_openat(int dir_fd, const char *path, int flags, ...)
 {
+    if (strcmp(path, ".") != 0)
+        weak_opens += !(flags & O_NOFOLLOW);
     if (denied && strcmp(path, denied) == 0) {
         errno = EACCES;
         return -1;
@@ -59,7 +62,7 @@ static int setup(void **state)
     dir = scratch_new();
     denied = NULL;
     fail_after = -1;
-    ticks = 0;
+    ticks = weak_opens = 0;
     return 0;
 }
 
@@ -117,14 +120,17 @@ static void links_and_other_things_are_counted_and_not_followed(void **state)
 
     (void)state;
     tree_put(dir, "a", "1");
+    tree_put(dir, "d/a", "1");
     assert_int_equal(symlink("..", up), 0);
     assert_int_equal(symlink("a", file), 0);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     go(32, 100, "");
-    names("a ");
+    names("a d/a ");
     assert_int_equal(walk.links, 2);
     assert_int_equal(walk.others, 1);
-    assert_int_equal(walk.dirs, 0);
+    assert_int_equal(walk.dirs, 1);
+    /* nor one that takes a directory's place between two calls */
+    assert_int_equal(weak_opens, 0);
 }
 
 static void directories_are_passed_over_by_name(void **state)
