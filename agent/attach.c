@@ -1,62 +1,13 @@
-#include "agent/attach.h"
+#include "agent/attach_internal.h"
 
 #include "agent/greet.h"
-#include "base/frame.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum attach_phase {
-    ATTACH_HELLO,   /* nothing but HELLO is read */
-    ATTACH_OPEN,    /* authenticated */
-    ATTACH_MOVING,  /* MOVE was sent */
-    ATTACH_CLOSING, /* a close is under way: all is ignored */
-};
-
-/* What is owed to the peer, sent when the socket can take it. */
-enum {
-    DUE_INPUT_ACK = 1,
-    DUE_RESIZED = 2,
-    DUE_PONG = 4,
-    DUE_NOTICE = 8,
-    DUE_EXIT = 16,
-};
-
-struct attach {
-    struct attach_set *set;
-    struct attach *next;
-    struct ws_conn *conn;
-    enum attach_phase phase;
-    enum role role;
-    unsigned due;
-    uint32_t stages_due; /* bit per stage of the state */
-    uint64_t sent;       /* next OUTPUT offset */
-    uint64_t acked;
-    uint64_t jump_from, jump_bytes; /* a viewer's last jump */
-    uint64_t pong;
-    int64_t opened_ms;
-    int64_t moved_ms;
-    bool is_exit_sent;
-    bool was_output; /* the last message sent: now it is an INPUT_ACK's turn */
-};
-
-struct attach_set {
-    struct life *life;
-    struct loop *loop;
-    struct attach *all; /* list, newest first */
-    struct attach *owner;
-    struct loop_timer *ack_timer; /* armed while an INPUT_ACK waits */
-    uint64_t input_told;          /* by the last INPUT_ACK */
-    char notice[160];
-    bool is_ended;
-    /* One message is made at a time: one buffer serves everybody. */
-    uint8_t out[WS_PRE + FRAME_HEAD_MAX + ATTACH_TURN_BYTES];
-};
 
 static struct metric metrics[] = {
     {"podterm_agent_attachments_total", "", METRIC_COUNTER,
@@ -74,7 +25,12 @@ struct metric *attach_metrics(size_t *count)
     return metrics;
 }
 
-static void attach_ack_late(void *arg);
+void attach_count_output(size_t len)
+{
+    metric_add(&metrics[M_OUTPUT], (int64_t)len);
+}
+
+static void attach_ack(void *arg);
 
 struct attach_set *attach_set_new(struct life *life, struct loop *loop)
 {
@@ -82,8 +38,7 @@ struct attach_set *attach_set_new(struct life *life, struct loop *loop)
 
     set->life = life;
     set->loop = loop;
-    set->ack_timer = loop_timer_start(loop, INT32_MAX, 0, attach_ack_late,
-                                      set);
+    set->ack_timer = loop_timer_start(loop, INT32_MAX, 0, attach_ack, set);
     return set;
 }
 
@@ -160,169 +115,6 @@ static void attach_refuse_err(struct attach *a, const struct err *e)
     if (log_rate_ok(&rate, loop_now_ms()))
         log_err(e, "attach.refused");
     attach_refuse(a, e->kind, greet_sentence(e->kind));
-}
-
-/* --- sending --- */
-
-static void attach_want(struct attach *a)
-{
-    if (a->phase == ATTACH_OPEN || a->phase == ATTACH_MOVING)
-        ws_want_write(a->conn);
-}
-
-static bool attach_write_json(struct attach *a, uint8_t type,
-                              const struct json *j)
-{
-    uint8_t *at = a->set->out + WS_PRE;
-    size_t len = greet_json(at, FRAME_HEAD_MAX + ATTACH_TURN_BYTES, type, j);
-
-    ws_write(a->conn, at, len);
-    return true;
-}
-
-static bool attach_write_due(struct attach *a)
-{
-    const struct state *s = life_state(a->set->life);
-    uint8_t *at = a->set->out + WS_PRE;
-
-    if (a->due & DUE_INPUT_ACK) {
-        a->due &= ~(unsigned)DUE_INPUT_ACK;
-        a->set->input_told = s->head->input_received;
-        ws_write(a->conn, at,
-                 frame_head_offset(at, FRAME_INPUT_ACK,
-                                   s->head->input_received));
-        return true;
-    }
-    if (a->due & DUE_PONG) {
-        a->due &= ~(unsigned)DUE_PONG;
-        ws_write(a->conn, at, frame_head_offset(at, FRAME_PONG, a->pong));
-        return true;
-    }
-    if (a->due & DUE_RESIZED) {
-        a->due &= ~(unsigned)DUE_RESIZED;
-        ws_write(a->conn, at, frame_size(at, FRAME_RESIZED, s->head->cols,
-                                         s->head->rows));
-        return true;
-    }
-    if (a->due & DUE_NOTICE) {
-        own_json struct json *j = greet_notice(s->head, a->set->notice,
-                                               loop_wall_ms());
-
-        a->due &= ~(unsigned)DUE_NOTICE;
-        return attach_write_json(a, FRAME_STAGE, j);
-    }
-    return false;
-}
-
-static bool attach_write_stage(struct attach *a)
-{
-    const struct state *s = life_state(a->set->life);
-
-    for (uint32_t i = 0; i < s->head->stage_count; i++)
-        if (a->stages_due & (1u << i)) {
-            own_json struct json *j = greet_stage(&s->head->stages[i]);
-
-            a->stages_due &= ~(1u << i);
-            return attach_write_json(a, FRAME_STAGE, j);
-        }
-    return false;
-}
-
-/* A viewer that lags goes on at the oldest kept byte. What is under way to
- * it stays under way: acked goes along. */
-static void attach_jump(struct attach *a, uint64_t oldest)
-{
-    assert(a->role == ROLE_VIEWER); /* an owner's bytes are held for it */
-    a->jump_from = a->sent;
-    a->jump_bytes = oldest - a->sent;
-    a->acked += a->jump_bytes;
-    a->sent = oldest;
-}
-
-/* How many bytes of OUTPUT may go now; moves a viewer that lags. */
-static size_t attach_output_room(struct attach *a)
-{
-    const struct state_head *h = life_state(a->set->life)->head;
-    const struct agent_spec *spec = life_spec(a->set->life);
-    uint64_t window = (uint64_t)spec->window_bytes, room;
-
-    if (a->role == ROLE_CONTROL)
-        return 0;
-    if (a->sent - a->acked >= window)
-        return 0;
-    if (a->sent < h->output_oldest)
-        attach_jump(a, h->output_oldest);
-    room = window - (a->sent - a->acked);
-    if (room > h->output_end - a->sent)
-        room = h->output_end - a->sent;
-    return room < ATTACH_TURN_BYTES ? (size_t)room : ATTACH_TURN_BYTES;
-}
-
-static bool attach_write_output(struct attach *a)
-{
-    size_t len = attach_output_room(a);
-    uint8_t *at = a->set->out + WS_PRE;
-    size_t head;
-
-    if (len == 0)
-        return false;
-    head = frame_head_offset(at, FRAME_OUTPUT, a->sent);
-    memcpy(at + head, state_ring_at(life_state(a->set->life), a->sent, &len),
-           len);
-    if (ws_write(a->conn, at, head + len) < 0)
-        return false; /* closed follows */
-    a->sent += len;
-    metric_add(&metrics[M_OUTPUT], (int64_t)len);
-    return true;
-}
-
-static bool attach_write_exit(struct attach *a)
-{
-    const struct state *s = life_state(a->set->life);
-    own_json struct json *j = NULL;
-
-    if (!a->set->is_ended || a->is_exit_sent || a->role == ROLE_CONTROL ||
-        a->sent < s->head->output_end)
-        return false;
-    j = greet_exit(s->head);
-    a->is_exit_sent = true;
-    attach_write_json(a, FRAME_EXIT, j);
-    if (a == a->set->owner)
-        life_told_exit(a->set->life);
-    return true;
-}
-
-/* Is there output that could go now, or EXIT behind it? */
-static bool attach_flows(const struct attach *a)
-{
-    const struct state_head *h = life_state(a->set->life)->head;
-    uint64_t window = (uint64_t)life_spec(a->set->life)->window_bytes;
-
-    if (a->role == ROLE_CONTROL)
-        return false;
-    if (a->sent < h->output_end)
-        return a->sent - a->acked < window;
-    return a->set->is_ended && !a->is_exit_sent;
-}
-
-/* One message a call; what was asked for is answered before what flows, but
- * an echo goes before the INPUT_ACK of its key, and that goes next. */
-static void attach_drained(void *user)
-{
-    struct attach *a = user;
-    bool is_sent = false;
-
-    if (a->phase != ATTACH_OPEN && a->phase != ATTACH_MOVING)
-        return;
-    if (a->was_output || a->due != DUE_INPUT_ACK)
-        is_sent = attach_write_due(a);
-    is_sent = is_sent || attach_write_stage(a);
-    a->was_output = !is_sent && attach_write_output(a);
-    if (is_sent || a->was_output || attach_write_due(a) ||
-        attach_write_exit(a)) {
-        if (a->due || a->stages_due || attach_flows(a))
-            ws_want_write(a->conn);
-    }
 }
 
 /* --- receiving --- */
@@ -585,27 +377,27 @@ void attach_output(struct attach_set *set)
             ws_want_write_now(a->conn);
 }
 
-static void attach_ack_late(void *arg)
+static void attach_ack(void *arg)
 {
     struct attach_set *set = arg;
 
-    if (set->owner && (set->owner->due & DUE_INPUT_ACK))
-        attach_want(set->owner);
+    set->is_ack_waiting = false;
+    attach_due(set, DUE_INPUT_ACK, true);
 }
 
-/* The echo is about to come: both go in one wake-up of everybody behind. */
+/* Nobody waits for it as a person does for an echo: that goes first, and is
+ * not shared out among the wake-ups of everybody behind. */
 void attach_input_acked(struct attach_set *set)
 {
     uint64_t received = life_state(set->life)->head->input_received;
     uint64_t window = (uint64_t)life_spec(set->life)->input_window_bytes;
 
-    if (!set->owner)
-        return;
-    if (received - set->input_told >= window / ATTACH_ACK_SHARE)
-        attach_want(set->owner);
-    else if (!(set->owner->due & DUE_INPUT_ACK))
+    if (received - set->input_told >= window / ATTACH_ACK_SHARE) {
+        attach_ack(set);
+    } else if (!set->is_ack_waiting) {
+        set->is_ack_waiting = true;
         loop_timer_again(set->ack_timer, ATTACH_ACK_MS, 0);
-    set->owner->due |= DUE_INPUT_ACK;
+    }
 }
 
 void attach_resized(struct attach_set *set)
@@ -648,6 +440,15 @@ bool attach_owner_is_done(const struct attach_set *set)
 
     return a && a->is_exit_sent &&
            a->acked == life_state(set->life)->head->output_end;
+}
+
+bool attach_all_told(const struct attach_set *set)
+{
+    for (const struct attach *a = set->all; a; a = a->next)
+        if ((a->phase == ATTACH_OPEN || a->phase == ATTACH_MOVING) &&
+            a->role != ROLE_CONTROL && !a->is_exit_sent)
+            return false;
+    return true;
 }
 
 void attach_close_all(struct attach_set *set, enum err_kind kind,

@@ -24,9 +24,8 @@
 #define ATTACH_HELLO_MS 10000   /* accept to verified HELLO */
 /* of OUTPUT in one message: with both heads it fills two TLS records */
 #define ATTACH_TURN_BYTES (32768 - 4 - FRAME_HEAD_MAX)
-#define ATTACH_ACK_MS 5         /* INPUT_ACK waits so long for an echo to go
-                                   with, ... */
-#define ATTACH_ACK_SHARE 4      /* unless this part of the window waits */
+#define ATTACH_ACK_MS 5         /* an INPUT_ACK comes so long after its key, */
+#define ATTACH_ACK_SHARE 4      /* or once that part of the window waits */
 #define ATTACH_MOVE_MS 10000    /* MOVE to close */
 
 struct attach_set;
@@ -49,6 +48,8 @@ void attach_notice(struct attach_set *set, const char *detail);
 bool attach_has_owner(const struct attach_set *set);
 /* Did the owner get and acknowledge all, EXIT included? */
 bool attach_owner_is_done(const struct attach_set *set);
+/* Has everybody been sent EXIT? */
+bool attach_all_told(const struct attach_set *set);
 /* Close all with 1000, or with an error when reason is not NULL. */
 void attach_close_all(struct attach_set *set, enum err_kind kind,
                       const char *reason);

@@ -52,9 +52,8 @@ static void bundle_deliver(void *arg)
     free(t);
 }
 
-static void bundle_tell(struct bundle *b, const char *stage,
-                        const char *state, const char *detail, int64_t done,
-                        int64_t total)
+static void bundle_tell(struct bundle *b, const char *stage, const char *state,
+                        const char *detail, int64_t done, int64_t total)
 {
     struct bundle_told *t = mem_zero(1, sizeof(*t));
 
@@ -103,10 +102,9 @@ static int bundle_verify(const struct agent_spec *spec,
                        "the bundle is not signed, and only signed ones are "
                        "run here");
     if (spec->bundle_signature &&
-        minisign_verify(spec->bundle_signature,
-                        strlen(spec->bundle_signature), r->blake2b,
-                        spec->fetch.keys, (size_t)spec->fetch.key_count,
-                        e) < 0)
+        minisign_verify(spec->bundle_signature, strlen(spec->bundle_signature),
+                        r->blake2b, spec->fetch.keys,
+                        (size_t)spec->fetch.key_count, e) < 0)
         return err_wrap(e, "signature of the bundle");
     return 0;
 }
@@ -210,8 +208,7 @@ static int bundle_fetch(struct bundle *b, struct err *e)
 /* Remove a directory's content, then itself. Never follows a link. */
 static void bundle_remove(int at, const char *name)
 {
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
-                                  O_CLOEXEC);
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct dirent *de;
     DIR *d;
 
@@ -250,8 +247,8 @@ static void bundle_clear(int at)
 static int bundle_unpack_into(struct bundle *b, int archive_fd, int at,
                               const char *fresh, struct err *e)
 {
-    own_fd int dir = openat(at, fresh, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
-                                           O_CLOEXEC);
+    own_fd int dir =
+        openat(at, fresh, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct unpack_conf conf = {
         .archive_fd = archive_fd,
         .dir_fd = dir,
@@ -266,16 +263,14 @@ static int bundle_unpack_into(struct bundle *b, int archive_fd, int at,
     b->running = "unpacked";
     if (unpack_run(&conf, e) < 0)
         return -1;
-    if (fsync(dir) < 0)
-        return err_sys(e, "fsync");
     return manifest_argv(dir, b->conf.runner_root, b->conf.spec->command,
                          &b->argv, e);
 }
 
 static int bundle_unpack(struct bundle *b, int archive_fd, struct err *e)
 {
-    own_fd int at = open(b->conf.bundle_dir,
-                         O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    own_fd int at =
+        open(b->conf.bundle_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char id[ID_SIZE], fresh[ID_SIZE + 8];
     int r;
 

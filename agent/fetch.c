@@ -18,6 +18,7 @@
 
 #define FETCH_CHUNK_BYTES 65536
 #define FETCH_WAIT_SLICE_MS 100 /* of a backoff, between looks at cancel */
+#define FETCH_CLOCK_MS 100      /* the library's clock may be ahead of ours */
 #define FETCH_ASIDE_BYTES 65536 /* read of an answer that is no archive */
 
 struct fetch {
@@ -39,9 +40,8 @@ static void fetch_restart(struct fetch *f)
     digest_free(f->sha256);
     digest_free(f->blake2b);
     f->sha256 = digest_new(DIGEST_SHA256);
-    f->blake2b = f->conf->spec->bundle_signature
-                     ? digest_new(DIGEST_BLAKE2B_512)
-                     : NULL;
+    f->blake2b =
+        f->conf->spec->bundle_signature ? digest_new(DIGEST_BLAKE2B_512) : NULL;
     f->bytes = 0;
     f->validator[0] = 0;
 }
@@ -77,8 +77,9 @@ static int fetch_take(struct fetch *f, const uint8_t *bytes, size_t len,
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            err_sys(e, "%s", errno == ENOSPC ? "disk full while fetching"
-                                             : "write the bundle");
+            err_sys(e, "%s",
+                    errno == ENOSPC ? "disk full while fetching"
+                                    : "write the bundle");
             return fetch_final(f);
         }
         bytes += n;
@@ -109,8 +110,7 @@ static int fetch_judge(void *arg, const struct sockaddr *sa, struct err *e)
 
 /* A 206 that answers what was asked: it begins where we stopped, and is of
  * the same bytes (RFC 9110, 15.3.7.3). */
-static bool fetch_range_fits(const struct fetch *f,
-                             const struct http_answer *a)
+static bool fetch_range_fits(const struct fetch *f, const struct http_answer *a)
 {
     char want[40];
 
@@ -241,8 +241,9 @@ static int fetch_answer(struct fetch *f, const struct http_answer *a,
     }
     if (a->status == 200 || a->status == 206) {
         if (f->total > 0 && f->bytes < f->total)
-            return err_set(e, ERR_PEER, "the connection ended after %lld of "
-                                        "%lld bytes",
+            return err_set(e, ERR_PEER,
+                           "the connection ended after %lld of "
+                           "%lld bytes",
                            (long long)f->bytes, (long long)f->total);
         return 0;
     }
@@ -299,8 +300,8 @@ static void fetch_wait(struct fetch *f, int64_t ms)
 
 static int fetch_http(struct fetch *f, struct err *e)
 {
-    int64_t backoff_ms = f->conf->backoff_ms ? f->conf->backoff_ms
-                                             : FETCH_BACKOFF_MS;
+    int64_t backoff_ms =
+        f->conf->backoff_ms ? f->conf->backoff_ms : FETCH_BACKOFF_MS;
 
     for (int i = 1;; i++) {
         struct err before = *e;
@@ -314,7 +315,7 @@ static int fetch_http(struct fetch *f, struct err *e)
         if (f->is_final || e->kind == ERR_DENIED || e->kind == ERR_SYSTEM)
             return -1;
         /* a try cut short by our own clock says less than the one before */
-        if (i > 1 && fetch_left_ms(f) <= 0)
+        if (i > 1 && fetch_left_ms(f) <= FETCH_CLOCK_MS)
             *e = before;
         if (i >= FETCH_TRIES_MAX)
             return err_wrap(e, "not fetched in %d tries", i);

@@ -13,14 +13,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FETCH_TRIES_MAX 6      /* connections in all, redirects not counted */
-#define FETCH_BACKOFF_MS 200   /* before the second, doubling */
+#define FETCH_TRIES_MAX 6    /* connections in all, redirects not counted */
+#define FETCH_BACKOFF_MS 200 /* before the second, doubling */
 #define FETCH_BACKOFF_MAX_MS 5000
-#define FETCH_SLOW_S 10        /* below min_bytes_s that long: given up */
+#define FETCH_SLOW_S 10 /* below min_bytes_s that long: given up */
 
 struct fetch_conf {
     const struct agent_spec *spec;
-    int file_fd; /* empty regular file, read-write */
+    int file_fd;        /* empty regular file, read-write */
     int slow_s;         /* 0 = FETCH_SLOW_S */
     int64_t backoff_ms; /* 0 = FETCH_BACKOFF_MS */
     void (*progress)(void *arg, int64_t done, int64_t total);

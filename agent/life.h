@@ -69,7 +69,7 @@ void life_signal(struct life *l, uint8_t frame_signal);
 void life_end(struct life *l, enum end_reason reason, const char *detail);
 /* The owner consumed output up to state's output_acked. */
 void life_acked(struct life *l);
-/* The owner was sent EXIT. */
+/* Somebody was sent EXIT. */
 void life_told_exit(struct life *l);
 /* An owner came (true) or the last one went. */
 void life_owner(struct life *l, bool is_there);

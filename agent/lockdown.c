@@ -16,6 +16,16 @@
 #define LOCKDOWN_FDS 64
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* A sanitizer's shadow memory alone is past every limit, and it asks for its
+ * signal stack before whatever does not return. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOCKDOWN_MEMORY(bytes) ((void)(bytes), RLIM_INFINITY)
+#define LOCKDOWN_MORE_CALLS SCMP_SYS(sigaltstack),
+#else
+#define LOCKDOWN_MEMORY(bytes) (bytes)
+#define LOCKDOWN_MORE_CALLS
+#endif
+
 /* Everything extraction needs once libraries are loaded; fcntl and tgkill
  * come below, with what they may be asked. */
 static const int unpacker_calls[] = {
@@ -56,7 +66,7 @@ static const int unpacker_calls[] = {
     SCMP_SYS(sysinfo),
     SCMP_SYS(umask),
     SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(restart_syscall),
+    LOCKDOWN_MORE_CALLS SCMP_SYS(restart_syscall),
 };
 
 /* What fcntl may be asked: with an owner and a signal of its choice a
@@ -141,7 +151,7 @@ int lockdown_unpacker(int dir_fd, int64_t file_bytes, size_t memory_bytes,
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_sys(e, "no_new_privs");
     if (lockdown_limit(RLIMIT_FSIZE, (rlim_t)file_bytes, e) < 0 ||
-        lockdown_limit(RLIMIT_DATA, memory_bytes, e) < 0 ||
+        lockdown_limit(RLIMIT_DATA, LOCKDOWN_MEMORY(memory_bytes), e) < 0 ||
         lockdown_limit(RLIMIT_CPU, LOCKDOWN_CPU_S, e) < 0 ||
         lockdown_limit(RLIMIT_NOFILE, LOCKDOWN_FDS, e) < 0)
         return -1;

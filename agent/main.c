@@ -15,7 +15,6 @@
 #include "agent/unpack.h"
 #include "agent/bundle.h"
 #include "base/frame.h"
-#include "base/http_client.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -217,7 +216,6 @@ static int agent_main(void)
     proc_undumpable();
     mallopt(M_ARENA_MAX, 1); /* the worker shares ours: less lies idle */
     signal(SIGPIPE, SIG_IGN);
-    http_client_init();
     if (agent_start(&a, &e) == 0) {
         log_info("agent.start", "addr", "s", a.addr, "restarts", "i",
                  (int64_t)a.state.head->restarts, NULL);

@@ -54,22 +54,28 @@ static int specfile_keep(const struct json *root, struct state *state,
                          struct err *e)
 {
     own_json struct json *rest = json_object();
-    own_mem char *text = NULL, *env = NULL;
-    int r;
+    own_mem char *text = NULL;
+    struct buf env;
+    int r = 0;
 
+    buf_init(&env, STATE_ENV_MAX);
+    buf_reserve(&env, STATE_ENV_MAX); /* it moves never, and leaves no part */
     for (size_t i = 0; i < json_count(root); i++) {
         const struct json *member = json_at(root, i);
 
         if (strcmp(json_name(member), "env") != 0)
             json_set(rest, json_name(member), json_dup(member));
         else
-            env = json_text(member);
+            r = json_append(&env, member);
     }
     text = json_text(rest);
-    r = state_spec_set(state, text, strlen(text), env ? env : "",
-                       env ? strlen(env) : 0, e);
-    if (env)
-        wipe(env, strlen(env));
+    if (r < 0)
+        err_set(e, ERR_INPUT, "spec: env has more than %d bytes",
+                STATE_ENV_MAX);
+    else
+        r = state_spec_set(state, text, strlen(text), (char *)env.data, env.len,
+                           e);
+    buf_fini_secret(&env);
     return r;
 }
 

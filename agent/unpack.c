@@ -1,6 +1,7 @@
 #include "agent/unpack.h"
 
 #include "agent/lockdown.h"
+#include "agent/unpack_lib.h"
 #include "agent/unpack_tree.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -131,8 +132,9 @@ static int unpack_file(struct unpack_job *j, struct archive_entry *entry,
 
     if (fd < 0 || unpack_data(j, fd, name, e) < 0)
         return -1;
-    /* the umask of whoever started us does not count */
-    if (fchmod(fd, is_executable ? 0755 : 0644) < 0 || fdatasync(fd) < 0)
+    /* the umask of whoever started us does not count. Nothing is synced:
+     * a session does not outlive the machine's boot, nor does its tree */
+    if (fchmod(fd, is_executable ? 0755 : 0644) < 0)
         return err_sys(e, "finish a file");
     return 0;
 }
@@ -237,8 +239,10 @@ int unpack_extract(const struct unpack_conf *conf, struct err *e)
         .conf = conf,
         .tree = {.dir_fd = conf->dir_fd, .limits = conf->limits},
     };
-    int r = unpack_open_archive(&j, e);
+    int r = unpack_lib_load(e);
 
+    if (r == 0)
+        r = unpack_open_archive(&j, e);
     if (r == 0)
         r = unpack_all(&j, e);
     if (j.archive)
@@ -315,7 +319,8 @@ int unpack_child_main(int argc, char **argv)
     setlocale(LC_CTYPE, "C.UTF-8");
     umask(022);
     proc_undumpable();
-    if (lockdown_unpacker(CHILD_DIR_FD, conf.limits.max_bytes,
+    if (unpack_lib_load(&e) < 0 ||
+        lockdown_unpacker(CHILD_DIR_FD, conf.limits.max_bytes,
                           UNPACK_MEMORY_BYTES, &e) < 0 ||
         unpack_extract(&conf, &e) < 0) {
         unpack_say((int32_t)e.kind, 0, e.text);

@@ -22,7 +22,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_flow agent/test_life agent/test_life_kills agent/test_life_time,$(1)),$(BUILD)/libgateway.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_flow agent/test_attach_prompt agent/test_life agent/test_life_kills agent/test_life_time,$(1)),$(BUILD)/libgateway.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
@@ -67,12 +67,12 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 
 # these run the real programs
 $(BUILD)/tests/agent/test_shimlink $(BUILD)/tests/shim/test_shim: $(BUILD)/bin/podterm-shim
-$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/keeper/test_keeper: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
 
 # Figures beside peers in one run; ratios are what counts.
 BENCH_SRC := $(wildcard tests/bench/*_bench.c)
 BENCH_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
 .PHONY: bench
-bench: deps-test all $(BENCH_BIN) ## figures beside socat, haproxy, nginx
-	@for b in $(BENCH_BIN); do PODTERM_BUILD=$(BUILD) $$b || exit 1; done
+bench: deps-test all bundle $(BENCH_BIN) ## figures beside socat, haproxy, nginx
+	@for b in $(BENCH_BIN); do PODTERM_BUNDLE=$(DIST)/sample-cli-$(VERSION).tar.gz $$b || exit 1; done

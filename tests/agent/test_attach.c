@@ -52,11 +52,11 @@ static void a_hello_that_is_not_one_is_refused(void **state)
         size_t len;
     } rows[] = {
         {"", 0},
-        {"\x06\0\0\0\0\0\0\0\1", 9},            /* PING first */
-        {"\x07", 1},                            /* END */
-        {"\x02\0\0\0\0\0\0\0\0x", 10},          /* INPUT */
-        {"\x81{}", 3},                          /* a server's message */
-        {"\x7f{}", 3},                          /* no message at all */
+        {"\x06\0\0\0\0\0\0\0\1", 9},   /* PING first */
+        {"\x07", 1},                   /* END */
+        {"\x02\0\0\0\0\0\0\0\0x", 10}, /* INPUT */
+        {"\x81{}", 3},                 /* a server's message */
+        {"\x7f{}", 3},                 /* no message at all */
         {"\x01{}", 3},
         {"\x01[]", 3},
         {"\x01{", 2},
@@ -258,8 +258,8 @@ static void no_token_but_the_right_one_opens(void **state)
     (void)state;
     box = agentbox_new_alone("exit", NULL);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        own_mem char *text = agentbox_token(box, ROLE_OWNER, NULL,
-                                            rows[i].change);
+        own_mem char *text =
+            agentbox_token(box, ROLE_OWNER, NULL, rows[i].change);
 
         l = agentlink_dial(box);
         agentlink_hello(l, text, -1, 0, 0);
@@ -334,8 +334,7 @@ static void without_the_session_key_there_is_no_http(void **state)
         while (wspeer_more(p, MS) > 0)
             ;
         /* at most a TLS alert: content type 21 */
-        assert_null(memmem(p->in, p->in_len, "HTTP", 4));
-        assert_true(p->in_len == 0 || p->in[0] == 21);
+        assert_true(p->in_len == 0 || (p->in[0] == 21 && p->in_len < 16));
         wspeer_free(p);
     }
 }
@@ -421,18 +420,18 @@ static void malformed_messages_end_the_attachment_alone(void **state)
         const char *bytes;
         size_t len;
     } rows[] = {
-        {"\x02\0\0\0\0\0\0\0\0", 9},          /* INPUT without a byte */
+        {"\x02\0\0\0\0\0\0\0\0", 9}, /* INPUT without a byte */
         {"\x02\xff\xff\xff\xff\xff\xff\xff\xffx", 10},
-        {"\x03\0\x50\0", 4},                  /* RESIZE cut */
-        {"\x03\0\0\0\x18", 5},                /* no columns */
-        {"\x03\x03\xe9\0\x18", 5},            /* 1001 */
+        {"\x03\0\x50\0", 4},       /* RESIZE cut */
+        {"\x03\0\0\0\x18", 5},     /* no columns */
+        {"\x03\x03\xe9\0\x18", 5}, /* 1001 */
         {"\x04\0\0", 3},
-        {"\x04\0\0\0\0\0\xff\xff\xff", 9},    /* ACK of what was not sent */
+        {"\x04\0\0\0\0\0\xff\xff\xff", 9}, /* ACK of what was not sent */
         {"\x05\0", 2},
         {"\x05\x06", 2},
         {"\x05\x01\x01", 3},
         {"\x07x", 2},
-        {"\x01{\"token\":\"x\"}", 13},        /* HELLO again */
+        {"\x01{\"token\":\"x\"}", 13}, /* HELLO again */
     };
     struct agentlink *l;
 
@@ -467,6 +466,29 @@ static void a_control_ends_the_session(void **state)
     report = agentbox_ends(box, "deleted", MS);
     agentlink_free(control);
     agentlink_free(l);
+}
+
+static void who_attaches_is_told_the_stages_so_far(void **state)
+{
+    static const char *const order[] = {"fetch", "verified", "unpacked",
+                                        "started"};
+    struct agentlink *l;
+
+    (void)state;
+    l = owner(ECHO_LINES, NULL);
+    agentlink_expect(l, "ready", MS);
+    agentlink_free(l);
+    for (int role = ROLE_OWNER; role <= ROLE_VIEWER; role++) {
+        l = agentlink_new(box, (enum role)role, -1);
+        for (int i = 0; i < 4; i++) {
+            agentlink_until(l, FRAME_STAGE, MS);
+            assert_string_equal(l->stage, order[i]);
+            assert_int_equal(l->text_len, 0); /* before any output */
+        }
+        agentlink_expect(l, "ready", MS);
+        assert_int_equal(l->stages, 4);
+        agentlink_free(l);
+    }
 }
 
 /* --- several at once --- */
@@ -614,6 +636,7 @@ int main(void)
         T(each_role_may_send_what_its_row_says),
         T(malformed_messages_end_the_attachment_alone),
         T(a_control_ends_the_session),
+        T(who_attaches_is_told_the_stages_so_far),
         T(a_second_owner_takes_over_without_losing_a_byte),
         T(eight_viewers_and_no_ninth),
         T(without_history_a_viewer_begins_at_the_live_end),

@@ -113,8 +113,8 @@ static void no_more_than_the_window_is_under_way(void **state)
     agentlink_free(l);
 }
 
-static void an_owner_that_stops_stalls_the_program_and_loses_nothing(
-    void **state)
+static void
+an_owner_that_stops_stalls_the_program_and_loses_nothing(void **state)
 {
     struct agentlink *l, *again;
     struct numbers n = {0};
@@ -127,7 +127,7 @@ static void an_owner_that_stops_stalls_the_program_and_loses_nothing(
     run_to(l, 65536, MS);
     poll(NULL, 0, 300); /* it would have written megabytes */
     kib = agentbox_private_kib(agentbox_main(box, 0));
-    assert_true(kib < 6000);
+    assert_true(kib < 6000 || !AGENTBOX_MEASURES);
     /* the ring holds from the acknowledged byte on */
     again = agentlink_new(box, ROLE_OWNER, 0);
     assert_int_equal(again->output_from, 0);
@@ -212,8 +212,8 @@ static void input_is_applied_exactly_once(void **state)
     l = owner(ECHO_LINES, NULL);
     agentlink_expect(l, "ready", MS);
     agentlink_type_at(l, 0, "abc", 3);
-    agentlink_type_at(l, 0, "abc", 3);     /* wholly doubled */
-    agentlink_type_at(l, 1, "bcd\r", 4);   /* partly */
+    agentlink_type_at(l, 0, "abc", 3);   /* wholly doubled */
+    agentlink_type_at(l, 1, "bcd\r", 4); /* partly */
     agentlink_expect(l, "<abcd>", MS);
     agentlink_run(l, QUIET_MS);
     assert_int_equal(l->input_acked, 5);
@@ -240,6 +240,7 @@ static void typed_before_the_program_runs_it_gets(void **state)
     assert_int_equal(l->input_acked, 0);
     agentbox_start_shim(box);
     agentlink_expect(l, "<early>", MS);
+    agentlink_run(l, QUIET_MS);
     assert_int_equal(l->input_acked, 6);
     agentlink_free(l);
 }
@@ -287,7 +288,7 @@ static void a_paste_nobody_reads_costs_its_window_and_no_more(void **state)
     sent = paste(l, 1 << 20);
     assert_in_range(sent, 65536, 65536 + 200000);
     kib = agentbox_private_kib(agentbox_main(box, 0));
-    assert_true(kib < 6000);
+    assert_true(kib < 6000 || !AGENTBOX_MEASURES);
     /* the socket is read still: PING, Ctrl-C and END come through */
     agentlink_ping(l, 77);
     agentlink_until(l, FRAME_PONG, MS);

@@ -406,10 +406,14 @@ static void a_bundle_that_cannot_be_started_is_refused(void **state)
     static const struct {
         const char *archive, *words;
     } rows[] = {
-        {"none.tar.gz", "bin/"},         {"two.tar.gz", "bin/other"},
-        {"missing.tar.gz", "bin/gone"},  {"noexec.tar.gz", "bin/prog"},
-        {"badjson.tar.gz", "podterm.json"}, {"noise.tar.gz", "archive"},
-        {"cut.tar.gz", "archive"},       {"escape.tar.gz", "link"},
+        {"none.tar.gz", "bin/"},
+        {"two.tar.gz", "bin/other"},
+        {"missing.tar.gz", "bin/gone"},
+        {"noexec.tar.gz", "bin/prog"},
+        {"badjson.tar.gz", "podterm.json"},
+        {"noise.tar.gz", "archive"},
+        {"cut.tar.gz", "archive"},
+        {"escape.tar.gz", "link"},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -498,10 +502,10 @@ static void the_cache_is_no_way_round_the_rules(void **state)
 static void a_spoilt_cache_entry_is_fetched_anew(void **state)
 {
     struct fixture *f = *state;
-    own_mem char *cmd = mem_printf(
-        "cd %s && f=$(ls */*) && chmod 600 $f && echo evil > $f && "
-        "chmod 400 $f",
-        f->cache_dir);
+    own_mem char *cmd =
+        mem_printf("cd %s && f=$(ls */*) && chmod 600 $f && echo evil > $f && "
+                   "chmod 400 $f",
+                   f->cache_dir);
     own_mem char *loose = mem_printf("chmod 644 %s/*/*", f->cache_dir);
 
     serve_good(f);

@@ -44,7 +44,7 @@ struct fixture {
     struct fetch_result result;
     struct err e;
     int file_fd;
-    int tells;         /* calls of progress */
+    int tells; /* calls of progress */
     int64_t done, total;
     int64_t cancel_at; /* bytes; 0 = never */
     int64_t took_ms;
@@ -143,8 +143,8 @@ static void assert_refused(struct fixture *f, enum err_kind kind,
 {
     assert_int_equal(fetch(f), -1);
     if (f->e.kind != kind || !strstr(f->e.text, words))
-        fail_msg("want kind %d, \"%s\"; got %d, \"%s\"", kind, words,
-                 f->e.kind, f->e.text);
+        fail_msg("want kind %d, \"%s\"; got %d, \"%s\"", kind, words, f->e.kind,
+                 f->e.text);
 }
 
 static void assert_head_has(struct fixture *f, int i, const char *want)
@@ -218,10 +218,10 @@ static void a_file_changed_meanwhile_is_fetched_anew(void **state)
     struct fixture *f = *state;
     static uint8_t old[BODY_BYTES];
 
-    SERVE(f,
-          {.etag = "\"v1\"", .drop_at = 100000, .body = old,
-           .len = sizeof(old)},
-          {.etag = "\"v2\""});
+    SERVE(
+        f,
+        {.etag = "\"v1\"", .drop_at = 100000, .body = old, .len = sizeof(old)},
+        {.etag = "\"v2\""});
     assert_whole(f);
     assert_head_has(f, 1, "\r\nif-range: \"v1\"\r\n");
 }
@@ -262,7 +262,8 @@ static void a_206_of_other_bytes_is_not_taken(void **state)
     struct fixture *f = *state;
 
     SERVE(f, {.etag = "\"v1\"", .drop_at = 100000},
-          {.status = 206, .etag = "\"v2\"",
+          {.status = 206,
+           .etag = "\"v2\"",
            .range = "bytes 100000-299999/300000"},
           {.etag = "\"v2\""});
     assert_whole(f);
@@ -334,8 +335,9 @@ static void tries_are_counted(void **state)
     struct fixture *f = *state;
 
     SERVE(f, {.status = 503});
-    assert_refused(f, ERR_PEER, "not fetched in 6 tries: the server answered "
-                                "503");
+    assert_refused(f, ERR_PEER,
+                   "not fetched in 6 tries: the server answered "
+                   "503");
     assert_int_equal(fileserver_requests(f->server), FETCH_TRIES_MAX);
 }
 
@@ -390,7 +392,9 @@ static void a_resumed_body_counts_from_the_first_byte(void **state)
     struct fixture *f = *state;
 
     SERVE(f, {.etag = "\"v1\"", .drop_at = 250000},
-          {.status = 206, .etag = "\"v1\"", .trick = FILESERVER_ENDLESS,
+          {.status = 206,
+           .etag = "\"v1\"",
+           .trick = FILESERVER_ENDLESS,
            .range = "bytes 250000-299999/300000"});
     f->spec.fetch.max_bytes = BODY_BYTES;
     assert_refused(f, ERR_INPUT, "larger than 300000 bytes");
@@ -454,8 +458,7 @@ static void allow(struct fixture *f, const char *domains)
 {
     struct err e;
 
-    assert_int_equal(domain_list_parse(domains, &f->spec.fetch.url.domains,
-                                       &e),
+    assert_int_equal(domain_list_parse(domains, &f->spec.fetch.url.domains, &e),
                      0);
 }
 
@@ -649,11 +652,20 @@ static void no_file_leads_out(void **state)
                    "rm -f root/fifo && mkfifo root/fifo && mkdir -p root/d",
                    dir);
     static const char *const bad[] = {
-        "/root/link",     "/root/inner",       "/root/etc/passwd",
-        "/root/../outside", "/root/%2e%2e/outside", "/root/fifo",
-        "/root/d",        "/root/",            "/root",
-        "/outside",       "/rootless",         "/root/none",
-        "/root//etc/passwd", "/root/d/../../outside",
+        "/root/link",
+        "/root/inner",
+        "/root/etc/passwd",
+        "/root/../outside",
+        "/root/%2e%2e/outside",
+        "/root/fifo",
+        "/root/d",
+        "/root/",
+        "/root",
+        "/outside",
+        "/rootless",
+        "/root/none",
+        "/root//etc/passwd",
+        "/root/d/../../outside",
     };
 
     put_file("root/here", body, 10);
@@ -711,10 +723,9 @@ static int group_setup(void **state)
     root = mem_printf("%s/root", dir);
     ca = mem_printf("%s/srv-ca.pem", dir);
     certs_make(dir, "srv", "DNS:localhost,IP:127.0.0.1");
-    has_namespace =
-        unshare(CLONE_NEWNS) == 0 &&
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-        mount(ca, SYSTEM_ROOTS, NULL, MS_BIND, NULL) == 0;
+    has_namespace = unshare(CLONE_NEWNS) == 0 &&
+                    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                    mount(ca, SYSTEM_ROOTS, NULL, MS_BIND, NULL) == 0;
     return mkdir(root, 0755);
 }
 

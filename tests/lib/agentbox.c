@@ -81,8 +81,8 @@ static void agentbox_mkdir(const struct agentbox *b, const char *name,
 static void agentbox_pack(struct agentbox *b, const char *script)
 {
     own_mem char *text = mem_printf("#!/bin/sh\n%s\n", script);
-    own_mem char *tar = mem_printf("tar -C %s/src -czf %s/bundles/b.tar.gz .",
-                                   b->dir, b->dir);
+    own_mem char *tar =
+        mem_printf("tar -C %s/src -czf %s/bundles/b.tar.gz .", b->dir, b->dir);
     own_mem char *archive = NULL;
     uint8_t sum[SHA256_BYTES];
     own_mem char *path = mem_printf("%s/bundles/b.tar.gz", b->dir);
@@ -148,8 +148,8 @@ static void agentbox_spec(struct agentbox *b, const char *over)
         b->dir);
     struct err e = {0};
     own_json struct json *spec = json_parse(text, strlen(text), &e);
-    own_json struct json *more = over ? json_parse(over, strlen(over), &e)
-                                      : NULL;
+    own_json struct json *more =
+        over ? json_parse(over, strlen(over), &e) : NULL;
     own_mem char *out = NULL;
 
     if (!spec || (over && !more))
@@ -166,8 +166,8 @@ static pid_t agentbox_spawn(struct agentbox *b, const char *name, char **argv,
 {
     own_mem char *exe = program_path(name);
     own_mem char *log = mem_printf("%s/%s.log", b->dir, name);
-    own_fd int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-                             0600);
+    own_fd int log_fd =
+        open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     int fds[4] = {-1, log_fd, log_fd, key_fd};
     struct proc_spawn how = {.path = exe,
                              .argv = argv,
@@ -189,16 +189,28 @@ static void agentbox_start_agent(struct agentbox *b)
 {
     own_fd int key_fd = memfd_create("key", MFD_CLOEXEC);
     char uid[16];
-    char *argv[] = {
-        "podterm-agent", "--spec",   mem_printf("%s/agent/spec.json", b->dir),
-        "--key-fd",      "3",        "--state-file",
-        mem_printf("%s/agent/agent.state", b->dir), "--ipc-dir",
-        mem_printf("%s/ipc", b->dir), "--bundle-dir",
-        mem_printf("%s/bundle", b->dir), "--tmp-dir",
-        mem_printf("%s/agent/tmp", b->dir), "--report",
-        mem_printf("%s/agent/end.json", b->dir), "--status",
-        mem_printf("%s/agent/status.json", b->dir), "--listen", "127.0.0.1:0",
-        "--runner-uid", uid, NULL};
+    char *argv[] = {"podterm-agent",
+                    "--spec",
+                    mem_printf("%s/agent/spec.json", b->dir),
+                    "--key-fd",
+                    "3",
+                    "--state-file",
+                    mem_printf("%s/agent/agent.state", b->dir),
+                    "--ipc-dir",
+                    mem_printf("%s/ipc", b->dir),
+                    "--bundle-dir",
+                    mem_printf("%s/bundle", b->dir),
+                    "--tmp-dir",
+                    mem_printf("%s/agent/tmp", b->dir),
+                    "--report",
+                    mem_printf("%s/agent/end.json", b->dir),
+                    "--status",
+                    mem_printf("%s/agent/status.json", b->dir),
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--runner-uid",
+                    uid,
+                    NULL};
 
     snprintf(uid, sizeof(uid), "%u", getuid());
     assert_int_equal(write(key_fd, b->key, sizeof(b->key)), sizeof(b->key));
@@ -341,8 +353,8 @@ void agentbox_free(struct agentbox *b)
 pid_t agentbox_main(struct agentbox *b, pid_t not_this)
 {
     int64_t until = loop_now_ms() + AGENTBOX_MS;
-    own_mem char *path = mem_printf("/proc/%d/task/%d/children", b->agent,
-                                    b->agent);
+    own_mem char *path =
+        mem_printf("/proc/%d/task/%d/children", b->agent, b->agent);
 
     do {
         char text[256] = "", *at = text, *end;

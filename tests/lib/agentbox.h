@@ -20,6 +20,12 @@
 #include <sys/types.h>
 
 #define AGENTBOX_MS 10000
+/* A sanitizer's own memory and time say nothing about the agent's. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define AGENTBOX_MEASURES false
+#else
+#define AGENTBOX_MEASURES true
+#endif
 #define AGENTBOX_TEXT_MAX (256 * 1024) /* of output kept as text */
 
 struct agentbox {
@@ -72,27 +78,27 @@ char *agentbox_token(struct agentbox *b, enum role role, const char *sub,
 struct agentlink {
     struct agentbox *box;
     struct wspeer *peer;
-    bool auto_ack;         /* true at first */
-    bool may_jump;         /* OUTPUT's offset need not be the next */
-    uint64_t output;       /* next byte expected */
-    uint64_t jumped;       /* bytes that were skipped */
-    uint64_t typed;        /* next INPUT offset */
+    bool auto_ack;   /* true at first */
+    bool may_jump;   /* OUTPUT's offset need not be the next */
+    uint64_t output; /* next byte expected */
+    uint64_t jumped; /* bytes that were skipped */
+    uint64_t typed;  /* next INPUT offset */
     uint64_t input_acked;
     uint64_t window, input_window;
-    uint64_t output_from;  /* as READY said */
+    uint64_t output_from; /* as READY said */
     uint64_t pong;
-    uint16_t cols, rows;   /* of RESIZED */
-    int stages;            /* STAGE messages */
-    char stage[32];        /* the last */
-    char notice[160];      /* detail of the last stage "notice" */
-    int exits;             /* EXIT messages */
+    uint16_t cols, rows; /* of RESIZED */
+    int stages;          /* STAGE messages */
+    char stage[32];      /* the last */
+    char notice[160];    /* detail of the last stage "notice" */
+    int exits;           /* EXIT messages */
     char reason[32], detail[256];
     int exit_code, exit_signal; /* -1 = not told */
     uint64_t output_end;
-    char error[32];        /* code word of ERROR */
-    int close_code;        /* -1: no close frame came */
+    char error[32]; /* code word of ERROR */
+    int close_code; /* -1: no close frame came */
     bool is_over;
-    char *text;            /* last output, terminated; NULs become '.' */
+    char *text; /* last output, terminated; NULs become '.' */
     size_t text_len;
     /* Called with every OUTPUT, instead of keeping text, when set. */
     void (*take)(void *arg, uint64_t offset, const uint8_t *p, size_t len);

@@ -77,8 +77,7 @@ struct agentlink *agentlink_new_as(struct agentbox *b, enum role role,
 struct agentlink *agentlink_new(struct agentbox *b, enum role role,
                                 int64_t from)
 {
-    return agentlink_new_as(b, role, role == ROLE_VIEWER ? "vera" : NULL,
-                            from);
+    return agentlink_new_as(b, role, role == ROLE_VIEWER ? "vera" : NULL, from);
 }
 
 void agentlink_free(struct agentlink *l)

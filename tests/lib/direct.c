@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -70,7 +71,10 @@ struct wspeer *direct_attach(const struct direct *d)
 {
     struct wspeer *p = direct_dial(d);
 
-    assert_non_null(p);
+    if (!p) {
+        fail_msg("the agent refused the handshake");
+        return NULL;
+    }
     wspeer_upgrade(p, d->addr, "");
     return p;
 }
@@ -83,13 +87,29 @@ char *direct_get(const struct direct *d, const char *path)
                                    path, d->addr);
     char *out;
 
-    assert_non_null(p);
+    if (!p) {
+        fail_msg("the agent refused the handshake");
+        return NULL;
+    }
     wspeer_puts(p, ask);
     while (wspeer_more(p, WSPEER_MS) > 0)
         ;
     out = mem_strn((char *)p->in, p->in_len);
     wspeer_free(p);
     return out;
+}
+
+uint64_t direct_metric(const struct direct *d, const char *name)
+{
+    own_mem char *text = direct_get(d, "/metrics");
+    own_mem char *line = mem_printf("\n%s ", name);
+    const char *at = strstr(text, line);
+
+    if (!at) {
+        fail_msg("no %s in: %s", name, text);
+        return 0;
+    }
+    return strtoull(at + strlen(line), NULL, 10);
 }
 
 struct wspeer *direct_gateway(const struct stack *s)

@@ -24,6 +24,8 @@ struct wspeer *direct_dial(const struct direct *d);
 struct wspeer *direct_attach(const struct direct *d);
 /* The whole answer to a GET, the caller's. */
 char *direct_get(const struct direct *d, const char *path);
+/* The agent's own count of that name. */
+uint64_t direct_metric(const struct direct *d, const char *name);
 /* An upgraded client of the gateway that has said nothing. */
 struct wspeer *direct_gateway(const struct stack *s);
 void direct_hello(struct wspeer *p, const char *token);

@@ -119,8 +119,8 @@ static size_t range_from(const char *head, const struct fileserver_reply *r)
 
     if (!range || r->trick == FILESERVER_NO_RANGE)
         return 0;
-    if (only && (!r->etag || strncmp(strchr(only, ':') + 2, r->etag,
-                                     strlen(r->etag)) != 0))
+    if (only && (!r->etag ||
+                 strncmp(strchr(only, ':') + 2, r->etag, strlen(r->etag)) != 0))
         return 0;
     return (size_t)strtoull(strchr(range, '=') + 1, NULL, 10);
 }
@@ -158,8 +158,8 @@ static void put_body(struct fileserver *s, const struct fileserver_reply *r,
 
 static void answer(struct fileserver *s, const char *head)
 {
-    size_t at = (size_t)s->requests < s->count ? (size_t)s->requests
-                                               : s->count - 1;
+    size_t at =
+        (size_t)s->requests < s->count ? (size_t)s->requests : s->count - 1;
     const struct fileserver_reply *r = &s->script[at];
     const uint8_t *body = r->body ? r->body : s->body;
     size_t whole = r->body ? r->len : s->len, end = whole;
@@ -225,8 +225,7 @@ static void *run(void *arg)
 
         if (poll(&p, 1, WAIT_MS) <= 0)
             continue;
-        s->fd = accept4(s->listen_fd, NULL, NULL,
-                        SOCK_CLOEXEC | SOCK_NONBLOCK);
+        s->fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (s->fd >= 0)
             serve(s);
     }

@@ -23,7 +23,7 @@ enum fileserver_trick {
 };
 
 struct fileserver_reply {
-    int status;        /* 0 = 200, or 206 to a Range that fits */
+    int status; /* 0 = 200, or 206 to a Range that fits */
     enum fileserver_trick trick;
     const char *head;  /* further header lines, each with CR LF; NULL */
     const char *etag;  /* with its quotes; NULL = none. If-Range is judged
@@ -33,7 +33,7 @@ struct fileserver_reply {
                           file (counted from its start); 0 = it does not */
     int64_t told;      /* Content-Length instead of the right one; 0 = right */
     size_t drip_bytes;
-    const void *body;  /* instead of the server's */
+    const void *body; /* instead of the server's */
     size_t len;
 };
 

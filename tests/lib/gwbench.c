@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -160,8 +161,10 @@ void bench_start(struct bench *b, const char *const *more)
 
     unlink(b->log_path);
     b->pid = fork();
-    if (b->pid == 0)
+    if (b->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         exec_gateway(b, more);
+    }
     assert_true(b->pid > 0);
     if (!bench_logged(b, "\"ev\":\"gateway.ready\"", 10000)) {
         text = log_text(b);
@@ -280,8 +283,7 @@ static int64_t wall_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-void bench_session(struct bench *b, enum session_state state,
-                   char sid[ID_SIZE])
+void bench_session(struct bench *b, enum session_state state, char sid[ID_SIZE])
 {
     struct store_session *row = mem_zero(1, sizeof(*row));
     uint8_t hash[32] = {0};
@@ -298,11 +300,10 @@ void bench_session(struct bench *b, enum session_state state,
     row->created_ms = wall_ms();
     row->lifetime_s = 3600;
     if (state != STATE_PENDING)
-        snprintf(row->agent_addr, sizeof(row->agent_addr), "%s",
-                 b->agent_addr);
+        snprintf(row->agent_addr, sizeof(row->agent_addr), "%s", b->agent_addr);
     seal_bytes(b->seal_key, row->id, b->agent_key, 32, row->psk_sealed);
-    if (store_create_checked(b->store, row, 100000, "", hash, time(NULL),
-                             &e) < 0)
+    if (store_create_checked(b->store, row, 100000, "", hash, time(NULL), &e) <
+        0)
         fail_msg("%s", e.text);
     free(row);
 }
@@ -322,8 +323,7 @@ static int row_change(void *arg, struct store_session *row, struct err *e)
 }
 
 void bench_row(struct bench *b, const char *sid,
-               void (*change)(struct store_session *row, void *arg),
-               void *arg)
+               void (*change)(struct store_session *row, void *arg), void *arg)
 {
     struct store_session *out = mem_zero(1, sizeof(*out));
     struct row_change c = {change, arg};
@@ -337,8 +337,7 @@ void bench_row(struct bench *b, const char *sid,
 static void set_address(struct store_session *row, void *arg)
 {
     row->state = STATE_STARTING;
-    snprintf(row->agent_addr, sizeof(row->agent_addr), "%s",
-             (const char *)arg);
+    snprintf(row->agent_addr, sizeof(row->agent_addr), "%s", (const char *)arg);
 }
 
 void bench_address(struct bench *b, const char *sid, const char *addr)

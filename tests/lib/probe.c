@@ -121,8 +121,15 @@ int probe_main(void)
         printf("env=%s\n", *e);
     if (!fgets(line, sizeof(line), stdin))
         return 1;
-    for (char *word = strtok(line, " \r\n"); word; word = strtok(NULL, " \r\n"))
-        putenv(strdup(word));
+    for (char *word = strtok(line, " \r\n"); word;
+         word = strtok(NULL, " \r\n")) {
+        char *value = strchr(word, '=');
+
+        if (!value)
+            return 1;
+        *value++ = 0;
+        setenv(word, value, 1);
+    }
     if (*told("CAGED")) /* all that a program can send to PID 1 */
         for (int s = 1; s < 32; s++)
             kill(1, s);

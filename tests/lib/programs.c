@@ -54,7 +54,16 @@ static int scratch_remove_one(const char *path, const struct stat *st, int kind,
 
 void scratch_remove(char *dir)
 {
-    if (dir)
-        nftw(dir, scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    char *command;
+
+    if (!dir)
+        return;
+    nftw(dir, scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (access(dir, F_OK) == 0) { /* a tree deeper than a path is long */
+        command = mem_printf("rm -rf '%s'", dir);
+        if (system(command) != 0)
+            fprintf(stderr, "%s is left behind\n", dir);
+        free(command);
+    }
     free(dir);
 }

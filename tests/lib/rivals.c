@@ -82,8 +82,8 @@ static pid_t rival_start(char *const argv[])
 void wire_socat(struct wire *w, const char *cmd)
 {
     int port = rival_port();
-    own_mem char *listen = mem_printf(
-        "TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,nodelay", port);
+    own_mem char *listen =
+        mem_printf("TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,nodelay", port);
     own_mem char *exec = mem_printf("SYSTEM:%s,pty,rawer,echo=0", cmd);
     char *argv[] = {"socat", listen, exec, NULL};
 
@@ -95,7 +95,11 @@ void wire_socat(struct wire *w, const char *cmd)
 
 bool rival_has_ttyd(void)
 {
-    return system("command -v ttyd >/dev/null 2>&1") == 0;
+    static int known = -1;
+
+    if (known < 0)
+        known = system("command -v ttyd >/dev/null 2>&1") == 0;
+    return known;
 }
 
 static void wire_send(struct wire *w, const void *bytes, size_t len)
@@ -137,8 +141,8 @@ void wire_ttyd(struct wire *w, const char *cmd)
 {
     char port[16];
     int number = rival_port();
-    char *argv[] = {"ttyd", "-W", "-i", "127.0.0.1", "-p", port, "sh",
-                    "-c",   (char *)cmd, NULL};
+    char *argv[] = {"ttyd", "-W", "-i", "127.0.0.1", "-p",
+                    port,   "sh", "-c", (char *)cmd, NULL};
 
     snprintf(port, sizeof(port), "%d", number);
     *w = (struct wire){.server = rival_start(argv), .is_framed = true};

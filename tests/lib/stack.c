@@ -60,8 +60,8 @@ int stack_pids(const struct stack *s, const char *name, const char *flag,
     return n;
 }
 
-/* Two ports that were free a moment ago. */
-static int stack_free_port(void)
+
+int stack_free_port(void)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET};
     socklen_t len = sizeof(sa);
