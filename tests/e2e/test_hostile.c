@@ -409,7 +409,6 @@ static int run_all(void)
         cmocka_unit_test(a_double_forked_child_dies_with_end_and_with_delete),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, setup, teardown);
 }
 

@@ -113,13 +113,30 @@ static void hello_good(const char *token)
     wspeer_reset(direct_ready(p));
 }
 
+/* The agent also refuses what the gateway should: who it was is told by the
+ * gateway's count. */
+static int refused_by_gateway(const char *word)
+{
+    own_mem char *line =
+        mem_printf("\npodterm_gateway_refusals_total{code=\"%s\"} ", word);
+    struct rest_answer a =
+        rest_call(stack->attach_port, "GET", "/metrics", NULL, NULL);
+    const char *at = a.body ? strstr(a.body, line) : NULL;
+    int n = at ? atoi(at + strlen(line)) : -1;
+
+    rest_fini(&a);
+    assert_true(n >= 0);
+    return n;
+}
+
 /* --- tokens are good once --- */
 
 static void a_token_is_good_once_at_the_gateway(void **arg)
 {
     own_mem char *token = fresh();
-    struct wspeer *first = direct_gateway(stack),
-                  *second = direct_gateway(stack);
+    struct wspeer *first = direct_gateway(stack);
+    struct wspeer *second = direct_gateway(stack);
+    int before = refused_by_gateway("token");
 
     (void)arg;
     direct_hello(first, token);
@@ -130,12 +147,14 @@ static void a_token_is_good_once_at_the_gateway(void **arg)
     second = direct_gateway(stack); /* nor after the first has gone */
     direct_hello(second, token);
     direct_refused(second, "token", 4401);
+    assert_int_equal(refused_by_gateway("token"), before + 2);
 }
 
 static void of_many_at_once_one_gets_in(void **arg)
 {
     own_mem char *token = fresh();
     struct wspeer *p[AT_ONCE];
+    int before = refused_by_gateway("token");
     int in = 0;
 
     (void)arg;
@@ -155,6 +174,7 @@ static void of_many_at_once_one_gets_in(void **arg)
         wspeer_reset(p[i]);
     }
     assert_int_equal(in, 1);
+    assert_int_equal(refused_by_gateway("token"), before + AT_ONCE - 1);
 }
 
 static void a_token_spent_at_the_gateway_is_refused_by_the_agent(void **arg)
@@ -218,10 +238,12 @@ static void at_both(const char *what, const char *token, const char *gateway,
                     int gateway_code, const char *judge, int judge_code)
 {
     struct wspeer *p = direct_gateway(stack);
+    int before = refused_by_gateway(gateway);
 
     print_message("a token %s\n", what);
     direct_hello(p, token);
     direct_refused(p, gateway, gateway_code);
+    assert_int_equal(refused_by_gateway(gateway), before + 1);
     p = direct_attach(&agent);
     direct_hello(p, token);
     direct_refused(p, judge, judge_code);
@@ -471,6 +493,5 @@ int main(void)
         cmocka_unit_test(a_gateway_that_forgot_does_not_help_even_after_a_kill),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, setup, teardown);
 }
