@@ -7,13 +7,16 @@
  * are gone, however we went; and once all of them are gone, we read it.
  */
 #include "base/http_client.h"
+#include "base/json.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/proc.h"
+#include "base/uidrange.h"
 #include "client/command.h"
 #include "client/devchild.h"
 #include "client/devconf.h"
+#include "client/say.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,11 +33,16 @@
 #define DEV_ASK_MS 10      /* between questions to who starts */
 #define DEV_START_MS 30000 /* until both answer */
 #define DEV_STOP_MS 12000  /* the controller ends every session in 8 s */
-#define DEV_GATEWAY_DRAIN_MS 500   /* these two well below the 5 s in which   \
-                                      all goes with us */
+#define DEV_GATEWAY_DRAIN_MS                                                   \
+    500 /* these two well below the 5 s in which                               \
+           all goes with us */
 #define DEV_GATEWAY_LINGER_MS 2000
-#define DEV_KILLED_MS 1000         /* and then nobody is waited for */
-#define DEV_LIFE_LEFT_MS 5000      /* for keepers whose controller died */
+#define DEV_KILLED_MS 1000    /* and then nobody is waited for */
+#define DEV_LIFE_LEFT_MS 5000 /* for keepers whose controller died */
+#define DEV_WORDS_MAX 8192    /* bytes of log looked at for them */
+#define DEV_UID_FIRST 210000  /* as the controller's defaults */
+#define DEV_UID_COUNT 4096
+#define DEV_UID_RANGES 64          /* `podterm dev` of root side by side */
 #define DEV_LOG_KEEP_MAX (4 << 20) /* bytes; a larger log starts afresh */
 
 struct dev {
@@ -42,7 +50,8 @@ struct dev {
     struct loop *loop;
     struct devchild controller, gateway;
     int life[2]; /* ours, theirs */
-    int lock_fd;
+    int lock_fd, uids_fd;
+    int64_t uid_first; /* 0 = the controller's own setting */
     struct loop_signal *term, *interrupt, *hangup;
     struct loop_timer *ask, *deadline;
     bool is_ready, is_stopping, has_failed;
@@ -66,6 +75,26 @@ static int lock_state(struct dev *d, struct err *e)
     return 0;
 }
 
+/* As root: the first uids that no other `podterm dev` has, unless they were
+ * chosen by hand. */
+static int take_uids(struct dev *d, struct err *e)
+{
+    if (geteuid() != 0 || getenv("PODTERM_UID_FIRST"))
+        return 0;
+    for (int i = 0; i < d->conf.more_count; i++)
+        if (strncmp(d->conf.more[i], "--uid-", 6) == 0)
+            return 0;
+    for (int64_t i = 0; i < DEV_UID_RANGES && d->uids_fd < 0; i++) {
+        d->uid_first = DEV_UID_FIRST + i * DEV_UID_COUNT;
+        *e = (struct err){0};
+        d->uids_fd = uidrange_take(UIDRANGE_DIR, "dev-uids.lock", d->uid_first,
+                                   DEV_UID_COUNT, e);
+        if (d->uids_fd < 0 && e->kind != ERR_BUSY)
+            return -1;
+    }
+    return d->uids_fd < 0 ? -1 : 0;
+}
+
 static int open_log(struct dev *d, const char *name, struct err *e)
 {
     own_mem char *dir = mem_printf("%s/log", d->conf.state_dir);
@@ -87,11 +116,12 @@ static int open_log(struct dev *d, const char *name, struct err *e)
     return fd;
 }
 
-/* What the kernel says to a cage, told before anybody relies on it. */
+/* What the kernel says to a cage, told before anybody relies on it. As root,
+ * or when it must be, the controller does not start without one. */
 static void warn_isolation(const struct dev *d)
 {
     own_mem char *path = mem_printf("%s/podterm-keeper", d->conf.bin_dir);
-    char *argv[] = {"podterm-keeper", "--probe", NULL, NULL};
+    char *argv[] = {"podterm-keeper", "--probe", NULL};
     struct proc_spawn how = {
         .path = path, .argv = argv, .envp = environ, .fd_count = 3};
     char reason[300] = "";
@@ -101,8 +131,8 @@ static void warn_isolation(const struct dev *d)
     struct err e = {0};
     ssize_t n;
 
-    if (geteuid() == 0)
-        argv[2] = "--runner-uid=210001";
+    if (geteuid() == 0 || strcmp(d->conf.isolation, "strict") == 0)
+        return;
     if (pipe2(out, O_CLOEXEC) < 0)
         return;
     how.fds = (int[]){-1, -1, out[1]};
@@ -176,28 +206,64 @@ static void on_signal(void *arg, int signum)
     stop(arg);
 }
 
-/* Its own last words, in a form a person reads. */
-static void show_last_words(const struct dev *d, const char *name)
+/* The sentence in a line of log: its error, else its event. False: there is
+ * none. */
+static bool line_words(const char *line, char *out, size_t size)
 {
-    own_mem char *path = mem_printf("%s/log/%s.log", d->conf.state_dir, name);
-    char text[4096], *line, *end;
+    struct err ignored = {0};
+    own_json struct json *j = json_parse(line, strlen(line), &ignored);
+    const char *text = json_get_str(j, "error");
+
+    if (!text)
+        text = json_get_str(j, "text");
+    if (text)
+        say_text(text, out, size);
+    return text != NULL;
+}
+
+/* What the child last complained of since it was started; "" = nothing. */
+static void last_words(const struct devchild *c, const char *path, char *out,
+                       size_t size)
+{
+    char text[DEV_WORDS_MAX], *line, *end;
     own_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    off_t all = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = c->log_from;
     ssize_t n;
 
-    if (d->conf.log_to_stderr || size <= 0)
-        return;
-    n = pread(fd, text, sizeof text - 1,
-              size > (off_t)sizeof text - 1 ? size - (off_t)sizeof text + 1
-                                            : 0);
-    if (n <= 0)
-        return;
-    text[n] = '\0';
-    end = text + n;
-    if (end[-1] == '\n')
-        *--end = '\0';
-    line = strrchr(text, '\n');
-    fprintf(stderr, "podterm: %s (log: %s)\n", line ? line + 1 : text, path);
+    out[0] = '\0';
+    if (all - from > (off_t)sizeof text - 1)
+        from = all - (off_t)sizeof text + 1;
+    n = fd < 0 || all <= from ? 0 : pread(fd, text, sizeof text - 1, from);
+    text[n > 0 ? n : 0] = '\0';
+    while (!out[0] && *text) {
+        end = text + strlen(text);
+        if (end[-1] == '\n')
+            *--end = '\0';
+        line = strrchr(text, '\n');
+        if (!line_words(line ? line + 1 : text, out, size) && text[0] != '{' &&
+            !line)
+            say_text(text, out, size); /* of the loader or a sanitizer */
+        *(line ? line + 1 : text) = '\0';
+    }
+}
+
+static void not_started(struct dev *d, const struct devchild *c, int status)
+{
+    own_mem char *path =
+        mem_printf("%s/log/%s.log", d->conf.state_dir, c->name);
+    char words[1024] = "", why[2048];
+
+    if (!d->conf.log_to_stderr)
+        last_words(c, path, words, sizeof words);
+    if (words[0])
+        snprintf(why, sizeof why, "the %s did not start: %s", c->name, words);
+    else
+        snprintf(why, sizeof why, "the %s did not start (%s %d)%s%s", c->name,
+                 WIFSIGNALED(status) ? "signal" : "exit code",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+                 d->conf.log_to_stderr ? "" : "; its log: ",
+                 d->conf.log_to_stderr ? "" : path);
+    fail(d, why);
 }
 
 static void exited(void *arg, struct devchild *c, int status)
@@ -212,13 +278,7 @@ static void exited(void *arg, struct devchild *c, int status)
         return;
     }
     if (!d->is_ready) {
-        char why[128];
-
-        snprintf(why, sizeof why, "the %s did not start (%s %d)", c->name,
-                 WIFSIGNALED(status) ? "signal" : "exit code",
-                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        show_last_words(d, c->name);
-        fail(d, why);
+        not_started(d, c, status);
         return;
     }
     fprintf(stderr, "podterm: the %s has ended (%s %d) and is started again\n",
@@ -246,6 +306,8 @@ static void arm_controller(struct dev *d)
     devchild_arg(c, "--isolation=%s", f->isolation);
     devchild_arg(c, "--egress=%s", f->egress);
     devchild_arg(c, "--life-fd=3");
+    if (d->uid_first)
+        devchild_arg(c, "--uid-first=%lld", (long long)d->uid_first);
     for (int i = 0; i < f->more_count && c->argc < DEVCHILD_ARGS_MAX; i++)
         devchild_arg(c, "%s", f->more[i]);
     c->life_fd = d->life[1];
@@ -391,11 +453,12 @@ static void dev_free(struct dev *d)
     own_fd_release(&d->life[0]);
     own_fd_release(&d->life[1]);
     own_fd_release(&d->lock_fd);
+    own_fd_release(&d->uids_fd);
 }
 
 int cmd_dev(int argc, char **argv)
 {
-    struct dev d = {.life = {-1, -1}, .lock_fd = -1};
+    struct dev d = {.life = {-1, -1}, .lock_fd = -1, .uids_fd = -1};
     struct err e = {0};
     int rc = devconf_load(&d.conf, argc, argv, &e), status = EXIT_PODTERM;
 
@@ -409,8 +472,11 @@ int cmd_dev(int argc, char **argv)
     d.gateway.name = "gateway";
     d.controller.exited = d.gateway.exited = exited;
     d.controller.arg = d.gateway.arg = &d;
-    if (rc == 0 && lock_state(&d, &e) == 0) {
+    if (rc == 0 && lock_state(&d, &e) == 0 && take_uids(&d, &e) == 0) {
         warn_isolation(&d);
+        if (d.conf.root_trouble.kind)
+            fprintf(stderr, "podterm: bundles cannot come from files: %s\n",
+                    d.conf.root_trouble.text);
         if (start(&d, &e) == 0) {
             loop_run(d.loop);
             status = d.has_failed ? EXIT_PODTERM : EXIT_SUCCESS;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 extern char **environ;
 
@@ -92,6 +93,7 @@ int devchild_start(struct devchild *c, struct err *e)
         .death_signal = SIGTERM,
     };
 
+    c->log_from = c->log_fd >= 0 ? lseek(c->log_fd, 0, SEEK_END) : 0;
     c->pid_fd = proc_spawn(&how, &c->pid, e);
     if (c->pid_fd < 0)
         return -1;

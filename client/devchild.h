@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #define DEVCHILD_ARGS_MAX 64
-#define DEVCHILD_BACK_MIN_MS 100 /* before it is started again */
+#define DEVCHILD_BACK_MIN_MS 100  /* before it is started again */
 #define DEVCHILD_BACK_MAX_MS 1500 /* a killed one is back within 5 s */
 #define DEVCHILD_GOOD_MS 3000     /* up that long: the least delay again */
 
@@ -23,9 +23,10 @@ struct devchild {
     const char *path;                  /* of the program */
     char *argv[DEVCHILD_ARGS_MAX + 1]; /* owned texts */
     int argc;
-    int log_fd;   /* its stderr; owned; -1 = ours */
-    int life_fd;  /* becomes its descriptor 3; borrowed; -1 = none */
-    bool restart; /* when it exits unasked */
+    int log_fd;     /* its stderr; owned; -1 = ours */
+    off_t log_from; /* of its log: what it has said since it was started */
+    int life_fd;    /* becomes its descriptor 3; borrowed; -1 = none */
+    bool restart;   /* when it exits unasked */
     bool is_stopping;
     void (*exited)(void *arg, struct devchild *c, int status); /* waitpid's */
     void *arg;

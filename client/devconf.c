@@ -100,6 +100,13 @@ static int addresses(struct devconf *c, struct err *e)
 
 /* --- directories --- */
 
+static int state_fail(const char *path, struct err *e)
+{
+    return err_set(e, ERR_SYSTEM,
+                   "--state %s: %s; choose another directory with --state",
+                   path, strerror(errno));
+}
+
 static int make_path(const char *path, struct err *e)
 {
     char text[PATH_MAX];
@@ -108,11 +115,11 @@ static int make_path(const char *path, struct err *e)
     for (char *slash = text + 1; (slash = strchr(slash, '/')); slash++) {
         *slash = '\0';
         if (mkdir(text, 0755) < 0 && errno != EEXIST)
-            return err_sys(e, "--state %s: making %s", path, text);
+            return state_fail(path, e);
         *slash = '/';
     }
     if (mkdir(text, 0711) < 0 && errno != EEXIST)
-        return err_sys(e, "--state %s", path);
+        return state_fail(path, e);
     return 0;
 }
 
@@ -147,6 +154,7 @@ static int state_dir(struct devconf *c, struct err *e)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_STATE_HOME");
     own_mem char *made = NULL;
+    struct stat st;
     char *real;
 
     if (c->state && *c->state)
@@ -164,16 +172,18 @@ static int state_dir(struct devconf *c, struct err *e)
     if (make_path(made, e) < 0)
         return -1;
     real = realpath(made, c->state_dir);
-    if (!real)
-        return err_sys(e, "--state %s", made);
-    if (access(real, W_OK | X_OK) < 0)
-        return err_sys(e, "--state %s", made);
+    if (!real || stat(real, &st) < 0)
+        return state_fail(made, e);
+    errno = ENOTDIR;
+    if (!S_ISDIR(st.st_mode) || access(real, W_OK | X_OK) < 0)
+        return state_fail(made, e);
     return passable("--state", real, e);
 }
 
 static int other_dirs(struct devconf *c, struct err *e)
 {
     ssize_t n = readlink("/proc/self/exe", c->bin_dir, sizeof c->bin_dir - 1);
+    own_mem char *below = NULL;
     char *slash;
 
     if (n <= 0)
@@ -184,6 +194,8 @@ static int other_dirs(struct devconf *c, struct err *e)
         *slash = '\0';
     if (!realpath(c->bundle_root, c->root_dir))
         return err_sys(e, "--bundle-root %s", c->bundle_root);
+    below = mem_printf("%s/bundle", c->root_dir);
+    passable("--bundle-root", below, &c->root_trouble);
     return 0;
 }
 

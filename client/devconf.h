@@ -23,6 +23,7 @@ struct devconf {
     char attach[ADDR_TEXT_MAX]; /* "127.0.0.1:8081" */
     char state_dir[PATH_MAX];   /* absolute; exists, ours */
     char root_dir[PATH_MAX];    /* bundle root, absolute */
+    struct err root_trouble;    /* why agents cannot read below it, if so */
     char bin_dir[PATH_MAX];     /* where this program lies */
 };
 

@@ -1,5 +1,4 @@
 /* podterm: the command a person types. Finds the command and runs it. */
-#include "base/http_client.h"
 #include "client/command.h"
 
 #include <stdio.h>
@@ -44,7 +43,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(name, commands[i].name) != 0)
             continue;
-        http_client_init();
         return commands[i].run(argc - 1, argv + 1);
     }
     if (*name)

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/proc.h"
+#include "base/uidrange.h"
 #include "controller/local_run.h"
 #include "controller/report.h"
 
@@ -333,8 +334,22 @@ static void local_free(struct launcher *base)
     }
     loop_fd_stop(l->inotify);
     own_fd_release(&l->inotify_fd);
+    own_fd_release(&l->uids_fd);
     slots_fini(&l->slots);
     free(l);
+}
+
+/* What runs under our uids is ours to end: nobody else's may. */
+static int take_uids(struct local *l, struct err *e)
+{
+    l->uids_fd = uidrange_take(UIDRANGE_DIR, "uids.lock", l->set->uid_first,
+                               l->set->uid_count, e);
+    if (l->uids_fd < 0 && e->kind == ERR_BUSY)
+        return err_set(e, ERR_BUSY,
+                       "another podterm on this machine uses uids from %lld "
+                       "on: choose others with --uid-first",
+                       (long long)l->set->uid_first);
+    return l->uids_fd < 0 ? -1 : 0;
 }
 
 struct launcher *launcher_local_new(struct loop *loop, struct worker *worker,
@@ -363,9 +378,14 @@ struct launcher *launcher_local_new(struct loop *loop, struct worker *worker,
     l->owner.agent = (uid_t)set->uid_first;
     slots_init(&l->slots, (uid_t)set->uid_first + 1,
                (size_t)set->uid_count - 1);
+    l->uids_fd = -1;
     l->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (l->inotify_fd < 0) {
         err_sys(e, "inotify");
+        local_free(&l->base);
+        return NULL;
+    }
+    if (l->owner.is_root && take_uids(l, e) < 0) {
         local_free(&l->base);
         return NULL;
     }

@@ -22,6 +22,7 @@ struct local {
     int life_fd;                /* -1 = none */
     struct sessdir_owner owner; /* runner is each run's own */
     struct slots slots;
+    int uids_fd; /* holds our uids; -1 when not root */
     int inotify_fd;
     struct loop_fd *inotify;
     struct run *runs;

@@ -1,5 +1,4 @@
 /* podterm-controller: assembles the parts and runs the loop. */
-#include "base/http_client.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -269,7 +268,6 @@ int main(int argc, char **argv)
     proc_undumpable();
     umask(077);
     seal_init();
-    http_client_init();
     if (start(&c, &e) == 0) {
         loop_run(c.app.loop);
         status = EXIT_SUCCESS;

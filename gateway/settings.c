@@ -121,7 +121,7 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
         {"half-close-ms", CONF_INT, &s->half_close_ms, 100, 600000, "10000", "ms", "one side is done: for the other"},
         {"linger-ms", CONF_INT, &s->linger_ms, 100, 60000, "3000", "ms", "for our last words to a client"},
         {"drain-ms", CONF_INT, &s->drain_ms, 0, HOUR_MS, "10000", "ms", "SIGTERM to closing who is left with 1012"},
-        {"ping-ms", CONF_INT, &s->ping_ms, 50, 600000, "25000", "ms", "silence after which a leg is pinged"},
+        {"ping-ms", CONF_INT, &s->ping_ms, 50, 600000, "8000", "ms", "silence after which a leg is pinged (below what proxies allow)"},
         {"dead-ms", CONF_INT, &s->dead_ms, 50, 600000, "30000", "ms", "silence after a ping that ends a leg"},
         {"poll-ms", CONF_INT, &s->poll_ms, 1, 10000, "10", "ms", "asking the store, only while somebody waits"},
         {"jwks-refresh-ms", CONF_INT, &s->jwks_refresh_ms, 1000, 60000, "30000", "ms", "rereading the key set"},

@@ -378,6 +378,5 @@ int main(void)
         T(after_its_time_an_attachment_moves_and_data_flows_on),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

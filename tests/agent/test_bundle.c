@@ -713,6 +713,5 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "--unpack") == 0)
         return unpack_child_main(argc, argv);
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -783,6 +783,5 @@ int main(void)
         T(a_full_disk_is_said_to_be_one),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -417,6 +417,5 @@ int main(void)
         T(nobody_coming_is_lingered_for_once),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

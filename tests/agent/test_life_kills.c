@@ -361,6 +361,5 @@ int main(void)
         T(who_comes_late_still_sees_the_last_line_and_the_code),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,6 +146,5 @@ int main(void)
         T(an_idle_agent_keeps_below_four_mib),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,6 +195,5 @@ int main(void)
         cmocka_unit_test(many_sessions_started_and_ended_at_once_leave_nothing),
     };
 
-    cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -235,7 +235,7 @@ static void a_program_that_ends_while_its_client_is_away_shows_its_last_line(
     while (sink.tail_len < 7)
         assert_true(stack_pump(&l, sink_take, &sink, true));
     stack_cut(&l);
-    poll(NULL, 0, 2000);
+    poll(NULL, 0, 7000); /* longer than an owner who is there is given */
     token = stack_token(stack, "ann", ss.sid, "owner", NULL);
     assert_non_null(token);
     assert_true(stack_attach(stack, &l, token, (int64_t)l.output, 0, 0));

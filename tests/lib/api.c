@@ -27,6 +27,7 @@ static void nap_ms(int ms)
 
 void api_start(struct api *a, const char *const *extra)
 {
+    static int started;
     char self[512];
     const char *args[48];
     size_t n = 0;
@@ -39,7 +40,12 @@ void api_start(struct api *a, const char *const *extra)
         assert_int_equal(chmod(a->state, 0711), 0);
         snprintf(a->seen_path, sizeof a->seen_path, "%s/seen", a->state);
         a->seen = fopen(a->seen_path, "w");
+        /* each controller wants uids of its own, here and in tests that run
+         * beside this one */
+        snprintf(a->uids, sizeof a->uids, "%ld",
+                 1000000 + getpid() % 20000 * 25000L + started++ % 6 * 4096);
     }
+    setenv("PODTERM_UID_FIRST", a->uids, 1);
     const char *const fixed[] = {"--dev-issuer",
                                  "--listen",
                                  "127.0.0.1:0",

@@ -15,6 +15,7 @@
     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 struct api {
+    char uids[24]; /* the first of its own */
     struct rest_server server;
     char state[64];  /* STATE */
     char log[65536]; /* its first lines */
