@@ -290,7 +290,9 @@ void life_owner(struct life *l, bool is_there)
 {
     terminal_hold(l->terminal, true);
     l->head->owner_gone_mono_ms = is_there ? 0 : loop_now_ms();
-    if (!is_there)
+    if (is_there)
+        l->owner_came_ms = loop_now_ms();
+    else
         terminal_input_forget(l->terminal);
     if (l->head->phase == PHASE_ENDED)
         life_linger(l);

@@ -43,8 +43,12 @@ void life_linger(struct life *l)
 {
     bool has_owner = attach_has_owner(l->attachments);
     int64_t for_s = has_owner ? l->spec->linger_s : l->spec->linger_detached_s;
-    int64_t left = l->head->ended_mono_ms + for_s * 1000 - loop_now_ms();
+    int64_t since_ms = l->head->ended_mono_ms, left;
 
+    /* who came back after the end has its time from then */
+    if (has_owner && l->owner_came_ms > since_ms)
+        since_ms = l->owner_came_ms;
+    left = since_ms + for_s * 1000 - loop_now_ms();
     if (l->is_leaving)
         return;
     /* who deleted the session has looked away: nobody will come for it */

@@ -33,7 +33,8 @@ struct life {
     int leave_code;
     bool shim_is_there; /* HELLO was good */
     bool is_leaving;
-    int64_t stop_by_ms; /* the platform gives us a moment only; 0 = not so */
+    int64_t owner_came_ms; /* when the newest owner attached */
+    int64_t stop_by_ms;    /* the platform gives us a moment only; 0 = not so */
     struct deadline deadline;
 };
 

@@ -37,7 +37,7 @@ static void *unpack_lib_symbol(const char *name)
 #define CALL(type, name, params, args)                                         \
     type name params                                                           \
     {                                                                          \
-        return ((__typeof__(&name))unpack_lib_symbol(#name))args;              \
+        return (type)((__typeof__(&name))unpack_lib_symbol(#name))args;        \
     }
 #define CALL_READ(name) CALL(int, name, (struct archive * a), (a))
 #define CALL_TEXT(name)                                                        \

@@ -346,8 +346,8 @@ bool pair_turn(struct pair *p)
         return false;
     if (p->phase == SESSION_OPEN)
         return relay_turn(p);
-    if (p->client.is_shaking && !p->client.is_broken && !leg_shake(&p->client)
-        && !p->client.is_broken)
+    if (p->client.is_shaking && !p->client.is_broken &&
+        !leg_shake(&p->client) && !p->client.is_broken)
         return false;
     leg_flush(&p->client);
     if (p->client.is_broken) {
@@ -372,7 +372,9 @@ static bool is_watched(const struct pair *p)
 
 static int64_t leg_due(const struct settings *s, const struct leg *l)
 {
-    return l->pinged_ms ? l->pinged_ms + s->dead_ms : l->heard_ms + s->ping_ms;
+    int64_t wait_ms = s->dead_ms < s->ping_ms ? s->dead_ms : s->ping_ms;
+
+    return l->pinged_ms ? l->pinged_ms + wait_ms : l->heard_ms + s->ping_ms;
 }
 
 void pair_arm(struct pair *p)

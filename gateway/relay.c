@@ -77,24 +77,29 @@ static bool leg_is_dead(struct pair *p, struct leg *l, const struct leg *other)
     return false;
 }
 
-/* When to look again; 0 = the leg is dead. */
-static int64_t leg_watch(struct pair *p, struct leg *l,
-                         const struct leg *other)
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When to look again; 0 = the leg is dead. What is heard moves no timer, so
+ * one whose ping is answered meanwhile is looked at before the next is due. */
+static int64_t leg_watch(struct pair *p, struct leg *l, const struct leg *other)
 {
     const struct settings *s = &p->gw->set;
     int64_t now = p->gw->now_ms;
 
     if (l->pinged_ms) {
-        if (now < l->pinged_ms + s->dead_ms)
-            return l->pinged_ms + s->dead_ms;
-        return leg_is_dead(p, l, other) ? 0 : l->pinged_ms + s->dead_ms;
+        if (now >= l->pinged_ms + s->dead_ms && leg_is_dead(p, l, other))
+            return 0;
+        return sooner(l->pinged_ms + s->dead_ms, now + s->ping_ms);
     }
     if (now < l->heard_ms + s->ping_ms)
         return l->heard_ms + s->ping_ms;
     if (!control_now(p, l, WSFRAME_PING, 0))
         return now + PING_RETRY_MS;
     l->pinged_ms = now;
-    return now + s->dead_ms;
+    return now + sooner(s->dead_ms, s->ping_ms);
 }
 
 int64_t relay_watch(struct pair *p, bool with_agent)
@@ -112,7 +117,7 @@ int64_t relay_watch(struct pair *p, bool with_agent)
         pair_on(p, SESSION_ON_AGENT_GONE, CLOSE_NONE);
         return 0;
     }
-    return client < agent ? client : agent;
+    return sooner(client, agent);
 }
 
 /* --- bytes --- */
@@ -189,8 +194,8 @@ void relay_start(struct pair *p)
     if (g->answer.len && p->phase == SESSION_OPEN)
         relay_bytes(p, &p->agent, &p->client, g->answer.data, g->answer.len);
     greeting_free(g);
-    log_info("attach.open", "sid", "s", p->sid, "role", "s",
-             role_name(p->role), "ip", "s", p->ip, NULL);
+    log_info("attach.open", "sid", "s", p->sid, "role", "s", role_name(p->role),
+             "ip", "s", p->ip, NULL);
 }
 
 /* The source is at its end and its bytes are passed on. Said again for a
@@ -255,8 +260,8 @@ static bool relay_pump(struct pair *p, struct leg *src, struct leg *dst,
 
 bool relay_turn(struct pair *p)
 {
-    size_t want = p->gw->ready_count > 1 ? GATEWAY_TURN_FAIR
-                                         : GATEWAY_TURN_ALONE;
+    size_t want =
+        p->gw->ready_count > 1 ? GATEWAY_TURN_FAIR : GATEWAY_TURN_ALONE;
     bool more = relay_pump(p, &p->agent, &p->client, want);
 
     if (p->phase != SESSION_OPEN)

@@ -1,6 +1,5 @@
 #include "gateway/server.h"
 
-#include "base/http_client.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "gateway/chores.h"
@@ -159,7 +158,6 @@ int server_start(struct gateway *gw, struct err *e)
     gw->now_ms = clock_ms();
     wheel_init(&gw->wheel, gw->now_ms);
     seal_init();
-    http_client_init();
     descriptors_raise();
     limits_start(gw);
     gw->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

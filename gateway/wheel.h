@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WHEEL_TICK_MS 16
-#define WHEEL_SLOTS 512
+#define WHEEL_TICK_MS 4 /* pings of many come in small helpings */
+#define WHEEL_SLOTS 2048
 
 struct wheel_timer { /* embedded; zeroed = not set */
     struct wheel_timer *next, *prev;

@@ -26,7 +26,7 @@
 #define KEYS_MAX 5000
 #define WARM_KEYS 20
 #define FLOODS 10
-#define FLOOD_KEYS 60    /* of each round beside floods */
+#define FLOOD_KEYS 60 /* of each round beside floods */
 #define FLOOD_SETTLE_MS 500
 #define ATTACHES 200
 #define ROUNDS_MAX 10
@@ -68,7 +68,6 @@ static void keys_alone(void)
             t = key_us(&wires[w]);
             if (i >= WARM_KEYS)
                 us[w][i - WARM_KEYS] = t;
-            poll(NULL, 0, 1);
         }
 }
 
@@ -88,8 +87,8 @@ static void flood_read(struct wire *w)
     _exit(0);
 }
 
-static void floods_start(enum who who, struct stack *s,
-                         struct stack_bundle *b, struct flooding *f)
+static void floods_start(enum who who, struct stack *s, struct stack_bundle *b,
+                         struct flooding *f)
 {
     for (int i = 0; i < FLOODS; i++) {
         struct stack_link *l = mem_zero(1, sizeof(*l));

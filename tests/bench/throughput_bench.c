@@ -77,8 +77,10 @@ static struct flood flood_rival(bool is_ttyd)
     int64_t start;
 
     /* ttyd drops what is left when its program exits: it stays */
-    snprintf(cmd, sizeof(cmd), "stty raw -echo; head -c %ldM /dev/zero; "
-             "sleep 60", megabytes);
+    snprintf(cmd, sizeof(cmd),
+             "stty raw -echo; head -c %ldM /dev/zero; "
+             "sleep 60",
+             megabytes);
     if (is_ttyd)
         wire_ttyd(&w, cmd);
     else
@@ -89,16 +91,13 @@ static struct flood flood_rival(bool is_ttyd)
     start = figures_now_us();
     while (w.output < all)
         if (wire_read(&w) < 0)
-            fail_msg("the rival hung up at %llu",
-                     (unsigned long long)w.output);
-    f = flood_of(w.output, figures_now_us() - start,
-                 figures_cpu_ns(w.server));
+            fail_msg("the rival hung up at %llu", (unsigned long long)w.output);
+    f = flood_of(w.output, figures_now_us() - start, figures_cpu_ns(w.server));
     wire_end(&w);
     return f;
 }
 
-static double stack_cpu_ns(struct stack *s, const char *name,
-                           const char *flag)
+static double stack_cpu_ns(struct stack *s, const char *name, const char *flag)
 {
     pid_t pids[64];
     int n = stack_pids(s, name, flag, pids, 64);
@@ -131,12 +130,11 @@ static struct flood flood_podterm(struct stack *s, struct stack_bundle *b)
     start = figures_now_us();
     while (w.output < all)
         if (wire_read(&w) < 0)
-            fail_msg("the stream broke at %llu",
-                     (unsigned long long)w.output);
+            fail_msg("the stream broke at %llu", (unsigned long long)w.output);
     f = flood_of(w.output, figures_now_us() - start,
                  stack_cpu_ns(s, "podterm-agent", "--main") - agent);
-    f.gateway = (stack_cpu_ns(s, "podterm-gateway", NULL) - gateway) /
-                (double)w.output;
+    f.gateway =
+        (stack_cpu_ns(s, "podterm-gateway", NULL) - gateway) / (double)w.output;
     wire_let_go(&w);
     wire_end(&w);
     json_free(stack_wait(s, "bench", ss.sid, "ended", 10000));
@@ -168,8 +166,8 @@ static void series_say(struct series *s, const char *who)
     figures_say(name, figures_median(ns, rounds), "ns/byte");
 }
 
-static void say(struct series *bare, struct series *socat,
-                struct series *ttyd, struct series *ours)
+static void say(struct series *bare, struct series *socat, struct series *ttyd,
+                struct series *ours)
 {
     series_say(bare, "bare_pty");
     series_say(socat, "socat");
@@ -177,8 +175,7 @@ static void say(struct series *bare, struct series *socat,
         series_say(ttyd, "ttyd");
     series_say(ours, "podterm");
     figures_at_least("throughput.podterm_to_bare_pty",
-                     figures_ratio(ours->mbs, bare->mbs, rounds), "ratio",
-                     0.9);
+                     figures_ratio(ours->mbs, bare->mbs, rounds), "ratio", 0.9);
     figures_say("throughput.podterm_to_socat",
                 figures_ratio(ours->mbs, socat->mbs, rounds), "ratio");
     figures_say("throughput.agent_cpu_to_bare_pty",

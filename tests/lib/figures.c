@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ void figures_begin(const char *what)
 {
     double load[1] = {0};
 
+    signal(SIGPIPE, SIG_IGN); /* who hangs up is told of by its error */
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (getloadavg(load, 1) == 1)
         printf("# %s: %ld processors, load %.1f\n", what,
