@@ -424,13 +424,19 @@ static int set_limits(const struct start *st)
 /* The child between fork and exec. Returns only when a step failed: which. */
 static int become(const struct start *st, int slave_fd, int pipe_fd)
 {
-    struct sigaction normal = {.sa_handler = SIG_DFL};
+    /* past libc, which keeps some signals to itself */
+    static const struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void (*restorer)(void);
+        unsigned long mask;
+    } normal = {.handler = SIG_DFL};
     sigset_t none;
 
     /* dies with the shim, even where no PID namespace sees to it */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (int i = 1; i < NSIG; i++)
-        sigaction(i, &normal, NULL);
+        syscall(SYS_rt_sigaction, i, &normal, NULL, sizeof(normal.mask));
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (setsid() < 0)
