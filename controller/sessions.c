@@ -166,12 +166,12 @@ static int idempotency_key(struct call *c, const char **key, struct err *e)
 {
     const char *text = ws_request_header(c->r, "idempotency-key");
     size_t len = text ? strlen(text) : 0;
+    bool is_good = !text || (len >= 1 && len <= CREATE_KEY_MAX);
 
     *key = text ? text : "";
-    for (size_t i = 0; i < len; i++)
-        if (text[i] <= 0x20 || text[i] >= 0x7f)
-            len = CREATE_KEY_MAX + 1;
-    if (text && (len < 1 || len > CREATE_KEY_MAX))
+    for (size_t i = 0; is_good && i < len; i++)
+        is_good = text[i] > 0x20 && text[i] < 0x7f;
+    if (!is_good)
         return err_set(e, ERR_INPUT,
                        "idempotency-key must be 1 to %d printable ASCII "
                        "characters without spaces",

@@ -209,6 +209,12 @@ static int check_identity(struct err *e)
                        "--dev-issuer gives an identity to whoever asks, so "
                        "--listen must be a loopback address, not %s",
                        set.listen);
+    if (set.dev_issuer && strcmp(set.egress, "open") == 0 && geteuid() != 0)
+        return err_set(e, ERR_INPUT,
+                       "--egress open: programs run under your own uid here, "
+                       "and with this machine's network one could get an "
+                       "identity from /dev/token in your name; start as root, "
+                       "where each has a uid of its own");
     if (!set.dev_issuer &&
         !(set.oidc_issuer && set.oidc_audience && set.oidc_jwks_url))
         return err_set(e, ERR_INPUT,

@@ -46,12 +46,16 @@ static void client_address(struct pair *p, const struct upgrade *u)
     struct gateway *gw = p->gw;
     struct sockaddr_storage client;
     char xff[512];
+    size_t len = u->forwarded.len;
 
-    if (!u->forwarded.at || gw->set.trusted.count == 0 ||
-        u->forwarded.len >= sizeof(xff))
+    if (!u->forwarded.at || gw->set.trusted.count == 0)
         return;
-    memcpy(xff, u->forwarded.at, u->forwarded.len);
-    xff[u->forwarded.len] = 0;
+    /* entries count from the right: what a client put before them, however
+     * much, does not matter (an entry cut in two is no address) */
+    if (len >= sizeof(xff))
+        len = sizeof(xff) - 1;
+    memcpy(xff, u->forwarded.at + u->forwarded.len - len, len);
+    xff[len] = 0;
     addr_client(&p->greeting->peer, xff, &gw->set.trusted,
                 (int)gw->set.proxy_hops, &client);
     pair_address(p, &client);

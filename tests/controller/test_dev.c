@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/lib/programs.h"
+#include "base/own.h"
 #include "base/mem.h"
 #include "tests/lib/api.h"
 #include "tests/lib/fake_keeper.h"
@@ -207,6 +209,34 @@ static void settings_that_open_a_door_do_not_start(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* As an ordinary user a program has our uid: on this machine's network it
+ * could ask /dev/token in our name. */
+static void an_open_network_needs_uids_of_its_own(void **state)
+{
+    own_mem char *controller = program_path("podterm-controller");
+    own_mem char *cmd = mem_printf(
+        "%s %s --dev-issuer --listen 127.0.0.1:0 --state-dir /tmp/podterm-none "
+        "--attach-url ws://127.0.0.1:1/v1/attach --egress open 2>&1",
+        geteuid() == 0
+            ? "setpriv --reuid 65534 --regid 65534 --clear-groups"
+            : "",
+        controller);
+    char text[4096];
+    size_t n;
+    FILE *f;
+
+    (void)state;
+    if (geteuid() == 0 && system("setpriv --reuid 65534 --clear-groups "
+                                 "test -x build/bin/podterm-controller") != 0)
+        skip(); /* a checkout that others may not enter */
+    f = popen(cmd, "r");
+    assert_non_null(f);
+    n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    assert_int_not_equal(pclose(f), 0);
+    assert_non_null(strstr(text, "/dev/token in your name"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +247,7 @@ int main(int argc, char **argv)
         T(another_user_of_the_machine_gets_no_identity),
         T(an_identity_dies_with_the_process_that_made_it),
         cmocka_unit_test(settings_that_open_a_door_do_not_start),
+        cmocka_unit_test(an_open_network_needs_uids_of_its_own),
     };
 
     fake_keeper_maybe(argc, argv);

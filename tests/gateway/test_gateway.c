@@ -871,11 +871,17 @@ static void behind_a_trusted_proxy_the_clients_count(void **state)
 {
     char sid[ID_SIZE], *hello;
     struct wspeer *p[3], *a[2];
-    static const char *const xff[] = {
+    char far[700];
+    const char *const xff[] = {
         "X-Forwarded-For: 9.9.9.9, 198.51.100.1\r\n",
         "X-Forwarded-For: 9.9.9.9, 198.51.100.2\r\n",
-        "X-Forwarded-For: 8.8.8.8, 198.51.100.1\r\n",
+        far, /* what the client itself put there does not help it */
     };
+
+    memset(far, 0, sizeof(far));
+    strcpy(far, "X-Forwarded-For: ");
+    memset(far + strlen(far), '7', 600);
+    strcat(far, ", 198.51.100.1\r\n");
 
     (void)state;
     start("--attached-per-address=1", "--trusted-proxies=127.0.0.1/32", NULL);
