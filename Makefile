@@ -40,6 +40,8 @@ BIN := $(BUILD)/bin/podterm $(BUILD)/bin/podterm-agent \
 .PHONY: all
 all: $(foreach b,$(BIN),$(b)) ## build every program
 
+# Kept, though only a chain of patterns names some (each main.o).
+.PRECIOUS: $(BUILD)/obj/%.o
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -100,5 +102,5 @@ fmt: ## format the C sources
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
+	@grep -hE '^[a-z_.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
 .DEFAULT_GOAL := all

@@ -66,6 +66,18 @@ static int attach_count_of(const struct attach_set *set,
     return n;
 }
 
+/* Attachments of one viewer, all windows together. */
+static int attach_count_viewer(const struct attach_set *set, int viewer)
+{
+    int n = 0;
+
+    for (const struct attach *a = set->all; a; a = a->next)
+        if (a->phase == ATTACH_OPEN && a->role == ROLE_VIEWER &&
+            a->viewer == viewer)
+            n++;
+    return n;
+}
+
 int attach_count(const struct attach_set *set)
 {
     int n = 0;
@@ -144,6 +156,10 @@ static int attach_admit(struct attach *a, const struct greet *g,
         attach_count_of(set, ATTACH_OPEN, (int)g->role) >= limit)
         return err_set(e, ERR_BUSY, "%d %ss are attached", limit,
                        role_name(g->role));
+    if (g->role == ROLE_VIEWER &&
+        attach_count_viewer(set, g->viewer) >= ATTACH_VIEWER_SEATS)
+        return err_set(e, ERR_BUSY, "this viewer is attached %d times",
+                       ATTACH_VIEWER_SEATS);
     return 0;
 }
 
@@ -155,6 +171,7 @@ static void attach_open(struct attach *a, const struct greet *g)
     own_json struct json *j = NULL;
 
     a->role = g->role;
+    a->viewer = g->viewer;
     a->phase = ATTACH_OPEN;
     a->sent = a->acked = g->output_from;
     if (a->role == ROLE_OWNER) {

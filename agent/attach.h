@@ -19,6 +19,7 @@
 #include <stdbool.h>
 
 #define ATTACH_VIEWERS_MAX 8
+#define ATTACH_VIEWER_SEATS 2 /* of them, by one subject */
 #define ATTACH_CONTROLS_MAX 4
 #define ATTACH_WAITING_MAX 16   /* connections that have not said HELLO */
 #define ATTACH_HELLO_MS 10000   /* accept to verified HELLO */

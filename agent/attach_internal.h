@@ -30,6 +30,7 @@ struct attach {
     struct ws_conn *conn;
     enum attach_phase phase;
     enum role role;
+    int viewer; /* as in struct greet */
     unsigned due;
     uint32_t stages_due; /* bit per stage of the state */
     uint64_t sent;       /* next OUTPUT offset */

@@ -24,12 +24,13 @@ static int greet_cells(const struct json *body, const char *name, uint16_t *out,
     return 0;
 }
 
-static bool greet_is_viewer(const struct agent_spec *spec, const char *sub)
+/* The first of the spec's viewers of this name, or -1. */
+static int greet_viewer(const struct agent_spec *spec, const char *sub)
 {
     for (int i = 0; i < spec->viewer_count; i++)
         if (strcmp(spec->viewers[i], sub) == 0)
-            return true;
-    return false;
+            return i;
+    return -1;
 }
 
 /* The claims against this session. The signature was checked before. */
@@ -41,7 +42,7 @@ static int greet_judge(const struct agent_spec *spec,
     if (strcmp(c->bnd, spec->bundle_sha256) != 0)
         return err_set(e, ERR_TOKEN, "token names another bundle");
     if (c->role == ROLE_VIEWER) {
-        if (!greet_is_viewer(spec, c->sub))
+        if (greet_viewer(spec, c->sub) < 0)
             return err_set(e, ERR_DENIED, "subject is no viewer here");
     } else if (strcmp(c->sub, spec->owner_sub) != 0) {
         return err_set(e, ERR_DENIED, "subject is not the owner");
@@ -101,9 +102,10 @@ int greet_hello(const struct agent_spec *spec, struct state *s,
         greet_judge(spec, &claims, e) < 0)
         return -1;
     g.role = claims.role;
+    g.viewer = g.role == ROLE_VIEWER ? greet_viewer(spec, claims.sub) : -1;
     if (greet_output_from(spec, s->head, body, &g, e) < 0 ||
-        state_jti_add(s, claims.jti, claims.exp + spec->token_skew_s + 1, now_s,
-                      e) < 0)
+        state_jti_add(s, claims.jti, g.role,
+                      claims.exp + spec->token_skew_s + 1, now_s, e) < 0)
         return -1;
     *out = g;
     return 0;

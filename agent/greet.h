@@ -17,6 +17,7 @@
 /* A HELLO that was found good. */
 struct greet {
     enum role role;
+    int viewer;           /* which of the spec's viewers; -1 = none of them */
     uint16_t cols, rows;  /* 0 = no wish */
     uint64_t output_from; /* where OUTPUT starts: within the ring */
 };

@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Lines that a shim taken over can bring about. */
+static struct log_rate shim_rate = {.burst = 20, .interval_ms = 1000};
+
 static void life_try_start(struct life *l);
 static void life_bundle_start(struct life *l);
 
@@ -85,7 +88,9 @@ static void life_shim_hello(void *arg, enum shim_state state,
     (void)value;
     l->shim_is_there = true;
     l->head->cookie_used = 1;
-    log_info("shim.hello", "state", "i", (int64_t)state, NULL);
+    if (log_rate_ok(&shim_rate, loop_now_ms()))
+        log_info("shim.hello", "state", "i", (int64_t)state, "suppressed", "i",
+                 shim_rate.suppressed, NULL);
     if (l->head->phase == PHASE_ENDED) {
         if (l->is_leaving)
             life_send_leave(l);
@@ -156,7 +161,7 @@ static void life_shim_lost(void *arg, const struct err *why)
     struct life *l = arg;
 
     l->shim_is_there = false;
-    if (!l->is_leaving)
+    if (!l->is_leaving && log_rate_ok(&shim_rate, loop_now_ms()))
         log_err(why, "shim.lost");
     if (l->head->phase == PHASE_ENDED)
         return;
@@ -384,9 +389,6 @@ static void life_resume(struct life *l)
     if (h->owner_gone_mono_ms == 0) /* it went with us */
         h->owner_gone_mono_ms = loop_now_ms();
     if (h->phase == PHASE_ENDED) {
-        l->leave_code = h->reason == REASON_BUNDLE_REFUSED
-                            ? LEAVE_BUNDLE_REFUSED
-                            : 0;
         life_report(l); /* we may have been killed before we could */
         attach_ended(l->attachments);
         life_linger(l);

@@ -170,7 +170,8 @@ void life_send_leave(struct life *l)
 {
     struct err e = {0};
 
-    if (l->shim_is_there && shimlink_leave(l->shim, l->leave_code, &e) < 0)
+    if (l->shim_is_there &&
+        shimlink_leave(l->shim, l->head->leave_code, &e) < 0)
         log_err(&e, "shim.leave");
 }
 
@@ -190,7 +191,9 @@ void life_hang_up(struct life *l)
 void life_refuse(struct life *l, enum end_reason reason, int code,
                  const char *detail)
 {
-    l->leave_code = code;
+    if (l->head->phase == PHASE_ENDED)
+        return;
+    l->head->leave_code = code;
     life_finish(l, reason, detail);
 }
 
@@ -215,7 +218,7 @@ void life_end(struct life *l, enum end_reason reason, const char *detail)
 void life_stop(struct life *l)
 {
     if (l->head->phase != PHASE_ENDED)
-        l->leave_code = LEAVE_STOPPED;
+        l->head->leave_code = LEAVE_STOPPED;
     l->stop_by_ms = loop_now_ms() + LIFE_STOP_MS;
     life_finish(l, REASON_RUNNER_LOST, "the platform stopped the session");
     life_linger(l);

@@ -29,8 +29,7 @@ struct life {
     char **argv;              /* of the program, once the bundle is ready */
     int64_t drain_since_ms;   /* the exit, or the wish to end, if later */
     int64_t quiet_since_ms;
-    uint64_t quiet_at; /* output_end then */
-    int leave_code;
+    uint64_t quiet_at;  /* output_end then */
     bool shim_is_there; /* HELLO was good */
     bool is_leaving;
     int64_t owner_came_ms; /* when the newest owner attached */

@@ -22,11 +22,13 @@
 #define MANIFEST_LIST_MAX 150
 #define MANIFEST_DEPTH_MAX 16 /* below bin/ */
 
-static int manifest_open(int root_fd, const char *path, int flags)
+/* more: RESOLVE_* of openat2, beside those that keep it in the tree */
+static int manifest_open(int root_fd, const char *path, int flags,
+                         unsigned more)
 {
     struct open_how how = {
         .flags = (unsigned)(flags | O_CLOEXEC),
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | more,
     };
 
     return (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
@@ -46,13 +48,18 @@ static void manifest_free(char **argv)
 static char *manifest_text(int root_fd, size_t *len, bool *is_there,
                            struct err *e)
 {
-    own_fd int fd = manifest_open(root_fd, MANIFEST_FILE, O_RDONLY);
+    own_fd int fd =
+        manifest_open(root_fd, MANIFEST_FILE, O_RDONLY, RESOLVE_NO_SYMLINKS);
     own_mem char *text = NULL;
     struct stat st;
 
     *is_there = !(fd < 0 && errno == ENOENT);
     if (!*is_there)
         return NULL;
+    if (fd < 0 && errno == ELOOP) {
+        err_set(e, ERR_INPUT, "%s must be a file, not a link", MANIFEST_FILE);
+        return NULL;
+    }
     if (fd < 0 || fstat(fd, &st) < 0) {
         err_sys(e, "%s", MANIFEST_FILE);
         e->kind = ERR_INPUT;
@@ -139,7 +146,7 @@ static void manifest_note(struct manifest_found *f, const char *path)
 static void manifest_walk(int root_fd, const char *dir, int depth,
                           struct manifest_found *f)
 {
-    int fd = manifest_open(root_fd, dir, O_RDONLY | O_DIRECTORY);
+    int fd = manifest_open(root_fd, dir, O_RDONLY | O_DIRECTORY, 0);
     struct dirent *de;
     DIR *d;
 
@@ -212,7 +219,7 @@ static int manifest_resolve(int root_fd, const char *runner_root, char **word,
                        path);
     while (path[0] == '.' && path[1] == '/')
         path += 2;
-    fd = manifest_open(root_fd, path, O_PATH);
+    fd = manifest_open(root_fd, path, O_PATH, 0);
     if (fd < 0 && !strchr(*word, '/') && errno == ENOENT)
         return 0; /* a name on the runner's PATH: exec will tell */
     if (fd < 0 || fstat(fd, &st) < 0)

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #define STATE_MAGIC "podtermS"
-#define STATE_VERSION 2
+#define STATE_VERSION 3
 #define STATE_PAGE 4096
 #define STATE_HEAD_BYTES                                                       \
     ((sizeof(struct state_head) + STATE_PAGE - 1) / STATE_PAGE * STATE_PAGE)
@@ -290,10 +290,11 @@ const uint8_t *state_ring_at(const struct state *s, uint64_t offset,
     return s->ring + (offset & (s->ring_bytes - 1));
 }
 
-int state_jti_add(struct state *s, const char *jti, int64_t forget_s,
-                  int64_t now_s, struct err *e)
+int state_jti_add(struct state *s, const char *jti, enum role role,
+                  int64_t forget_s, int64_t now_s, struct err *e)
 {
     struct state_jti *slot = NULL;
+    int viewers = 0;
 
     for (int i = 0; i < STATE_JTIS; i++) {
         struct state_jti *j = &s->head->jtis[i];
@@ -303,12 +304,18 @@ int state_jti_add(struct state *s, const char *jti, int64_t forget_s,
                 slot = j;
         } else if (strncmp(j->id, jti, sizeof(j->id)) == 0) {
             return err_set(e, ERR_TOKEN, "token id was used before");
+        } else if (j->is_viewer) {
+            viewers++;
         }
     }
+    if (role == ROLE_VIEWER && viewers >= STATE_JTIS_VIEWERS)
+        return err_set(e, ERR_BUSY, "%d attachments of viewers within a minute",
+                       STATE_JTIS_VIEWERS);
     if (!slot)
         return err_set(e, ERR_BUSY, "%d attachments within a minute",
                        STATE_JTIS);
     snprintf(slot->id, sizeof(slot->id), "%s", jti);
+    slot->is_viewer = role == ROLE_VIEWER;
     slot->forget_s = forget_s;
     return 0;
 }

@@ -33,6 +33,7 @@
 #define STATE_RING_MAX (64 * 1024 * 1024) /* bytes */
 #define STATE_GUARD_BYTES 4096 /* one read of a PTY gives at most that */
 #define STATE_JTIS 256                    /* token ids remembered at once */
+#define STATE_JTIS_VIEWERS (STATE_JTIS / 2) /* of them, by all viewers */
 #define STATE_STAGES 12
 #define STATE_COOKIE_BYTES 32
 
@@ -46,6 +47,7 @@ enum state_phase {
 
 struct state_jti {
     char id[ID_SIZE];
+    bool is_viewer;
     int64_t forget_s; /* wall clock; 0 = free */
 };
 
@@ -80,6 +82,7 @@ struct state_head {
     uint32_t reason;     /* enum end_reason, once ended */
     int32_t exit_kind;   /* -1 unknown, 0 code, 1 signal */
     int32_t exit_value;
+    int32_t leave_code; /* the shim's exit status, once ended */
     char detail[256];
     int64_t created_ms; /* wall clock */
     int64_t started_ms; /* wall clock, 0 = not yet */
@@ -143,9 +146,11 @@ const uint8_t *state_ring_at(const struct state *s, uint64_t offset,
                              size_t *len);
 
 /* Remember a token id until forget_s. 0; -1 ERR_TOKEN when it was seen
- * before; ERR_BUSY when STATE_JTIS unexpired ids are remembered. */
-int state_jti_add(struct state *s, const char *jti, int64_t forget_s,
-                  int64_t now_s, struct err *e);
+ * before; ERR_BUSY when STATE_JTIS unexpired ids are remembered, or, for a
+ * viewer, STATE_JTIS_VIEWERS of viewers: who only reads never takes the
+ * owner's place. */
+int state_jti_add(struct state *s, const char *jti, enum role role,
+                  int64_t forget_s, int64_t now_s, struct err *e);
 
 /* Note a stage: one of the same name is replaced, else appended; past
  * STATE_STAGES the last is replaced. Returns it. */

@@ -170,15 +170,16 @@ static void terminal_read(struct terminal *t)
 bool terminal_drain(struct terminal *t)
 {
     bool blocked = false;
-    size_t got;
+    size_t got, all = 0;
 
     if (t->master_fd < 0 || t->is_at_end)
         return true;
     do {
         got = terminal_read_turn(t, &blocked);
+        all += got;
         if (got > 0)
             t->verbs->output(t->arg);
-    } while (got > 0 && !blocked);
+    } while (got > 0 && !blocked && all < TERMINAL_DRAIN_BYTES);
     terminal_rearm(t);
     return blocked;
 }

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #define TERMINAL_TURN_BYTES 28672 /* and a read more: 8 of 4095 */
+#define TERMINAL_DRAIN_BYTES (1 << 20) /* and a turn more: of one drain */
 #define TERMINAL_INTR_MAX 64 /* interrupts delivered ahead of blocked input */
 
 struct terminal;
@@ -46,8 +47,9 @@ bool terminal_is_at_end(const struct terminal *t);
 void terminal_hold(struct terminal *t, bool hold);
 /* output_acked moved: there may be room again. */
 void terminal_acked(struct terminal *t);
-/* The program is gone: read what is left now. True when the master has no
- * more (end of file, or nothing to read at this moment). */
+/* The program is gone: read what is left now, some TERMINAL_DRAIN_BYTES at
+ * most. True when the master has no more (end of file, or nothing to read at
+ * this moment); false: come again. */
 bool terminal_drain(struct terminal *t);
 
 /*

@@ -47,18 +47,29 @@ static int unpack_archive_err(struct unpack_job *j, struct err *e)
     return err_set(e, ERR_INPUT, "not a whole archive: %s", shown);
 }
 
-static int unpack_check_ratio(struct unpack_job *j, struct err *e)
+/* Count an entry that reaches to `end`, with `before` bytes of all entries
+ * ahead of it (at most max_bytes: they were counted here). */
+static int unpack_count(struct unpack_job *j, int64_t before, int64_t end,
+                        const char *name, struct err *e)
 {
-    int64_t bytes = j->tree.bytes;
+    const struct spec_unpack *l = &j->conf->limits;
+    char shown[UNPACK_SHOWN_MAX];
 
-    if (bytes > j->conf->limits.max_bytes)
-        return err_set(e, ERR_INPUT, "unpacks to more than %lld bytes",
-                       (long long)j->conf->limits.max_bytes);
-    if (bytes > UNPACK_RATIO_FREE &&
-        bytes / j->conf->limits.max_ratio > j->archive_bytes)
-        return err_set(e, ERR_INPUT, "unpacks to more than %lld times its "
-                                     "size",
-                       (long long)j->conf->limits.max_ratio);
+    if (end > l->max_bytes - before) {
+        unpack_show(name, shown);
+        return err_set(e, ERR_INPUT,
+                       "with \"%s\" it unpacks to more than %lld bytes", shown,
+                       (long long)l->max_bytes);
+    }
+    j->tree.bytes = before + end;
+    if (j->tree.bytes > UNPACK_RATIO_FREE &&
+        j->tree.bytes / l->max_ratio > j->archive_bytes) {
+        unpack_show(name, shown);
+        return err_set(e, ERR_INPUT,
+                       "with \"%s\" it unpacks to more than %lld times its "
+                       "size",
+                       shown, (long long)l->max_ratio);
+    }
     return 0;
 }
 
@@ -116,8 +127,7 @@ static int unpack_data(struct unpack_job *j, int fd, const char *name,
         if (at < end || at > INT64_MAX - (int64_t)len)
             return err_set(e, ERR_INPUT, "a file's parts overlap");
         end = at + (int64_t)len;
-        j->tree.bytes = before + end;
-        if (unpack_check_ratio(j, e) < 0 ||
+        if (unpack_count(j, before, end, name, e) < 0 ||
             unpack_write(fd, block, len, at, name, e) < 0)
             return -1;
         unpack_tell(j);
@@ -420,8 +430,8 @@ int unpack_run(const struct unpack_conf *conf, struct err *e)
     if (child_fd < 0)
         return -1;
     r = unpack_follow(conf, read_fd, e);
-    if (r < 0)
-        proc_signal(child_fd, SIGKILL);
+    /* whatever it said: one that was taken over may say "done" and stay */
+    proc_signal(child_fd, SIGKILL);
     waitid(P_PIDFD, (id_t)child_fd, &info, WEXITED);
     return r;
 }

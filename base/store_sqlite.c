@@ -1,6 +1,7 @@
 #include "base/store_sqlite_internal.h"
 
 #include "base/mem.h"
+#include "base/ours.h"
 #include "base/own.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /*
  * One row is one struct store_session, kept as a blob beside the few columns
@@ -160,22 +160,24 @@ static int store_prepare(struct store *s, struct err *e)
     return 0;
 }
 
-/* The file is made with 0600 before SQLite sees it; WAL and shm follow it.
- * One that is there is not opened here: closing it would drop the locks of
- * another connection of this process. */
+/* The file is made with 0600 before SQLite sees it; WAL and shm follow it,
+ * and are believed as much as the file. One that is there is not opened here:
+ * closing it would drop the locks of another connection of this process. */
 static int store_file(const char *path, struct err *e)
 {
+    static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
     own_fd int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    struct stat st;
 
-    if (fd >= 0)
-        return 0;
-    if (errno != EEXIST || lstat(path, &st) < 0 ||
-        faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
+    if (fd < 0 && (errno != EEXIST ||
+                   faccessat(AT_FDCWD, path, R_OK | W_OK,
+                             AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0))
         return err_sys(e, "store: open %s", path);
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, ERR_SYSTEM, "store: open %s: not a regular file",
-                       path);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        own_mem char *name = mem_printf("%s%s", path, ends[i]);
+
+        if (ours_file(name, e) < 0)
+            return err_wrap(e, "store");
+    }
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /*
  * TLS set-up and streams (doorway on OpenSSL). Three uses:
  *  - PSK: gateway/controller to agent, TLS 1.3, one suite, no certificate
- *    (recipe and pitfalls: TLS_PSK.md);
+ *    (pitfalls: docs/libraries.md);
  *  - server certificate, reloadable;
  *  - client with certificate check.
  * A context is refcounted and may be shared by threads; a stream belongs to

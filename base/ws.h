@@ -1,6 +1,6 @@
 /*
  * HTTP server, WebSocket server and WebSocket client on one loop (doorway on
- * libwebsockets + libuv; every guard of LIBRARY_FACTS.md is in here).
+ * libwebsockets + libuv; every guard of docs/libraries.md is in here).
  *
  * A service sees four verbs of a WebSocket (opened, message, drained,
  * closed) and one of HTTP (request), never a library's callback. All run on
@@ -24,6 +24,7 @@
 #define WS_HEAD_MAX 16384    /* bytes of request line and headers */
 #define WS_QUEUE_MAX (256 * 1024) /* bytes queued by ws_send per connection */
 
+struct cidr_list;
 struct ws_context; /* one per process */
 struct ws_server;
 struct ws_conn;
@@ -69,14 +70,25 @@ struct ws_server_conf {
     /* A whole request has arrived. The handler answers now or later with
      * ws_respond, exactly once. NULL = every request is 404. */
     void (*request)(void *arg, struct ws_request *r);
+    /* The head of a request with a body is there. false: the answer does not
+     * depend on the body, so `request` is called at once, without it. NULL =
+     * every body is read. */
+    bool (*wants_body)(void *arg, const struct ws_request *r);
     void *arg;
     size_t body_max;        /* bytes of a request body; more is 413 */
     size_t message_max;     /* bytes of a WebSocket message; more is 1009 */
     size_t rx_buffer_bytes; /* 0 = 4096 */
     int conns_max;          /* connections at once; 0 = 1024. One more takes
                                the place of the oldest that has not sent a
-                               whole request head, or is closed at accept */
-    int head_deadline_ms;   /* accept to whole request head; 0 = 10000 */
+                               whole request, or is closed at accept */
+    /* The same for the connections of one address (IPv6: /64); 0 = no such
+     * limit. Those of a trusted proxy are counted by client when the head is
+     * there; one too many is then 429. */
+    int conns_per_address_max;
+    const struct cidr_list *trusted_proxies; /* borrowed; NULL = none */
+    int proxy_hops;         /* see addr_client */
+    int head_deadline_ms;   /* accept to whole request, its body included (a
+                               WebSocket: to the upgrade); 0 = 10000 */
     int ping_ms;            /* ping a silent WebSocket; 0 = 25000 */
     int dead_ms;            /* silent that long after a ping: closed; 0 =
                                60000. A connection that ws_pause holds does
@@ -116,6 +128,8 @@ const char *ws_request_header(const struct ws_request *r, const char *name);
 const uint8_t *ws_request_body(const struct ws_request *r, size_t *len);
 /* The peer of the socket (not of X-Forwarded-For). */
 const struct sockaddr_storage *ws_request_peer(const struct ws_request *r);
+/* The client: the peer, or whom trusted proxies name. Port 0 when named. */
+const struct sockaddr_storage *ws_request_client(const struct ws_request *r);
 /* The socket's fd number, for look-ups only. */
 int ws_request_fd(const struct ws_request *r);
 bool ws_request_is_gone(const struct ws_request *r);
@@ -192,7 +206,7 @@ int64_t ws_conn_age_ms(const struct ws_conn *c);
 /* Bind and listen (SOCK_CLOEXEC, SO_REUSEADDR, non-blocking) on "host:port"
  * with a literal address; port 0 = any. reuse_port for several processes.
  * Returns the fd or -1: ERR_INPUT bad text, ERR_SYSTEM "address in use ...
- * choose another with --listen". */
+ * choose another address or port". */
 int listen_tcp(const char *host_port, bool reuse_port, struct err *e);
 /* "127.0.0.1:8080" or "[::1]:80" of a socket's own address. */
 int listen_name(int fd, char *out, size_t size);

@@ -53,7 +53,7 @@ static const struct ws_named ws_methods[] = {
 
 struct ws_request {
     struct ws_conn *conn; /* NULL: gone */
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer, client;
     int fd;
     const char *method;
     char *path;
@@ -62,8 +62,9 @@ struct ws_request {
     int query_count;
     struct buf body;
     size_t length; /* Content-Length */
+    bool is_asked; /* the handler has it until it answers */
     bool is_answered;
-    bool is_refused; /* by this module; its body is not read */
+    bool is_unread; /* its body is dropped as it comes */
     /* the answer: head and body in one piece behind LWS_PRE bytes */
     uint8_t *out;
     size_t out_len, out_sent;
@@ -217,6 +218,9 @@ static int ws_read_head(struct ws_request *r, struct ws_conn *c)
         status = ws_read_headers(r, c->wsi);
     if (!status)
         status = ws_read_query(r, c->wsi);
+    if (!status)
+        status = ws_limits_head(c, ws_request_header(r, "x-forwarded-for"));
+    r->client = c->client;
     if (!status && r->length > c->server->conf.body_max)
         status = 413;
     return status;
@@ -387,7 +391,7 @@ int ws_http_write(struct ws_conn *c)
         lws_callback_on_writable(c->wsi);
         return 0;
     }
-    if (r->body.len < r->length || r->is_refused)
+    if (r->body.len < r->length || r->is_unread)
         ws_linger(c);
     return -1;
 }
@@ -408,6 +412,7 @@ static int ws_ask(struct ws_conn *c)
 {
     struct ws_request *r = c->request;
 
+    r->is_asked = true;
     ws_phase(c, WS_ASKED, 0);
     lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
     /* until it is answered there is nothing to read: pipelined input would
@@ -422,6 +427,7 @@ static int ws_ask(struct ws_conn *c)
 
 int ws_http_head(struct ws_conn *c)
 {
+    const struct ws_server_conf *f = &c->server->conf;
     struct ws_request *r;
     int status;
 
@@ -432,16 +438,17 @@ int ws_http_head(struct ws_conn *c)
     r->peer = c->peer;
     r->fd = c->fd;
     c->request = r;
-    buf_init(&r->body, c->server->conf.body_max);
-    ws_phase(c, WS_BODY, WS_BODY_DEADLINE_MS);
+    buf_init(&r->body, f->body_max);
+    c->phase = WS_BODY; /* due when the head was */
     lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
     status = ws_read_head(r, c);
     if (status) {
-        r->is_refused = true;
+        r->is_unread = true;
         ws_refuse(r, status);
         return 0;
     }
-    return r->length ? 0 : ws_ask(c);
+    r->is_unread = r->length && f->wants_body && !f->wants_body(f->arg, r);
+    return r->length && !r->is_unread ? 0 : ws_ask(c);
 }
 
 int ws_http_body(struct ws_conn *c, const uint8_t *bytes, size_t len)
@@ -450,7 +457,7 @@ int ws_http_body(struct ws_conn *c, const uint8_t *bytes, size_t len)
 
     if (!r || c->phase == WS_DEAD)
         return -1;
-    if (r->is_refused || !len)
+    if (r->is_unread || !len)
         return 0;
     /* libwebsockets 4.3 hands over whatever follows the body as well */
     if (c->phase != WS_BODY || len > r->length - r->body.len)
@@ -464,7 +471,7 @@ int ws_http_body_end(struct ws_conn *c)
 
     if (!r || c->phase == WS_DEAD)
         return -1;
-    if (r->is_refused || !r->length)
+    if (r->is_unread || !r->length)
         return 0;
     /* 4.1 says it again for every byte behind the body */
     if (c->phase != WS_BODY || r->body.len != r->length)
@@ -480,7 +487,7 @@ void ws_http_gone(struct ws_conn *c)
         return;
     c->request = NULL;
     r->conn = NULL;
-    if (r->is_answered)
+    if (r->is_answered || !r->is_asked)
         ws_request_free(r); /* else the handler still has it */
 }
 
@@ -530,6 +537,11 @@ const uint8_t *ws_request_body(const struct ws_request *r, size_t *len)
 const struct sockaddr_storage *ws_request_peer(const struct ws_request *r)
 {
     return &r->peer;
+}
+
+const struct sockaddr_storage *ws_request_client(const struct ws_request *r)
+{
+    return &r->client;
 }
 
 int ws_request_fd(const struct ws_request *r)

@@ -17,8 +17,7 @@
 #define WS_DEFAULT(value, fallback) ((value) > 0 ? (value) : (fallback))
 
 #define WS_CONNS_MAX 1024
-#define WS_HEAD_DEADLINE_MS 10000
-#define WS_BODY_DEADLINE_MS 30000  /* head to whole body */
+#define WS_HEAD_DEADLINE_MS 10000 /* accept to whole request */
 #define WS_ANSWER_DEADLINE_MS 30000 /* of an answer without any progress */
 #define WS_DIAL_DEADLINE_MS 10000
 #define WS_PING_MS 25000
@@ -81,6 +80,9 @@ struct ws_conn {
     char close_reason[124];
     uint64_t tag;
     struct sockaddr_storage peer;
+    struct sockaddr_storage client; /* behind trusted proxies, else peer */
+    uint8_t key[16]; /* of the client, for counting */
+    bool is_counted; /* among its client's connections */
     int fd; /* number only */
     struct ws_request *request;
     struct ws_dialled *dialled;
@@ -168,6 +170,19 @@ void ws_server_gone(struct ws_conn *c);
 /* Everything of a server but what libwebsockets still looks at. */
 void ws_server_close(struct ws_server *s);
 void ws_server_release(struct ws_server *s);
+
+/* --- ws_limits.c --- */
+
+/* The oldest without a whole request is dropped: peers who cannot even speak
+ * keep nobody out. key: among one address's; NULL = among all. */
+bool ws_limits_make_room(struct ws_server *s, const uint8_t *key);
+/* May this peer have a connection? Another may be dropped for it. */
+bool ws_limits_let_in(struct ws_server *s, const struct sockaddr_storage *peer);
+/* The connection has its server and peer: who is it counted for? */
+void ws_limits_born(struct ws_conn *c);
+/* The head is whole: learn the client, and count it where the peer was not.
+ * 0, or 429. forwarded: X-Forwarded-For or NULL. */
+int ws_limits_head(struct ws_conn *c, const char *forwarded);
 
 /* --- ws_http.c --- */
 

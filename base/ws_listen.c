@@ -17,7 +17,7 @@ static int listen_bind(int fd, const struct sockaddr_storage *at,
         return 0;
     if (errno == EADDRINUSE)
         return err_set(e, ERR_SYSTEM,
-                       "address in use: %s; choose another with --listen",
+                       "address in use: %s; choose another address or port",
                        host_port);
     return err_sys(e, "cannot listen on %s", host_port);
 }

@@ -5,6 +5,7 @@
  * context a Host header or a server name moves a connection to another vhost.
  */
 #include "base/mem.h"
+#include "base/own.h"
 #include "base/ws_internal.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ static void ws_server_adopt(struct ws_server *s, int fd,
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     c->server = s;
     c->peer = *peer;
+    ws_limits_born(c);
     c->fd = fd;
     c->ping_ms = WS_DEFAULT(s->conf.ping_ms, WS_PING_MS);
     c->dead_ms = WS_DEFAULT(s->conf.dead_ms, WS_DEAD_MS);
@@ -50,20 +52,6 @@ static void ws_server_adopt(struct ws_server *s, int fd,
     close(fd);
     s->conns--;
     ws_conn_free(c);
-}
-
-/* Full: who has been connected longest without a request makes room, so that
- * peers who cannot even speak keep nobody out. */
-static bool ws_server_make_room(struct ws_server *s)
-{
-    struct ws_conn *oldest = NULL;
-
-    for (struct ws_conn *c = s->x->conns; c; c = c->next)
-        if (c->server == s && c->phase == WS_HEAD)
-            oldest = c; /* the list has the newest first */
-    if (oldest)
-        ws_drop(oldest);
-    return oldest != NULL;
 }
 
 static void ws_server_breathe(void *arg)
@@ -91,7 +79,7 @@ static void ws_server_accept(void *arg, int events)
         const int fd = accept4(s->conf.listen_fd, (struct sockaddr *)&peer,
                                &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-        if (fd >= 0 && (s->conns < max || ws_server_make_room(s))) {
+        if (fd >= 0 && ws_limits_let_in(s, &peer)) {
             ws_server_adopt(s, fd, &peer);
         } else if (fd >= 0) {
             close(fd);
@@ -99,6 +87,7 @@ static void ws_server_accept(void *arg, int events)
                    errno == ENOMEM) {
             /* the listener stays readable: not a busy loop */
             loop_fd_events(s->listener, 0);
+            ws_limits_make_room(s, NULL);
             s->breather = loop_timer_start(s->x->loop, WS_BREATH_MS, 0,
                                            ws_server_breathe, s);
             return;
@@ -186,7 +175,9 @@ static int ws_judge_upgrade(struct ws_conn *c)
         if (count < 0)
             return 400;
     }
-    return 0;
+    own_mem char *forwarded = ws_header_copy(c->wsi, "x-forwarded-for", &count);
+
+    return count < 0 ? 400 : ws_limits_head(c, forwarded);
 }
 
 int ws_server_upgrade(struct ws_conn *c)

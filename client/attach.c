@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define ATTACH_FDS 64
+#define ATTACH_FRONT_MS 300  /* between looks at who has the terminal */
 #define ATTACH_LEAVE_MS 1000 /* for the last messages to go out */
 
 /* --- leaving --- */
@@ -71,8 +72,8 @@ void attach_part(struct attach *a, int status, const char *why)
 
     snprintf(text, sizeof(text),
              "%.300s; the session goes on. Attach again with: podterm attach "
-             "%s",
-             why, a->conf->sid);
+             "%s%s",
+             why, a->conf->sid, a->conf->role == ROLE_VIEWER ? " --view" : "");
     attach_leave(a, status, text);
 }
 
@@ -109,6 +110,7 @@ static void attach_corner_over(void *arg)
     if (a->is_lost_told) /* it stands as long as it is true */
         return;
     progress_clear(a->conf->progress);
+    attach_repaint(a);
 }
 
 void attach_corner(struct attach *a)
@@ -127,6 +129,7 @@ void attach_begin(struct attach *a)
     progress_begin(a->conf->progress, a->is_tty);
     if (a->is_tty && tty_raw(STDIN_FILENO, STDOUT_FILENO, &e) < 0)
         attach_final(a, "the terminal", e.text);
+    attach_source(a); /* it may have begun in the background */
     attach_flow(a);
 }
 
@@ -155,6 +158,7 @@ static void attach_ready(struct attach *a, struct leg *l,
     attach_alive(a);
     link_ready(&a->link, r);
     skipped = link_skipped(&a->link);
+    a->skipped += skipped;
     /* signals that nobody confirmed */
     a->signals_due |= a->signals_sent;
     a->signals_sent = 0;
@@ -281,16 +285,37 @@ static void attach_interrupt(struct attach *a, int signum)
                     "passed on to the program; once more leaves it running");
 }
 
+/* After a stop the terminal is as the shell had it. In the background it is
+ * not ours: shells bring a job that runs to the front without a word. */
+static void attach_continued(void *arg)
+{
+    struct attach *a = arg;
+
+    if (!a->is_tty || a->is_leaving)
+        return;
+    if (!tty_is_front(STDIN_FILENO)) {
+        attach_after(a, &a->front, ATTACH_FRONT_MS, attach_continued);
+        return;
+    }
+    tty_again();
+    attach_source(a);
+    attach_resized(a);
+    attach_repaint(a);
+    attach_flow(a);
+}
+
 static void attach_on_signal(void *arg, int signum)
 {
     struct attach *a = arg;
 
-    if (signum == SIGWINCH) {
+    if (signum == SIGCONT) {
+        attach_continued(a);
+    } else if (signum == SIGWINCH) {
         attach_resized(a);
     } else if (a->is_leaving) {
         loop_stop(a->loop);
     } else if (a->conf->role != ROLE_OWNER) {
-        attach_leave(a, 128 + signum, NULL);
+        attach_part(a, 128 + signum, "you left");
     } else if (!a->is_started && a->conf->is_ours) {
         a->wants_end = true;
         attach_leave(a, 128 + signum, NULL);
@@ -303,8 +328,8 @@ static void attach_on_signal(void *arg, int signum)
 
 static void attach_signals(struct attach *a)
 {
-    static const int list[ATTACH_SIGNALS] = {SIGWINCH, SIGINT, SIGTERM, SIGHUP,
-                                             SIGQUIT};
+    static const int list[ATTACH_SIGNALS] = {SIGWINCH, SIGINT,  SIGTERM,
+                                             SIGHUP,   SIGQUIT, SIGCONT};
 
     signal(SIGPIPE, SIG_IGN);
     for (int i = 0; i < ATTACH_SIGNALS && list[i]; i++)
@@ -338,6 +363,14 @@ static void attach_tell(struct attach *a)
 
     progress_finish(p);
     tty_restore();
+    a->skipped += link_skipped(&a->link);
+    if (a->skipped > 0 && a->is_tty) { /* it was told in passing, if at all */
+        snprintf(text, sizeof(text),
+                 "%" PRIu64 " bytes of output were skipped%s", a->skipped,
+                 a->conf->role == ROLE_OWNER ? " while the connection was away"
+                                             : "");
+        progress_notice(p, text);
+    }
     if (a->missing > 0) {
         snprintf(text, sizeof(text),
                  "the last %" PRIu64 " bytes of output did not arrive",
@@ -371,6 +404,8 @@ static void attach_shut(struct attach *a)
     attach_timer_off(&a->notice);
     attach_timer_off(&a->corner);
     attach_timer_off(&a->limit);
+    attach_timer_off(&a->front);
+    attach_timer_off(&a->repaint);
     attach_drop_token(a);
     loop_free(a->loop);
     free(a);

@@ -40,16 +40,20 @@ struct attach {
     bool has_end;
     struct reply_end end;
     uint64_t missing;          /* bytes of output that are known to be gone */
+    uint64_t skipped;          /* the same, in the midst of it */
     char last[REPLY_TEXT_MAX]; /* why the last try failed */
     struct retry retry;
     int64_t lost_ms; /* no connection since; 0 = there is one */
     bool is_lost_told;
     struct loop_timer *pause, *notice, *corner, *limit;
+    struct loop_timer *front;   /* looks whether the terminal is ours again */
+    struct loop_timer *repaint; /* until the size is told as it is */
     /* what is owed to the server */
     unsigned signals_due;  /* bit per enum frame_signal */
     unsigned signals_sent; /* and no PONG came behind them */
     uint64_t ping, ping_sent;
     bool is_size_due;
+    bool is_narrow; /* a column less is told, for the program to draw anew */
     uint16_t cols, rows; /* told last */
     /* input */
     bool is_eof, is_eof_sent;
@@ -101,5 +105,9 @@ void attach_output(struct attach *a, struct leg *l, const struct frame *f);
 void attach_pong(struct attach *a, const struct frame *f);
 void attach_signal(struct attach *a, unsigned frame_signal);
 void attach_resized(struct attach *a);
+/* The screen is not what the program left: have it drawn anew. */
+void attach_repaint(struct attach *a);
+/* Read stdin from now on, if that may be done now. */
+void attach_source(struct attach *a);
 
 #endif

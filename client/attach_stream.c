@@ -24,6 +24,7 @@
 #define CHAR_INTR 0x03
 #define CHAR_QUIT 0x1c
 #define CHAR_EOF 0x04
+#define ATTACH_NARROW_MS 100 /* a program looks at its size meanwhile */
 
 void attach_want(struct attach *a)
 {
@@ -65,7 +66,10 @@ static bool attach_write_small(struct attach *a)
 
     if (a->is_size_due) {
         a->is_size_due = false;
-        return attach_write(a, frame_size(at, FRAME_RESIZE, a->cols, a->rows));
+        return attach_write(
+            a,
+            frame_size(at, FRAME_RESIZE,
+                       (uint16_t)(a->cols - (a->is_narrow ? 1 : 0)), a->rows));
     }
     if (link_ack(&a->link, &offset))
         return attach_write(a, frame_head_offset(at, FRAME_OUTPUT_ACK, offset));
@@ -166,7 +170,7 @@ static void attach_typed(void *arg, const uint8_t *bytes, size_t len)
     if (!a->is_tty) {
         link_type(&a->link, bytes, len);
     } else if (has_intr && a->link.role == ROLE_VIEWER) {
-        attach_leave(a, 128 + 2, NULL);
+        attach_part(a, 128 + 2, "you left");
         return;
     } else if (has_intr && a->is_lost_told) {
         attach_part(a, 128 + 2, "you left");
@@ -260,25 +264,51 @@ void attach_resized(struct attach *a)
     attach_want(a);
 }
 
+/* Programs draw when their size is another one, not for being told it. */
+static void attach_widen(void *arg)
+{
+    struct attach *a = arg;
+
+    a->is_narrow = false;
+    a->is_size_due = true;
+    attach_want(a);
+}
+
+void attach_repaint(struct attach *a)
+{
+    if (!a->is_tty || !a->is_begun || a->link.role != ROLE_OWNER ||
+        a->has_end || a->is_leaving || a->cols <= 2)
+        return;
+    a->is_narrow = a->is_size_due = true;
+    attach_after(a, &a->repaint, ATTACH_NARROW_MS, attach_widen);
+    attach_want(a);
+}
+
 /* A background job that read from its terminal would be stopped. */
 static bool attach_may_read(const struct attach *a)
 {
     if (a->link.role != ROLE_OWNER && !a->is_tty)
         return false;
-    return !isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) == getpgrp();
+    return !isatty(STDIN_FILENO) || tty_is_front(STDIN_FILENO);
+}
+
+void attach_source(struct attach *a)
+{
+    static const struct source_verbs verbs = {attach_typed, attach_eof};
+
+    if (!a->source && attach_may_read(a))
+        a->source = source_new(a->loop, STDIN_FILENO, &verbs, a);
 }
 
 int attach_streams(struct attach *a)
 {
     static const struct sink_verbs sink_verbs = {attach_written, attach_unread};
-    static const struct source_verbs source_verbs = {attach_typed, attach_eof};
     bool filter = isatty(STDOUT_FILENO) && !a->conf->is_unfiltered;
 
     link_init(&a->link, a->conf->role);
     a->is_tty = tty_is_terminal(STDIN_FILENO, STDOUT_FILENO);
     a->sink = sink_new(a->loop, STDOUT_FILENO, filter, &sink_verbs, a);
-    if (attach_may_read(a))
-        a->source = source_new(a->loop, STDIN_FILENO, &source_verbs, a);
+    attach_source(a);
     if (a->is_tty)
         tty_size(STDOUT_FILENO, &a->cols, &a->rows);
     return 0;

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/ours.h"
 #include "base/own.h"
 #include "base/proc.h"
 #include "base/uidrange.h"
@@ -64,9 +65,9 @@ static int lock_state(struct dev *d, struct err *e)
 {
     own_mem char *path = mem_printf("%s/dev.lock", d->conf.state_dir);
 
-    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    d->lock_fd = ours_open(path, O_RDWR, e);
     if (d->lock_fd < 0)
-        return err_sys(e, "%s", path);
+        return -1;
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return err_set(e, ERR_BUSY,
                        "another `podterm dev` uses %s; stop it, or choose "
@@ -99,17 +100,16 @@ static int open_log(struct dev *d, const char *name, struct err *e)
 {
     own_mem char *dir = mem_printf("%s/log", d->conf.state_dir);
     own_mem char *path = mem_printf("%s/%s.log", dir, name);
+    own_fd int dir_fd = -1;
     struct stat st;
     int fd;
 
     if (d->conf.log_to_stderr)
         return fcntl(2, F_DUPFD_CLOEXEC, 3);
-    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return err_sys(e, "%s", dir);
-    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-              0600);
+    dir_fd = ours_dir(dir, 0700, e);
+    fd = dir_fd < 0 ? -1 : ours_open(path, O_WRONLY | O_APPEND, e);
     if (fd < 0)
-        return err_sys(e, "%s", path);
+        return -1;
     if (fstat(fd, &st) == 0 && st.st_size > DEV_LOG_KEEP_MAX &&
         ftruncate(fd, 0) < 0)
         fprintf(stderr, "podterm: %s cannot be emptied\n", path);
@@ -226,7 +226,7 @@ static void last_words(const struct devchild *c, const char *path, char *out,
                        size_t size)
 {
     char text[DEV_WORDS_MAX], *line, *end;
-    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     off_t all = fd < 0 ? 0 : lseek(fd, 0, SEEK_END), from = c->log_from;
     ssize_t n;
 
@@ -288,6 +288,23 @@ static void exited(void *arg, struct devchild *c, int status)
 
 /* --- the start --- */
 
+/* What both services read under one name, or what would take from dev what it
+ * decides itself, must not come to them from our environment. */
+static void forget_settings(void)
+{
+    static const char *const names[] = {
+        "PODTERM_METRICS_LISTEN", "PODTERM_TLS_CERT",
+        "PODTERM_TLS_KEY",        "PODTERM_STORE",
+        "PODTERM_STATE_DIR",      "PODTERM_ATTACH_URL",
+        "PODTERM_OIDC_ISSUER",    "PODTERM_OIDC_AUDIENCE",
+        "PODTERM_OIDC_JWKS_URL",  "PODTERM_JWKS_URL",
+        "PODTERM_HOSTS",          "PODTERM_LISTEN",
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unsetenv(names[i]);
+}
+
 static void arm_controller(struct dev *d)
 {
     struct devchild *c = &d->controller;
@@ -306,6 +323,9 @@ static void arm_controller(struct dev *d)
     devchild_arg(c, "--isolation=%s", f->isolation);
     devchild_arg(c, "--egress=%s", f->egress);
     devchild_arg(c, "--life-fd=3");
+    /* everybody here is one person at one address */
+    if (!getenv("PODTERM_CONNS_PER_ADDRESS"))
+        devchild_arg(c, "--conns-per-address=1000000");
     if (d->uid_first)
         devchild_arg(c, "--uid-first=%lld", (long long)d->uid_first);
     for (int i = 0; i < f->more_count && c->argc < DEVCHILD_ARGS_MAX; i++)
@@ -408,6 +428,7 @@ static int start(struct dev *d, struct err *e)
     d->gateway.log_fd = open_log(d, "gateway", e);
     if (d->controller.log_fd < 0 || d->gateway.log_fd < 0)
         return -1;
+    forget_settings();
     arm_controller(d);
     arm_gateway(d);
     d->term = loop_signal_start(d->loop, SIGTERM, on_signal, d);

@@ -33,7 +33,7 @@ static const struct conf_row rows[] = {
      "its minisign signature"},
     {"image", CONF_STR, &image, 1, 1024, NULL, "NAME", "the runner's image"},
     {"lifetime-s", CONF_INT, &lifetime_s, -1, 86400, "-1", "s",
-     "end it after that long (-1: the server's default)"},
+     "end it after that long, at least 1 (-1: the server's default)"},
     {"idle-s", CONF_INT, &idle_s, -1, 86400, "-1", "s",
      "end it after that long without use, 0 = never (-1: the server's "
      "default)"},
@@ -171,6 +171,10 @@ static int run_body(struct json *body, char *const *command, size_t count,
 
     if (run_bundle(body, e) < 0 || run_env(body, e) < 0)
         return -1;
+    if (lifetime_s == 0)
+        return err_set(e, ERR_INPUT,
+                       "--lifetime-s 0: want 1 to 86400 seconds, or -1 for "
+                       "the server's default");
     tty_size(STDOUT_FILENO, &cols, &rows_);
     json_set_int(body, "cols", cols);
     json_set_int(body, "rows", rows_);
@@ -247,14 +251,31 @@ static int run_attached(struct remote *remote, const struct json *session)
     return result.status;
 }
 
+/* Before there is a session. */
+static int run_failed(const char *text)
+{
+    struct progress *p = progress_for(STDERR_FILENO, opt.json, true);
+
+    progress_failed(p, text);
+    progress_free(p);
+    return EXIT_PODTERM;
+}
+
+/* Is JSON asked for, whatever else is wrong with the command line? */
+static bool run_wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
 static int run_session(struct remote *remote, const struct json *session)
 {
     const char *sid = json_get_str(session, "id");
 
-    if (!sid || !id_is_valid(sid) || !json_get_str(session, "attach_url")) {
-        say("the server's answer is not a session");
-        return EXIT_PODTERM;
-    }
+    if (!sid || !id_is_valid(sid) || !json_get_str(session, "attach_url"))
+        return run_failed("the server's answer is not a session");
     if (interrupted) {
         run_end(remote, sid, true);
         return 128 + interrupted;
@@ -288,16 +309,18 @@ int cmd_run(int argc, char **argv)
 
     if (got == 1)
         return 0;
+    if (got < 0 && run_wants_json(argc, argv))
+        opt.json = true;
     if (got < 0 || run_body(body, command, count, &e) < 0 ||
         options_remote(&opt, &remote, &e) < 0)
-        return say_failed(NULL, &e);
+        return run_failed(e.text);
     session = run_create(&remote, body, &e);
     if (session)
         got = run_session(&remote, session);
     else if (interrupted)
         got = 128 + interrupted;
     else
-        got = say_failed(NULL, &e);
+        got = run_failed(e.text);
     options_remote_fini(&remote);
     return got;
 }

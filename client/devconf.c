@@ -2,6 +2,7 @@
 
 #include "base/conf.h"
 #include "base/mem.h"
+#include "base/ours.h"
 #include "base/own.h"
 #include "base/ws.h"
 
@@ -154,6 +155,7 @@ static int state_dir(struct devconf *c, struct err *e)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_STATE_HOME");
     own_mem char *made = NULL;
+    own_fd int fd = -1;
     struct stat st;
     char *real;
 
@@ -171,11 +173,16 @@ static int state_dir(struct devconf *c, struct err *e)
                        "directory for keys, store, sessions");
     if (make_path(made, e) < 0)
         return -1;
-    real = realpath(made, c->state_dir);
-    if (!real || stat(real, &st) < 0)
+    if (stat(made, &st) < 0)
         return state_fail(made, e);
     errno = ENOTDIR;
-    if (!S_ISDIR(st.st_mode) || access(real, W_OK | X_OK) < 0)
+    if (!S_ISDIR(st.st_mode) || access(made, W_OK | X_OK) < 0)
+        return state_fail(made, e);
+    fd = ours_dir(made, 0711, e); /* before a link's end takes its name */
+    if (fd < 0)
+        return err_wrap(e, "--state");
+    real = realpath(made, c->state_dir);
+    if (!real)
         return state_fail(made, e);
     return passable("--state", real, e);
 }

@@ -14,7 +14,7 @@
  * Input: `kept` holds what was typed from offset `base` on; bytes below `sent`
  * are under way. A connection's READY says what had arrived: the bytes below
  * are dropped, the rest is sent again. Each is applied exactly once.
- * Source: PROTOCOL.md "Terminal protocol"; DESIGN 4, "Credit" and "Input".
+ * Source: PROTOCOL.md, "Terminal protocol" and its "Rules".
  */
 #ifndef PODTERM_CLIENT_LINK_H
 #define PODTERM_CLIENT_LINK_H

@@ -1,8 +1,11 @@
 /* podterm: the command a person types. Finds the command and runs it. */
 #include "client/command.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command {
     const char *name;
@@ -29,22 +32,58 @@ static void help(FILE *to)
             EXIT_PODTERM);
 }
 
+/* A descriptor of ours would else become stdin, stdout or stderr. */
+static int fill_standard_fds(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", O_RDWR) != fd) /* the lowest that is free */
+            return -1;
+    return 0;
+}
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int help_on(const char *name)
+{
+    const struct command *c = find(name);
+    char told[32], flag[] = "--help";
+    char *argv[] = {told, flag, NULL};
+
+    if (!c) {
+        fprintf(stderr, "podterm: there is no command \"%s\"\n", name);
+        help(stderr);
+        return EXIT_PODTERM;
+    }
+    snprintf(told, sizeof(told), "%s", c->name);
+    return c->run(2, argv);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
+    const struct command *c;
 
+    if (fill_standard_fds() < 0)
+        return EXIT_PODTERM; /* there is nowhere to say it */
     if (!strcmp(name, "--help") || !strcmp(name, "-h") ||
         !strcmp(name, "help")) {
+        if (argc > 2 && name[0] != '-')
+            return help_on(argv[2]);
         help(stdout);
         return 0;
     }
     if (!strcmp(name, "--version"))
         name = "version";
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(name, commands[i].name) != 0)
-            continue;
-        return commands[i].run(argc - 1, argv + 1);
-    }
+    c = find(name);
+    if (c)
+        return c->run(argc - 1, argv + 1);
     if (*name)
         fprintf(stderr, "podterm: there is no command \"%s\"\n", name);
     help(stderr);

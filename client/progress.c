@@ -146,12 +146,15 @@ bool progress_has_corner(const struct progress *p)
     return p->corner > 0;
 }
 
-/* In the corner while the program has the terminal, else as a line. Text is
- * ours or escaped to ASCII here, so bytes are cells. */
-static void progress_say(struct progress *p, const char *text)
+/* In the corner while the program has the terminal, else as a line. shorter:
+ * what to say where there is no room for it, NULL behind the last. Text is ours
+ * or escaped to ASCII here, so bytes are cells. */
+static void progress_say(struct progress *p, const char *text,
+                         const char *const *shorter)
 {
     char shown[SAY_LINE_MAX];
     uint16_t cols, rows;
+    int room;
     own_mem char *cut = NULL;
 
     if (!p->is_raw || p->kind != PROGRESS_TERMINAL) {
@@ -159,12 +162,15 @@ static void progress_say(struct progress *p, const char *text)
         return;
     }
     progress_clear(p);
+    tty_size(p->fd, &cols, &rows);
+    room = cols > 4 ? cols - 4 : 1;
+    while (*shorter && strlen(text) > (size_t)room)
+        text = *shorter++;
     say_text(text, shown, sizeof(shown));
     for (char *c = shown; *c; c++)
         if ((unsigned char)*c >= 0x80)
             *c = '?';
-    tty_size(p->fd, &cols, &rows);
-    cut = mem_printf(" %.*s ", cols > 4 ? cols - 4 : 1, shown);
+    cut = mem_printf(" %.*s ", room, shown);
     p->corner = strlen(cut);
     progress_put(p, cut, p->corner);
 }
@@ -336,15 +342,24 @@ void progress_session(struct progress *p, const char *sid)
 
 void progress_ready(struct progress *p, const struct reply_ready *r)
 {
+    own_mem char *text = NULL;
+
     if (p->kind == PROGRESS_JSON) {
         struct json *j = progress_event("ready");
 
         json_set_bool(j, "isolated", r->is_isolated);
         json_set_int(j, "output_from", (int64_t)r->output_from);
+        json_set_int(j, "skipped", (int64_t)r->output_from);
         progress_json(p, j);
-    } else if (!r->is_isolated) {
+        return;
+    }
+    if (!r->is_isolated)
         progress_line(p, "the program is NOT isolated from the machine it "
                          "runs on");
+    if (r->output_from > 0) {
+        text = mem_printf("output before byte %" PRIu64 " is no longer kept",
+                          r->output_from);
+        progress_line(p, text);
     }
 }
 
@@ -361,6 +376,9 @@ void progress_finish(struct progress *p)
 {
     if (p->is_raw)
         progress_clear(p);
+    if (p->open[0])
+        progress_write(p, "\n");
+    p->open[0] = 0;
     p->is_after = p->is_raw;
     p->is_raw = false;
     p->corner = 0;
@@ -368,6 +386,12 @@ void progress_finish(struct progress *p)
 
 void progress_lost(struct progress *p, const char *why, bool can_leave)
 {
+    static const char *const shorter[] = {"connection lost; attaching again...",
+                                          "connection lost", "lost", NULL};
+    static const char *const leaving[] = {
+        "connection lost; attaching again... (Ctrl-C leaves)",
+        "connection lost (Ctrl-C leaves)", "lost (Ctrl-C leaves)",
+        "Ctrl-C leaves", NULL};
     own_mem char *text = NULL;
 
     if (p->kind == PROGRESS_JSON) {
@@ -382,12 +406,13 @@ void progress_lost(struct progress *p, const char *why, bool can_leave)
                             "again...%s",
                             can_leave ? " (Ctrl-C leaves)" : "")
                : mem_printf("no connection (%s); trying again...", why);
-    progress_say(p, text);
+    progress_say(p, text, can_leave ? leaving : shorter);
 }
 
 void progress_back(struct progress *p, uint64_t skipped)
 {
-    own_mem char *text = NULL;
+    const char *shorter[] = {"attached again", "back", NULL};
+    own_mem char *text = NULL, *less = NULL;
 
     if (p->kind == PROGRESS_JSON) {
         struct json *j = progress_event("attached");
@@ -400,18 +425,25 @@ void progress_back(struct progress *p, uint64_t skipped)
                                 " bytes of output were skipped",
                                 skipped)
                    : mem_str("attached again: nothing was lost");
-    progress_say(p, text);
+    if (skipped) {
+        less = mem_printf("%" PRIu64 " bytes were skipped", skipped);
+        shorter[0] = less;
+        shorter[1] = "bytes were skipped";
+    }
+    progress_say(p, text, shorter);
 }
 
 void progress_notice(struct progress *p, const char *text)
 {
+    static const char *const none[] = {NULL};
+
     if (p->kind == PROGRESS_JSON) {
         struct json *j = progress_event("notice");
 
         json_set_str(j, "detail", text);
         progress_json(p, j);
     } else {
-        progress_say(p, text);
+        progress_say(p, text, none);
     }
 }
 

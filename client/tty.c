@@ -193,6 +193,13 @@ static void handlers_unset(void)
             signal(fatal[i], SIG_DFL);
 }
 
+static void make_raw(struct termios *t)
+{
+    cfmakeraw(t);
+    t->c_cc[VMIN] = 1;
+    t->c_cc[VTIME] = 0;
+}
+
 bool tty_is_terminal(int in_fd, int out_fd)
 {
     return isatty(in_fd) && isatty(out_fd);
@@ -225,9 +232,7 @@ int tty_raw(int in_fd, int out_fd, struct err *e)
     tty.out_flags = out_flags;
     tty.is_raw = 1; /* from here on a signal restores */
     handlers_set();
-    cfmakeraw(&raw);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
+    make_raw(&raw);
     if (tcsetattr(in_fd, TCSADRAIN, &raw) < 0) {
         err_sys(e, "raw mode");
         tty.is_raw = 0;
@@ -243,6 +248,21 @@ void tty_restore(void)
     restore_unstopped();
     if (tty.owner == getpid())
         handlers_unset();
+}
+
+bool tty_is_front(int fd)
+{
+    return tcgetpgrp(fd) == getpgrp();
+}
+
+void tty_again(void)
+{
+    struct termios raw = tty.saved;
+
+    if (!tty.is_raw || tty.owner != getpid() || !is_ours())
+        return;
+    make_raw(&raw);
+    tcsetattr(tty.in_fd, TCSANOW, &raw);
 }
 
 void tty_size(int fd, uint16_t *cols, uint16_t *rows)

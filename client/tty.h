@@ -34,6 +34,11 @@ int tty_raw(int in_fd, int out_fd, struct err *e);
  * called. Does nothing in a forked child, nor while another process group has
  * the terminal. */
 void tty_restore(void);
+/* Is this process group in front of the terminal on fd? */
+bool tty_is_front(int fd);
+/* Raw mode once more, after a stop in which a shell had the terminal. Does
+ * nothing unless tty_raw holds it, nor while another process group has it. */
+void tty_again(void);
 /* Size in cells, each clamped to 1..1000; 80x24 when unknown. */
 void tty_size(int fd, uint16_t *cols, uint16_t *rows);
 

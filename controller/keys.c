@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/ours.h"
 #include "base/own.h"
 
 #include <errno.h>
@@ -71,11 +72,10 @@ int keys_load(struct keys *k, const char *state_dir, struct err *e)
     own_mem char *dir = mem_printf("%s/keys", state_dir);
     own_mem char *secret = mem_printf("%s/session_secret", dir);
     own_mem char *seal = mem_printf("%s/seal", dir);
+    own_fd int fd = ours_dir(dir, 0700, e);
 
-    if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-        return err_sys(e, "%s", dir);
-    if (chmod(dir, 0700) < 0)
-        return err_sys(e, "%s", dir);
+    if (fd < 0)
+        return -1;
     if (load_signers(k, dir, e) < 0 ||
         seal_key_load_or_make(secret, k->session_secret, e) < 0 ||
         seal_key_load_or_make(seal, k->seal, e) < 0)

@@ -167,6 +167,8 @@ static void tell_status(struct run *r, const struct local_status *s)
 
 static void look(struct run *r)
 {
+    /* the agent writes the file, as often and as wrong as it likes */
+    static struct log_rate rate = {.burst = 20, .interval_ms = 1000};
     struct local_status s;
     struct err e = {0};
 
@@ -174,8 +176,9 @@ static void look(struct run *r)
         return;
     if (local_status_read(r->dir, &s, &e) == 0)
         tell_status(r, &s);
-    else if (e.kind != ERR_ABSENT)
-        log_err(&e, "agent.status");
+    else if (e.kind != ERR_ABSENT && log_rate_ok(&rate, loop_now_ms()))
+        log_warn("agent.status", "sid", "s", r->sid, "error", "s", e.text,
+                 "suppressed", "i", rate.suppressed, NULL);
 }
 
 static void changed(void *arg, int events)
@@ -289,6 +292,30 @@ static void local_discard(struct launcher *base, const char *sid)
     run_job(r);
 }
 
+/* A half removed one's name, as sessdir_remove makes it. */
+static bool is_gone(const char *name)
+{
+    const size_t len = strlen(SESSDIR_GONE);
+
+    return strncmp(name, SESSDIR_GONE, len) == 0 && id_is_valid(name + len);
+}
+
+/* A name the launcher never makes: whose it is nobody knows, so it stays. */
+static void tell_strange(struct local *l, const char *path)
+{
+    if (!l->has_told_strange)
+        log_warn("sessions.strange", "path", "s", path, NULL);
+    l->has_told_strange = true;
+}
+
+static void finish_removal(const char *path)
+{
+    struct err e = {0};
+
+    if (sessdir_remove(path, &e) < 0)
+        log_err(&e, "session.left_behind");
+}
+
 static int local_list(struct launcher *base, char (**sids)[ID_SIZE],
                       struct err *e)
 {
@@ -307,8 +334,11 @@ static int local_list(struct launcher *base, char (**sids)[ID_SIZE],
 
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
-        if (!id_is_valid(name)) { /* half removed, or nobody's */
-            sessdir_remove(below, e);
+        if (!id_is_valid(name)) {
+            if (is_gone(name))
+                finish_removal(below);
+            else
+                tell_strange(l, below);
             continue;
         }
         *sids = mem_resize(*sids, count + 1, sizeof **sids);

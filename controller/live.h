@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#define LIVE_SLACK_S 60 /* beyond every limit: the backstop (DESIGN 3) */
+#define LIVE_SLACK_S 60 /* beyond every limit: the backstop */
 
 struct app;
 struct live;

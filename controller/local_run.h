@@ -27,6 +27,7 @@ struct local {
     struct loop_fd *inotify;
     struct run *runs;
     int count;
+    bool has_told_strange; /* of a name in sessions/ that is not ours */
 };
 
 enum run_state { RUN_PREPARING, RUN_UP, RUN_CLEANING };

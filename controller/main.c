@@ -1,6 +1,7 @@
 /* podterm-controller: assembles the parts and runs the loop. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/ours.h"
 #include "base/own.h"
 #include "base/proc.h"
 #include "base/seal.h"
@@ -89,10 +90,11 @@ static void on_life(void *arg, int events)
 
 static int open_state(const struct settings *set, struct err *e)
 {
-    if (mkdir(set->state_dir, 0711) < 0 && errno != EEXIST)
-        return err_sys(e, "state directory %s (--state-dir)", set->state_dir);
-    if (chmod(set->state_dir, 0711) < 0 ||
-        access(set->state_dir, W_OK | X_OK) < 0)
+    own_fd int fd = ours_dir(set->state_dir, 0711, e);
+
+    if (fd < 0)
+        return err_wrap(e, "state directory (--state-dir)");
+    if (access(set->state_dir, W_OK | X_OK) < 0)
         return err_sys(e, "state directory %s (--state-dir)", set->state_dir);
     return 0;
 }

@@ -4,7 +4,7 @@
  * report is a stranger's word: closed vocabulary, bounded, whole or
  * nothing. The platform's word comes first wherever the runner did not
  * leave with 0. Pure functions.
- * Source: DESIGN 3 "How the end reaches the record"; SECURITY rule 17.
+ * Source: PROTOCOL.md 7, `end.json`; SECURITY rule 17.
  */
 #ifndef PODTERM_CONTROLLER_REPORT_H
 #define PODTERM_CONTROLLER_REPORT_H

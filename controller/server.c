@@ -73,6 +73,7 @@ static void respond(struct call *c)
     struct ws_header h[FIXED_HEADERS + ANSWER_HEADERS_MAX];
     const char *body = c->answer.body ? c->answer.body : "";
     int64_t us = loop_now_us() - c->begun_us;
+    char client[ADDR_TEXT_MAX];
     size_t n;
 
     add_cors(c);
@@ -81,7 +82,9 @@ static void respond(struct call *c)
         h[n++] = (struct ws_header){c->answer.headers[i].name,
                                     c->answer.headers[i].value};
     count_request(c->answer.status, us);
-    log_debug("api.answer", "method", "s", ws_request_method(c->r), "path", "s",
+    addr_text_ip((const struct sockaddr *)ws_request_client(c->r), client);
+    log_debug("api.answer", "client", "s", client, "method", "s",
+              ws_request_method(c->r), "path", "s",
               c->route ? c->route->path : "", "status", "i",
               (int64_t)c->answer.status, "us", "i", us, NULL);
     ws_respond(c->r, c->answer.status, h, n, body, strlen(body));
@@ -186,6 +189,25 @@ static bool find_route(const struct listener *l, struct call *c)
     return false;
 }
 
+/* A request that is refused by its head is refused without its body: what
+ * it may send is not for everybody to make us keep. */
+static bool wants_body(void *arg, const struct ws_request *r)
+{
+    const struct listener *l = arg;
+    struct call c = {.app = l->app};
+    char allow[64];
+
+    if (l->place == PLACE_API &&
+        !guard_host_ok(&l->app->guard, ws_request_header(r, "host")))
+        return false;
+    c.route = routes_find(ws_request_method(r), ws_request_path(r), c.sid,
+                          allow, sizeof allow);
+    if (!c.route || !is_served(l, &c))
+        return false;
+    return c.route->auth != AUTH_IDENTITY ||
+           ws_request_header(r, "authorization");
+}
+
 static void request(void *arg, struct ws_request *r)
 {
     struct listener *l = arg;
@@ -217,8 +239,12 @@ static int listen_on(struct listener *l, struct app *app, const char *where,
 {
     struct ws_server_conf conf = {
         .request = request,
+        .wants_body = wants_body,
         .arg = l,
         .body_max = CREATE_BODY_MAX,
+        .conns_per_address_max = (int)app->set->conns_per_address,
+        .trusted_proxies = &app->set->proxies,
+        .proxy_hops = (int)app->set->proxy_hops,
     };
 
     l->app = app;

@@ -1,6 +1,7 @@
 #include "controller/sessdir.h"
 
 #include "base/mem.h"
+#include "base/ours.h"
 #include "base/own.h"
 
 #include <dirent.h>
@@ -11,17 +12,50 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SESSDIR_OPEN (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #define SESSDIR_DEPTH_MAX 512 /* directories inside each other, removed */
 
-static int make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid,
-                    const struct sessdir_owner *o, bool may_exist,
-                    struct err *e)
+static int give_dir(int fd, const char *path, mode_t mode, uid_t uid, gid_t gid,
+                    const struct sessdir_owner *o, struct err *e)
 {
-    if (mkdir(path, 0700) < 0 && !(may_exist && errno == EEXIST))
-        return err_sys(e, "%s", path);
-    if ((o->is_root && lchown(path, uid, gid) < 0) || chmod(path, mode) < 0)
+    if (fd < 0 || (o->is_root && fchown(fd, uid, gid) < 0) ||
+        fchmod(fd, mode) < 0)
         return err_sys(e, "%s", path);
     return 0;
+}
+
+/* A fresh one. */
+static int make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid,
+                    const struct sessdir_owner *o, struct err *e)
+{
+    own_fd int fd = -1;
+
+    if (mkdir(path, 0700) < 0)
+        return err_sys(e, "%s", path);
+    fd = open(path, SESSDIR_OPEN);
+    return give_dir(fd, path, mode, uid, gid, o, e);
+}
+
+/* As root it belongs to the agents, or to those of an earlier choice of
+ * uids: it must be a directory, and who may write it is set right. */
+static int cache_setup(const char *path, const struct sessdir_owner *o,
+                       struct err *e)
+{
+    own_fd int fd = -1;
+
+    if (!o->is_root) {
+        fd = ours_dir(path, 0700, e);
+        return fd < 0 ? -1 : 0;
+    }
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return err_sys(e, "%s", path);
+    fd = open(path, SESSDIR_OPEN);
+    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
+        return err_set(e, ERR_SYSTEM,
+                       "%s is no directory of its own (a link is not "
+                       "followed): remove it, or choose another place",
+                       path);
+    return give_dir(fd, path, 0700, o->agent, o->agent, o, e);
 }
 
 int sessdir_setup(const char *state_dir, const struct sessdir_owner *o,
@@ -29,10 +63,11 @@ int sessdir_setup(const char *state_dir, const struct sessdir_owner *o,
 {
     own_mem char *sessions = mem_printf("%s/sessions", state_dir);
     own_mem char *cache = mem_printf("%s/cache", state_dir);
+    own_fd int fd = ours_dir(sessions, 0711, e);
 
-    if (make_dir(sessions, 0711, 0, 0, o, true, e) < 0)
+    if (fd < 0 || give_dir(fd, sessions, 0711, 0, 0, o, e) < 0)
         return -1;
-    return make_dir(cache, 0700, o->agent, o->agent, o, true, e);
+    return cache_setup(cache, o, e);
 }
 
 static int make_file(const char *dir, const char *name, mode_t mode,
@@ -66,9 +101,9 @@ static int fill(const char *dir, const struct sessdir_owner *o,
     own_mem char *bundle = mem_printf("%s/bundle", dir);
     uid_t uid = o->agent, gid = o->runner;
 
-    if (make_dir(agent, 0700, uid, gid, o, false, e) < 0 ||
-        make_dir(ipc, 0755, uid, gid, o, false, e) < 0 ||
-        make_dir(bundle, 0755, uid, gid, o, false, e) < 0 ||
+    if (make_dir(agent, 0700, uid, gid, o, e) < 0 ||
+        make_dir(ipc, 0755, uid, gid, o, e) < 0 ||
+        make_dir(bundle, 0755, uid, gid, o, e) < 0 ||
         make_file(agent, "spec.json", 0600, spec, uid, gid, o, e) < 0 ||
         make_file(agent, "end.json", 0600, "", uid, gid, o, e) < 0)
         return -1;
@@ -80,7 +115,7 @@ int sessdir_make(const char *dir, const struct sessdir_owner *o,
 {
     struct err ignored = {0};
 
-    if (make_dir(dir, o->is_root ? 0710 : 0700, 0, o->runner, o, false, e) < 0)
+    if (make_dir(dir, o->is_root ? 0710 : 0700, 0, o->runner, o, e) < 0)
         return -1;
     if (fill(dir, o, spec, trust, e) < 0) {
         sessdir_remove(dir, &ignored);
@@ -152,13 +187,12 @@ static int empty_dir(int fd, int depth)
  */
 static int open_dir(int parent_fd, const char *name)
 {
-    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    int fd = openat(parent_fd, name, flags);
+    int fd = openat(parent_fd, name, SESSDIR_OPEN);
 
     if (geteuid() == 0)
         return fd;
     if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, 0) == 0)
-        fd = openat(parent_fd, name, flags);
+        fd = openat(parent_fd, name, SESSDIR_OPEN);
     if (fd >= 0 && fchmod(fd, 0700) < 0) {
         close(fd);
         return -1;
@@ -184,10 +218,11 @@ static int remove_at(int parent_fd, const char *name, int depth)
 int sessdir_remove(const char *dir, struct err *e)
 {
     const char *base = strrchr(dir, '/') + 1;
-    own_mem char *above = mem_strn(dir, (size_t)(base - dir));
-    bool is_gone = strncmp(base, ".gone-", 6) == 0;
-    own_mem char *gone = mem_printf("%s%s", is_gone ? "" : ".gone-", base);
-    own_fd int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* without its slash, which would follow a link */
+    own_mem char *above = mem_strn(dir, (size_t)(base - dir - 1));
+    bool is_gone = strncmp(base, SESSDIR_GONE, strlen(SESSDIR_GONE)) == 0;
+    own_mem char *gone = mem_printf("%s%s", is_gone ? "" : SESSDIR_GONE, base);
+    own_fd int fd = open(above, SESSDIR_OPEN);
 
     if (fd < 0)
         return err_sys(e, "%s", above);

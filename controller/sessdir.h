@@ -12,12 +12,16 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* Before the id in the name of one that is being removed. */
+#define SESSDIR_GONE ".gone-"
+
 struct sessdir_owner { /* uids as root; is_root false = all is ours */
     bool is_root;
     uid_t agent, runner;
 };
 
-/* Make STATE/sessions (0711) and STATE/cache (the agent's, 0700). */
+/* Make STATE/sessions (0711) and STATE/cache (the agent's, 0700). STATE is
+ * ours alone; links and what others may write are refused. */
 int sessdir_setup(const char *state_dir, const struct sessdir_owner *o,
                   struct err *e);
 

@@ -25,7 +25,7 @@ struct settings {
     bool dev_issuer;
     const char *tls_cert, *tls_key;
     const char *trusted_proxies, *cors_origins, *hosts;
-    int64_t proxy_hops;
+    int64_t proxy_hops, conns_per_address;
     const char *bundle_domains, *bundle_file_root, *deny_cidrs;
     const char *signing_keys, *public_cache_hosts;
     bool bundle_http;

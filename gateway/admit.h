@@ -1,7 +1,7 @@
 /*
  * From accept to a verified HELLO: the request's head, HELLO, the token. Until
  * then nothing else is accepted and almost nothing allocated.
- * Source: PROTOCOL.md "Rules"; DESIGN, SECURITY rules 3, 4 and 15.
+ * Source: PROTOCOL.md "Rules"; SECURITY rules 3, 4 and 15.
  */
 #ifndef PODTERM_GATEWAY_ADMIT_H
 #define PODTERM_GATEWAY_ADMIT_H

@@ -2,7 +2,7 @@
  * The public keys of session tokens: from a file or an https URL, read again
  * at intervals, and once in a while for a key id nobody knows. The last good
  * set stays when a reading fails. Any thread.
- * Source: DESIGN, SECURITY rule 16.
+ * Source: SECURITY rule 16.
  */
 #ifndef PODTERM_GATEWAY_KEYSET_H
 #define PODTERM_GATEWAY_KEYSET_H

@@ -2,7 +2,7 @@
  * Who may have how many connections. Unproven ones (accepted, HELLO not yet
  * verified) are capped in total and per address, the oldest dropped first;
  * attachments are capped per address and per user. One thread, no I/O.
- * Source: DESIGN, SECURITY rule 15.
+ * Source: SECURITY rule 15.
  */
 #ifndef PODTERM_GATEWAY_LIMITS_H
 #define PODTERM_GATEWAY_LIMITS_H

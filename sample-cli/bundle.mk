@@ -4,7 +4,8 @@ SAMPLE_BUNDLE := $(DIST)/sample-cli-$(VERSION).tar.gz
 
 # RPATH, not RUNPATH: it also serves the libraries' own libraries, and comes
 # before LD_LIBRARY_PATH. No build id: it would differ with the directory.
-$(BUILD)/bin/sample-cli: $(BUILD)/obj/sample-cli/main.o $(BUILD)/libsample-cli.a $(BUILD)/libbase.a sample-cli/bundle.mk
+$(BUILD)/bin/sample-cli: $(BUILD)/obj/sample-cli/main.o \
+		$(BUILD)/libsample-cli.a $(BUILD)/libbase.a sample-cli/bundle.mk
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -Wl,--build-id=none -Wl,--disable-new-dtags \
 		-Wl,-rpath,'$$ORIGIN/../lib' -o $@ $(filter %.o %.a,$^) \

@@ -28,6 +28,8 @@ void rules_long_lines(const struct source *s, const struct rules_conf *conf,
     struct source_line line = {0};
     size_t at = 0;
 
+    if (s->lang == LANG_MARKDOWN) /* a paragraph or a table row is a line */
+        return;
     while (source_next(s, &at, &line)) {
         size_t n = rules_characters(line.text, line.len);
 

@@ -519,10 +519,14 @@ static void eight_viewers_and_no_ninth(void **state)
     own_mem char *token = NULL;
 
     (void)state;
-    l = owner(ECHO_LINES, NULL);
+    l = owner(ECHO_LINES,
+              "{\"viewers\":[\"v0\",\"v1\",\"v2\",\"v3\",\"victor\"]}");
     agentlink_expect(l, "ready", MS);
-    for (int i = 0; i < ATTACH_VIEWERS_MAX; i++)
-        viewers[i] = agentlink_new(box, ROLE_VIEWER, -1);
+    for (int i = 0; i < ATTACH_VIEWERS_MAX; i++) {
+        char sub[] = {'v', (char)('0' + i / ATTACH_VIEWER_SEATS), 0};
+
+        viewers[i] = agentlink_new_as(box, ROLE_VIEWER, sub, -1);
+    }
     ninth = agentlink_dial(box);
     token = agentbox_token(box, ROLE_VIEWER, "victor", NULL);
     agentlink_hello(ninth, token, -1, 0, 0);
@@ -537,6 +541,28 @@ static void eight_viewers_and_no_ninth(void **state)
     agentlink_expect(viewers[0], "<shown>", MS);
     for (int i = 0; i < ATTACH_VIEWERS_MAX; i++)
         agentlink_free(viewers[i]);
+    agentlink_free(l);
+}
+
+static void one_viewer_has_two_seats_at_most(void **state)
+{
+    struct agentlink *l, *seats[ATTACH_VIEWER_SEATS], *more;
+    own_mem char *token = NULL;
+
+    (void)state;
+    l = owner(ECHO_LINES, NULL);
+    agentlink_expect(l, "ready", MS);
+    for (int i = 0; i < ATTACH_VIEWER_SEATS; i++)
+        seats[i] = agentlink_new_as(box, ROLE_VIEWER, "victor", -1);
+    more = agentlink_dial(box);
+    token = agentbox_token(box, ROLE_VIEWER, "victor", NULL);
+    agentlink_hello(more, token, -1, 0, 0);
+    agentlink_refused(more, "busy", 4429);
+    agentlink_free(more);
+    more = agentlink_new_as(box, ROLE_VIEWER, "vera", -1);
+    agentlink_free(more);
+    for (int i = 0; i < ATTACH_VIEWER_SEATS; i++)
+        agentlink_free(seats[i]);
     agentlink_free(l);
 }
 
@@ -639,6 +665,7 @@ int main(void)
         T(who_attaches_is_told_the_stages_so_far),
         T(a_second_owner_takes_over_without_losing_a_byte),
         T(eight_viewers_and_no_ninth),
+        T(one_viewer_has_two_seats_at_most),
         T(without_history_a_viewer_begins_at_the_live_end),
         T(a_resize_reaches_the_program_and_everybody),
         T(every_signal_arrives),

@@ -7,6 +7,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "runner-image/shim.h"
 #include "tests/lib/agentbox.h"
 #include "tests/lib/fileserver.h"
 
@@ -17,12 +18,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define MS 5000
+#define STATE_FILE_MAX (4 << 20)
 #define LEAVES_MS 4000 /* from the end to the agent's leaving */
 /* `lines` numbered lines of 8 bytes, then code 3. */
 #define NUMBERS(lines)                                                         \
@@ -315,6 +321,145 @@ static void a_program_that_is_not_there_is_start_failed(void **state)
     agentlink_free(l);
 }
 
+static void what_a_shim_leaves_with_outlives_the_agent(void **state)
+{
+    own_json struct json *report = NULL;
+    struct agentlink *l;
+    int status;
+
+    (void)state;
+    l = owner("exit", "{\"command\":[\"no-such-program\"],\"linger_s\":2,"
+                      "\"linger_detached_s\":2}");
+    l->auto_ack = false;
+    if (!l->exits)
+        agentlink_until(l, FRAME_EXIT, MS);
+    l->peer->may_die = true;
+    assert_int_equal(kill(agentbox_main(box, 0), SIGKILL), 0);
+    report = ends(l, "start_failed");
+    status = agentbox_wait_shim(box, MS);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), LEAVE_START_FAILED);
+    agentlink_free(l);
+}
+
+/* --- a runner that was taken over --- */
+
+/* The shim's cookie, while nobody has said it yet. */
+static void read_cookie(uint8_t cookie[SHIM_COOKIE_BYTES])
+{
+    own_mem char *path = mem_printf("%s/ipc/%s", box->dir, SHIM_COOKIE);
+    FILE *f = fopen(path, "r");
+
+    assert_non_null(f);
+    assert_int_equal(fread(cookie, 1, SHIM_COOKIE_BYTES, f), SHIM_COOKIE_BYTES);
+    fclose(f);
+}
+
+/* As a shim that waits: HELLO, its answer, gone again. */
+static void come_and_go(const uint8_t cookie[SHIM_COOKIE_BYTES])
+{
+    uint8_t msg[SHIM_LENGTH_BYTES + 1 + SHIM_HELLO_BYTES] = {
+        0, 0, 0, 1 + SHIM_HELLO_BYTES, SHIM_HELLO, SHIM_VERSION, SHIM_WAITING};
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    own_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(to.sun_path, sizeof(to.sun_path), "%.80s/ipc/%s", box->dir,
+             SHIM_SOCKET);
+    assert_return_code(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    memcpy(msg + sizeof(msg) - SHIM_COOKIE_BYTES, cookie, SHIM_COOKIE_BYTES);
+    assert_int_equal(send(fd, msg, sizeof(msg), MSG_NOSIGNAL), sizeof(msg));
+    assert_true(read(fd, msg, SHIM_LENGTH_BYTES + 1) > 0);
+}
+
+static int count_in_log(const char *text)
+{
+    own_mem char *path = mem_printf("%s/podterm-agent.log", box->dir);
+    own_mem char *log = mem_zero(STATE_FILE_MAX, 1);
+    FILE *f = fopen(path, "r");
+    int n = 0;
+
+    assert_non_null(f);
+    assert_true(fread(log, 1, STATE_FILE_MAX - 1, f) > 0);
+    fclose(f);
+    for (const char *p = log; (p = strstr(p, text)); p++)
+        n++;
+    return n;
+}
+
+static void a_shim_that_comes_and_goes_does_not_fill_the_log(void **state)
+{
+    uint8_t cookie[SHIM_COOKIE_BYTES];
+    int64_t start = loop_now_ms();
+    int allowed;
+
+    (void)state;
+    box = agentbox_new_alone("exec sleep 100", NULL);
+    read_cookie(cookie);
+    for (int i = 0; i < 100; i++)
+        come_and_go(cookie);
+    allowed = 20 + (int)((loop_now_ms() - start) / 1000) + 1;
+    assert_in_range(count_in_log("\"ev\":\"shim."), 1, allowed);
+}
+
+/* --- secrets --- */
+
+static bool file_has(const char *path, const char *text)
+{
+    own_mem char *bytes = mem_zero(STATE_FILE_MAX, 1);
+    FILE *f = fopen(path, "r");
+    size_t len;
+
+    if (!f)
+        fail_msg("%s: not there", path);
+    len = fread(bytes, 1, STATE_FILE_MAX, f);
+    assert_in_range(len, 1, STATE_FILE_MAX - 1);
+    fclose(f);
+    return memmem(bytes, len, text, strlen(text)) != NULL;
+}
+
+static void the_environment_is_wiped_once_the_program_has_it(void **state)
+{
+    static const char secret[] = "hunter2-in-the-environment";
+    own_mem char *path = NULL;
+    struct agentlink *l;
+
+    (void)state;
+    box = agentbox_new_alone("echo ${#SECRET} ready; exec sleep 100",
+                             "{\"env\":{\"SECRET\":"
+                             "\"hunter2-in-the-environment\"}}");
+    path = mem_printf("%s/agent/agent.state", box->dir);
+    assert_true(file_has(path, secret)); /* a restart needs it until then */
+    agentbox_start_shim(box);
+    l = agentlink_new(box, ROLE_OWNER, -1);
+    agentlink_expect(l, "26 ready", MS);
+    assert_true(agentbox_status(box, "running", MS));
+    assert_false(file_has(path, secret));
+    agentlink_free(l);
+}
+
+/* Where the kernel shows it: no core, and root owns what /proc has of it. */
+static void nobody_of_the_agents_user_looks_into_it(void **state)
+{
+    own_mem char *limits = NULL, *environ_of = NULL;
+    struct rlimit core;
+    struct stat st;
+    pid_t pid;
+
+    (void)state;
+    getrlimit(RLIMIT_CORE, &core);
+    box = agentbox_new("exec sleep 100", NULL);
+    pid = agentbox_main(box, 0);
+    limits = mem_printf("/proc/%d/limits", pid);
+    environ_of = mem_printf("/proc/%d/environ", pid);
+    if (core.rlim_max > 0)
+        assert_true(file_has(limits, "Max core file size        0"
+                                     "                    0 "));
+    assert_int_equal(stat(environ_of, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    if (geteuid() != 0)
+        assert_int_equal(access(environ_of, R_OK), -1);
+}
+
 /* --- the program's own end --- */
 
 static void a_report_says_how_it_was(void **state)
@@ -410,6 +555,10 @@ int main(void)
         T(an_end_while_fetching_ends_at_once),
         T(a_refused_bundle_is_told_and_leaves_with_70),
         T(a_program_that_is_not_there_is_start_failed),
+        T(what_a_shim_leaves_with_outlives_the_agent),
+        T(a_shim_that_comes_and_goes_does_not_fill_the_log),
+        T(the_environment_is_wiped_once_the_program_has_it),
+        T(nobody_of_the_agents_user_looks_into_it),
         T(a_report_says_how_it_was),
         T(a_program_killed_by_a_signal_is_signalled),
         T(an_owner_that_has_it_all_lets_the_agent_go),

@@ -356,7 +356,16 @@ static void a_manifest_that_is_no_file_is_refused(void **arg)
     assert_int_equal(unlinkat(root_fd, MANIFEST_FILE, AT_REMOVEDIR), 0);
     close(open(out, O_WRONLY | O_CREAT, 0644));
     assert_int_equal(symlinkat("../out.json", root_fd, MANIFEST_FILE), 0);
-    refused(NULL, MANIFEST_FILE);
+    refused(NULL, "not a link");
+    /* nor one that stays inside */
+    assert_int_equal(unlinkat(root_fd, MANIFEST_FILE, 0), 0);
+    put_manifest("{\"entrypoint\":[\"bin/prog\"]}");
+    make_dir("bin");
+    put("bin/prog", 0755, "x");
+    assert_int_equal(renameat(root_fd, MANIFEST_FILE, root_fd, "inside.json"),
+                     0);
+    assert_int_equal(symlinkat("inside.json", root_fd, MANIFEST_FILE), 0);
+    refused(NULL, "not a link");
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

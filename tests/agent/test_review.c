@@ -75,6 +75,7 @@ static void the_limits_are_the_codes_own(void **arg)
     has("not said HELLO | %d |", ATTACH_WAITING_MAX);
     has("from a client | %d bytes |", FRAME_UP_MAX);
     has("ids remembered | %d |", STATE_JTIS);
+    has("of one viewer | %d; %d |", STATE_JTIS_VIEWERS, ATTACH_VIEWER_SEATS);
     has("| %d within %d s |", SUPERVISOR_RESTARTS_MAX,
         SUPERVISOR_WINDOW_MS / 1000);
     has("reads at most %d bytes", HEALTH_READ_MAX);

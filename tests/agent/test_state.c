@@ -63,7 +63,7 @@ static void what_was_written_is_there_after_a_kill(void **arg)
             _exit(1);
         put(&s, 0, 'x', 5);
         s.head->input_received = 77;
-        state_jti_add(&s, "abc", 1000, 10, &e);
+        state_jti_add(&s, "abc", ROLE_OWNER, 1000, 10, &e);
         kill(getpid(), SIGKILL);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -77,7 +77,7 @@ static void what_was_written_is_there_after_a_kill(void **arg)
     assert_int_equal(s.head->input_received, 77);
     assert_memory_equal(state_ring_at(&s, 0, &len), "xxxxx", 5);
     assert_memory_equal(s.env, "{\"A\":1}", 7);
-    assert_int_equal(state_jti_add(&s, "abc", 1000, 11, &e), -1);
+    assert_int_equal(state_jti_add(&s, "abc", ROLE_OWNER, 1000, 11, &e), -1);
     assert_int_equal(e.kind, ERR_TOKEN);
     state_env_wipe(&s);
     assert_int_equal(s.head->env_len, 0);
@@ -251,14 +251,47 @@ static void token_ids_are_once_only_until_they_expire(void **arg)
     assert_int_equal(state_open(&s, path, STATE_RING_MIN, &e), 0);
     for (int i = 0; i < STATE_JTIS; i++) {
         snprintf(id, sizeof(id), "id%d", i);
-        assert_int_equal(state_jti_add(&s, id, 100, 10, &e), 0);
+        assert_int_equal(state_jti_add(&s, id, ROLE_OWNER, 100, 10, &e), 0);
     }
-    assert_int_equal(state_jti_add(&s, "id3", 100, 99, &e), -1);
+    assert_int_equal(state_jti_add(&s, "id3", ROLE_OWNER, 100, 99, &e), -1);
     assert_int_equal(e.kind, ERR_TOKEN);
-    assert_int_equal(state_jti_add(&s, "more", 100, 99, &e), -1);
+    assert_int_equal(state_jti_add(&s, "more", ROLE_OWNER, 100, 99, &e), -1);
     assert_int_equal(e.kind, ERR_BUSY);
-    assert_int_equal(state_jti_add(&s, "more", 300, 100, &e), 0);
-    assert_int_equal(state_jti_add(&s, "more", 300, 101, &e), -1);
+    assert_int_equal(state_jti_add(&s, "more", ROLE_OWNER, 300, 100, &e), 0);
+    assert_int_equal(state_jti_add(&s, "more", ROLE_OWNER, 300, 101, &e), -1);
+    state_close(&s);
+}
+
+static void viewers_leave_half_of_the_token_ids_to_the_owner(void **arg)
+{
+    struct err e = {0};
+    struct state s;
+    char id[32];
+    int taken = 0;
+
+    (void)arg;
+    assert_int_equal(state_open(&s, path, STATE_RING_MIN, &e), 0);
+    for (int i = 0; i < STATE_JTIS; i++) {
+        snprintf(id, sizeof(id), "v%d", i);
+        taken += state_jti_add(&s, id, ROLE_VIEWER, 100, 10, &e) == 0;
+    }
+    assert_int_equal(taken, STATE_JTIS_VIEWERS);
+    assert_int_equal(e.kind, ERR_BUSY);
+    for (int i = 0; i < STATE_JTIS - STATE_JTIS_VIEWERS; i++) {
+        snprintf(id, sizeof(id), "o%d", i);
+        assert_int_equal(state_jti_add(&s, id,
+                                       i % 2 ? ROLE_OWNER : ROLE_CONTROL, 200,
+                                       10, &e),
+                         0);
+    }
+    /* what has expired counts no more, and a slot changes hands */
+    assert_int_equal(state_jti_add(&s, "w", ROLE_VIEWER, 300, 100, &e), 0);
+    for (int i = 1; i < STATE_JTIS_VIEWERS; i++) {
+        snprintf(id, sizeof(id), "p%d", i);
+        assert_int_equal(state_jti_add(&s, id, ROLE_OWNER, 300, 100, &e), 0);
+    }
+    assert_int_equal(state_jti_add(&s, "x", ROLE_OWNER, 300, 100, &e), -1);
+    assert_int_equal(state_jti_add(&s, "x", ROLE_VIEWER, 300, 200, &e), 0);
     state_close(&s);
 }
 
@@ -309,6 +342,7 @@ int main(void)
         T(the_ring_runs_on_over_its_oldest_and_stays_contiguous),
         T(a_torn_or_foreign_file_is_refused),
         T(token_ids_are_once_only_until_they_expire),
+        T(viewers_leave_half_of_the_token_ids_to_the_owner),
         T(stages_are_replaced_by_name_and_bounded),
         T(a_ring_size_that_is_no_power_of_two_is_refused),
     };

@@ -29,11 +29,18 @@ struct fixture {
     struct terminal *t;
     int slave_fd;
     int outputs, inputs, ends;
+    bool is_endless; /* endless_fd is filled again whenever it was read */
+    int endless_fd;
 };
 
 static void on_output(void *arg)
 {
-    ((struct fixture *)arg)->outputs++;
+    static const char bytes[1024];
+    struct fixture *f = arg;
+
+    f->outputs++;
+    while (f->is_endless && write(f->endless_fd, bytes, sizeof(bytes)) > 0)
+        ;
 }
 
 static void on_input(void *arg)
@@ -272,6 +279,30 @@ static void the_end_comes_after_every_byte(void **arg)
     assert_true(terminal_drain(f->t));
 }
 
+/* A pipe in the PTY's place: it holds more than is read in a turn, so that
+ * the reader never gets ahead of the writer. */
+static void a_program_that_never_stops_is_drained_in_pieces(void **arg)
+{
+    struct fixture *f = *arg;
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+    assert_true(fcntl(ends[1], F_GETPIPE_SZ) > 2 * TERMINAL_TURN_BYTES);
+    terminal_adopt(f->t, ends[0]);
+    f->endless_fd = ends[1];
+    terminal_hold(f->t, false);
+    f->is_endless = true;
+    on_output(f);
+    alarm(20); /* ends this test where it is not so */
+    assert_false(terminal_drain(f->t));
+    alarm(0);
+    assert_in_range(f->state.head->output_end, TERMINAL_DRAIN_BYTES,
+                    TERMINAL_DRAIN_BYTES + 2 * TERMINAL_TURN_BYTES);
+    f->is_endless = false;
+    assert_true(terminal_drain(f->t));
+    close(ends[1]);
+}
+
 static void forgotten_input_is_taken_again_from_where_it_was(void **arg)
 {
     struct fixture *f = *arg;
@@ -302,6 +333,7 @@ int main(void)
         T(input_that_is_not_read_waits_bounded_and_arrives_in_order),
         T(ctrl_c_behind_a_paste_nobody_reads_is_heard_once),
         T(the_end_comes_after_every_byte),
+        T(a_program_that_never_stops_is_drained_in_pieces),
         T(forgotten_input_is_taken_again_from_where_it_was),
     };
 

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #define TAR_BLOCK 512
+#define STAYS_DEPTH 4711 /* asks our unpacker to stay when it is done */
 
 static char dir[64];
 static int tree_fd = -1, tar_fd = -1;
@@ -255,6 +256,7 @@ static void every_limit_is_kept(void **arg)
     free(big);
     assert_int_equal(run_with(l, &e), -1);
     assert_non_null(strstr(e.text, "more than 1048576 bytes"));
+    assert_non_null(strstr(e.text, "\"big\""));
 }
 
 static void a_name_over_its_limit_is_refused(void **arg)
@@ -285,6 +287,40 @@ static void a_bomb_stops_at_its_ratio(void **arg)
     assert_int_equal(system(cmd), 0);
     assert_int_equal(run_with(l, &e), -1);
     assert_non_null(strstr(e.text, "times its size"));
+}
+
+/* Behind a first file of some bytes, one that says it ends just below 2^63:
+ * the sum is no number of bytes any more. */
+static void a_sparse_file_of_all_bytes_there_are_is_too_large(void **arg)
+{
+    struct err e;
+
+    (void)arg;
+    tar_add("first", '0', 0644, NULL, "0123456789");
+    tar_add("pax", 'x', 0644, NULL,
+            "39 GNU.sparse.size=9223372036854775807\n"
+            "26 GNU.sparse.numblocks=1\n"
+            "40 GNU.sparse.map=9223372036854775806,1\n");
+    tar_add("vast", '0', 0644, NULL, "x");
+    assert_int_equal(run(&e), -1);
+    assert_int_equal(e.kind, ERR_INPUT);
+    if (!strstr(e.text, "vast") || !strstr(e.text, "more than 4194304 bytes"))
+        fail_msg("%s", e.text);
+}
+
+/* One that was taken over by what it unpacked. */
+static void an_unpacker_that_says_done_and_stays_is_killed(void **arg)
+{
+    struct spec_unpack l = limits_default();
+    struct err e;
+
+    (void)arg;
+    l.max_depth = STAYS_DEPTH;
+    tar_add("f", '0', 0644, NULL, "x");
+    tar_end();
+    alarm(20); /* ends this test where the parent waits */
+    assert_int_equal(run_with(l, &e), 0);
+    alarm(0);
 }
 
 static void noise_truncation_and_emptiness_are_refused(void **arg)
@@ -374,12 +410,20 @@ int main(int argc, char **argv)
         T(every_limit_is_kept),
         T(a_name_over_its_limit_is_refused),
         T(a_bomb_stops_at_its_ratio),
+        T(a_sparse_file_of_all_bytes_there_are_is_too_large),
+        T(an_unpacker_that_says_done_and_stays_is_killed),
         T(noise_truncation_and_emptiness_are_refused),
         cmocka_unit_test(every_format_is_read),
         T(a_full_disk_is_said_to_be_one),
     };
 
-    if (argc > 1 && strcmp(argv[1], "--unpack") == 0)
-        return unpack_child_main(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--unpack") == 0) {
+        int r = unpack_child_main(argc, argv);
+        volatile bool stays = argc > 5 && atoi(argv[5]) == STAYS_DEPTH;
+
+        while (stays) /* its filter of system calls allows no sleep */
+            ;
+        return r;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

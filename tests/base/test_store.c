@@ -204,7 +204,7 @@ static void what_is_no_store_is_not_opened(void **arg)
     fclose(out);
     refused(junk, "not a database");
     assert_int_equal(symlink(f.path, link), 0);
-    refused(link, "not a regular file");
+    refused(link, "symbolic link");
     refused(gone, "No such file");
     refused(f.dir, "not a regular file");
     free(junk);
@@ -285,6 +285,86 @@ static void a_directory_that_is_not_ours_to_write_is_told(void **arg)
     in_processes(1, tries_to_open, f.path);
     free(dir);
     free(path);
+}
+
+static char *beside(const char *end)
+{
+    return mem_printf("%s%s", f.path, end);
+}
+
+static const char *const store_files[] = {"", "-wal", "-shm", "-journal"};
+#define STORE_FILES (sizeof(store_files) / sizeof(*store_files))
+
+static void a_link_in_the_place_of_a_file_of_it_is_refused(void **arg)
+{
+    char *victim = mem_printf("%s/victim", f.dir), text[16] = "";
+    FILE *file = fopen(victim, "w");
+
+    (void)arg;
+    assert_non_null(file);
+    assert_int_equal(fputs("precious", file) < 0, 0);
+    fclose(file);
+    store_free(f.s); /* nothing is left beside the file */
+    f.s = NULL;
+    for (size_t i = 0; i < STORE_FILES; i++) {
+        char *path = beside(store_files[i]);
+
+        unlink(path);
+        assert_int_equal(symlink(victim, path), 0);
+        refused(f.path, path);
+        refused(f.path, "symbolic link");
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(symlink("/nonexistent/x", path), 0);
+        refused(f.path, "symbolic link");
+        assert_int_equal(unlink(path), 0);
+        free(path);
+    }
+    file = fopen(victim, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof(text), file));
+    fclose(file);
+    assert_string_equal(text, "precious");
+    free(victim);
+}
+
+/* Its size and mode are as they were. */
+static void refused_untouched(const char *path, const char *why)
+{
+    struct stat before, after;
+
+    assert_int_equal(lstat(path, &before), 0);
+    refused(f.path, path);
+    refused(f.path, why);
+    assert_int_equal(lstat(path, &after), 0);
+    assert_int_equal(before.st_size, after.st_size);
+    assert_int_equal(before.st_mode, after.st_mode);
+}
+
+static void a_file_of_it_that_others_own_or_write_is_refused(void **arg)
+{
+    (void)arg;
+    create_plain(f.s, "ann", NULL); /* kept open: all but the journal */
+    for (size_t i = 0; i < STORE_FILES; i++) {
+        char *path = beside(store_files[i]);
+        const int fd = open(path, O_RDWR | O_CREAT, 0600);
+
+        assert_true(fd >= 0);
+        assert_int_equal(fchmod(fd, 0620), 0);
+        refused_untouched(path, "0620");
+        assert_int_equal(fchmod(fd, 0602), 0);
+        refused_untouched(path, "0602");
+        assert_int_equal(fchmod(fd, 0600), 0);
+        if (geteuid() == 0) {
+            assert_int_equal(fchown(fd, 12345, 12345), 0);
+            refused_untouched(path, "12345");
+            assert_int_equal(fchown(fd, 0, 0), 0);
+        }
+        if (i + 1 == STORE_FILES)
+            unlink(path);
+        close(fd);
+        free(path);
+    }
+    store_free(open_at(f.path)); /* and with all of them right it opens */
 }
 
 /* --- creating --- */
@@ -1058,6 +1138,8 @@ int main(void)
         TEST(the_file_is_ours_alone_and_in_wal),
         TEST(another_version_is_refused_with_a_sentence),
         TEST(what_is_no_store_is_not_opened),
+        TEST(a_link_in_the_place_of_a_file_of_it_is_refused),
+        TEST(a_file_of_it_that_others_own_or_write_is_refused),
         TEST(many_may_make_it_at_once),
         TEST(a_directory_that_is_not_ours_to_write_is_told),
         TEST(a_key_gives_the_same_session_again),

@@ -1,7 +1,7 @@
 /*
  * The doorway on libwebsockets against peers without a key and peers that
- * send what no honest one does: every guard of LIBRARY_FACTS.md and every row
- * of TLS_PSK.md that lies between a socket and our verbs. (Heads that drip,
+ * send what no honest one does: every guard of docs/libraries.md and every row
+ * of its TLS part that lies between a socket and our verbs. (Heads that drip,
  * line ends in targets, planted roots: test_ws.c; TLS alone: test_tls.c.)
  */
 #include "base/mem.h"

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -220,6 +222,75 @@ static void what_was_skipped_is_told_in_bytes(void **arg)
     finish();
 }
 
+/* What the corner says on a terminal of that width. */
+static const char *corner(int cols, bool is_back)
+{
+    static char text[1024];
+    struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)cols};
+    int master, slave;
+    ssize_t n;
+
+    assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
+    p = progress_new(slave, PROGRESS_TERMINAL, false);
+    progress_begin(p, true);
+    if (is_back)
+        progress_back(p, 4096);
+    else
+        progress_lost(p, "x", true);
+    n = read(master, text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = 0;
+    progress_free(p);
+    close(slave);
+    close(master);
+    return text;
+}
+
+static void a_narrow_terminal_is_told_what_matters(void **arg)
+{
+    (void)arg;
+    assert_non_null(strstr(corner(100, false), "the program goes on"));
+    for (int cols = 20; cols <= 100; cols++)
+        assert_non_null(strstr(corner(cols, false), "Ctrl-C leaves"));
+    assert_non_null(
+        strstr(corner(100, true), "4096 bytes of output were skipped"));
+    for (int cols = 22; cols <= 100; cols++)
+        assert_non_null(strstr(corner(cols, true), "were skipped"));
+}
+
+static void what_is_no_longer_kept_is_told(void **arg)
+{
+    static const enum progress_kind kinds[] = {
+        PROGRESS_PLAIN, PROGRESS_TERMINAL, PROGRESS_QUIET};
+    struct reply_ready r = {.is_isolated = true, .output_from = 512};
+
+    (void)arg;
+    for (size_t i = 0; i < 3; i++) {
+        begin(kinds[i], false);
+        progress_ready(p, &r);
+        assert_string_equal(
+            said(), "podterm: output before byte 512 is no longer kept\n");
+        finish();
+    }
+    begin(PROGRESS_JSON, false);
+    progress_ready(p, &r);
+    assert_non_null(strstr(said(), "\"skipped\":512"));
+    finish();
+}
+
+static void leaving_ends_the_line_under_way(void **arg)
+{
+    (void)arg;
+    begin(PROGRESS_TERMINAL, false);
+    stage("fetch", "running", 0, -1, -1, "", 0);
+    said();
+    progress_finish(p);
+    assert_string_equal(said(), "\n");
+    progress_failed(p, "x");
+    assert_string_equal(said(), "podterm: x\n");
+    finish();
+}
+
 static void a_program_that_is_not_isolated_is_told(void **arg)
 {
     struct reply_ready r = {.is_isolated = false};
@@ -290,6 +361,9 @@ int main(void)
         cmocka_unit_test(words_of_the_server_are_escaped_everywhere),
         cmocka_unit_test(while_the_program_has_the_terminal_the_corner_is_used),
         cmocka_unit_test(what_was_skipped_is_told_in_bytes),
+        cmocka_unit_test(a_narrow_terminal_is_told_what_matters),
+        cmocka_unit_test(what_is_no_longer_kept_is_told),
+        cmocka_unit_test(leaving_ends_the_line_under_way),
         cmocka_unit_test(a_program_that_is_not_isolated_is_told),
         cmocka_unit_test(quiet_is_quiet_but_for_failures),
         cmocka_unit_test(json_is_an_object_a_line),

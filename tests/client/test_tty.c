@@ -561,6 +561,80 @@ static void raw_again_after_a_restore_is_restored_again(void **arg)
     end(&f);
 }
 
+static void on_continued(int number)
+{
+    (void)number;
+    tty_again();
+}
+
+static void continues(void)
+{
+    signal(SIGCONT, on_continued);
+    put_or_die(1, "listening", 9);
+    waits();
+}
+
+static bool is_raw(struct fixture *f)
+{
+    struct termios now;
+
+    return tcgetattr(f->slave_fd, &now) == 0 && !(now.c_lflag & ECHO);
+}
+
+/* A shell has the terminal while its job is stopped. */
+static void raw_again_after_a_stop_and_restored_at_the_end(void **arg)
+{
+    struct fixture f;
+    int64_t until;
+
+    (void)arg;
+    start(&f, continues);
+    wait_for(&f, "listening");
+    kill(f.job, SIGSTOP);
+    assert_int_equal(tcsetattr(f.slave_fd, TCSANOW, &f.before), 0);
+    assert_false(is_raw(&f));
+    kill(f.job, SIGCONT);
+    until = now_ms() + PATIENCE_MS;
+    while (!is_raw(&f) && now_ms() < until)
+        take_output(&f, 5);
+    assert_raw(&f);
+    kill(f.job, SIGTERM);
+    assert_int_equal(WTERMSIG(job_status(&f)), SIGTERM);
+    assert_as_before(&f);
+    end(&f);
+}
+
+static void continues_behind(void)
+{
+    signal(SIGTTOU, SIG_IGN);
+    tcsetpgrp(0, getppid()); /* the shell is in front */
+    signal(SIGTTOU, SIG_DFL);
+    put_or_die(1, tty_is_front(0) ? "front" : "behind", 6);
+    raise(SIGSTOP);
+    tty_again(); /* would stop it again */
+    put_or_die(1, "passed", 6);
+    waits();
+}
+
+static void a_job_continued_behind_leaves_the_terminal_alone(void **arg)
+{
+    struct fixture f;
+
+    (void)arg;
+    start(&f, continues_behind);
+    wait_for(&f, "behind");
+    assert_int_equal(tcsetattr(f.slave_fd, TCSANOW, &f.before), 0);
+    for (int i = 0; i < 500 && !is_sent(&f, "passed"); i++) {
+        kill(f.job, SIGCONT); /* it may not have stopped yet */
+        take_output(&f, 10);
+    }
+    assert_true(is_sent(&f, "passed"));
+    assert_false(is_raw(&f));
+    kill(f.job, SIGTERM);
+    assert_int_equal(WTERMSIG(job_status(&f)), SIGTERM);
+    end(&f);
+}
+
 static void the_size_is_clamped_and_has_a_default(void **arg)
 {
     struct winsize size = {.ws_row = 2000, .ws_col = 5000};
@@ -619,6 +693,10 @@ int main(void)
         cmocka_unit_test_teardown(a_caller_s_own_handler_stays, teardown),
         cmocka_unit_test_teardown(raw_again_after_a_restore_is_restored_again,
                                   teardown),
+        cmocka_unit_test_teardown(
+            raw_again_after_a_stop_and_restored_at_the_end, teardown),
+        cmocka_unit_test_teardown(
+            a_job_continued_behind_leaves_the_terminal_alone, teardown),
         cmocka_unit_test_teardown(the_size_is_clamped_and_has_a_default,
                                   teardown),
     };

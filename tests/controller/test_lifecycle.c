@@ -158,6 +158,33 @@ static void a_report_that_lies_is_not_believed(void **state)
     assert_nothing_left();
 }
 
+static void an_agent_that_babbles_does_not_fill_the_log(void **state)
+{
+    static char log[262144];
+    size_t used = 0;
+    int lines = 0;
+    int64_t quiet_at;
+
+    (void)state;
+    api_create(&api, alice, "babbler", sid);
+    quiet_at = loop_now_ms() + 1500;
+    while (loop_now_ms() < quiet_at) {
+        size_t got = rest_log(&api.server, log + used, sizeof log - used);
+
+        used += got;
+        if (got)
+            quiet_at = loop_now_ms() + 1500;
+        nap_ms(5);
+    }
+    for (char *p = log; (p = strstr(p, "\"ev\":\"agent.status\"")); p++) {
+        char *end = strchr(p, '\n'), *named = strstr(p, sid);
+
+        assert_true(end && named && named < end);
+        lines++;
+    }
+    assert_in_range(lines, 1, 30); /* of 300 */
+}
+
 static void a_killed_keeper_is_runner_lost(void **state)
 {
     (void)state;
@@ -317,9 +344,9 @@ static void unknown_directories_are_removed_with_their_keeper(void **state)
     pid = api_keeper(&api, sid);
     rest_stop(&api.server, SIGKILL);
     snprintf(line, sizeof line,
-             "rm %s/podterm.db*; mkdir -p %s/sessions/.gone-x/d "
-             "%s/sessions/nonsense",
-             api.state, api.state, api.state);
+             "rm %s/podterm.db*; "
+             "mkdir -p %s/sessions/.gone-aaaaaaaaaaaaaaaaaaaaaaaaaa/d",
+             api.state, api.state);
     assert_int_equal(system(line), 0);
     start(NULL);
     for (int i = 0; i < 500 && has_directory(); i++)
@@ -327,6 +354,35 @@ static void unknown_directories_are_removed_with_their_keeper(void **state)
     assert_nothing_left();
     assert_false(api_is_alive(pid));
     snprintf(line, sizeof line, "[ -z \"$(ls -A %s/sessions)\" ]", api.state);
+    assert_int_equal(system(line), 0);
+}
+
+static void names_no_launcher_makes_are_left_alone_and_told_once(void **state)
+{
+    static const char strange[] = "sessions.strange";
+    char line[512], log[16384] = "", *first;
+
+    (void)state;
+    rest_stop(&api.server, SIGTERM);
+    snprintf(line, sizeof line,
+             "cd %s/sessions && mkdir -p .gone-x/d nonsense/d .gone- && "
+             "touch nonsense/precious",
+             api.state);
+    assert_int_equal(system(line), 0);
+    start(NULL);
+    api_create(&api, alice, "exit", sid); /* it has long looked by then */
+    assert_end("exited", 3);
+    rest_log(&api.server, log, sizeof log);
+    /* the start's lines are in api.log, later ones here */
+    first = strstr(api.log, strange);
+    if (!first)
+        first = strstr(log, strange);
+    assert_non_null(first);
+    assert_null(strstr(first + 1, strange));
+    snprintf(line, sizeof line,
+             "cd %s/sessions && [ -d .gone-x/d -a -f nonsense/precious -a "
+             "-d .gone- ] && rm -r .gone-x nonsense .gone-",
+             api.state);
     assert_int_equal(system(line), 0);
 }
 
@@ -433,6 +489,7 @@ int main(int argc, char **argv)
         T(key_and_environment_are_not_in_the_keepers_argv),
         T(a_programs_own_end_is_recorded),
         T(a_report_that_lies_is_not_believed),
+        T(an_agent_that_babbles_does_not_fill_the_log),
         T(a_killed_keeper_is_runner_lost),
         T(delete_asks_the_agent_first),
         T(delete_does_not_wait_for_a_deaf_agent_for_ever),
@@ -444,6 +501,7 @@ int main(int argc, char **argv)
         T(a_session_that_starts_meanwhile_is_running_after),
         T(a_wanted_end_is_gone_on_with),
         T(unknown_directories_are_removed_with_their_keeper),
+        T(names_no_launcher_makes_are_left_alone_and_told_once),
         T(a_reused_pid_is_never_taken_for_the_keeper),
         T(withdrawing_a_signing_key_ends_who_trusts_it),
         T(with_a_life_pipe_nothing_outlives_it),

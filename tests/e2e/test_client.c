@@ -180,6 +180,31 @@ static void a_resize_reaches_the_program(void **arg)
     expect_end(130);
 }
 
+/* A shell has the terminal while the client is stopped. */
+static void after_a_stop_the_terminal_is_raw_and_drawn_anew(void **arg)
+{
+    int64_t until = loop_now_ms() + SOON_MS;
+    int status;
+
+    (void)arg;
+    run(NULL, "trap 'stty size' WINCH; echo go; "
+              "while :; do sleep 0.01; done");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    kill(seat.pid, SIGSTOP);
+    assert_int_equal(waitpid(seat.pid, &status, WUNTRACED), seat.pid);
+    assert_true(WIFSTOPPED(status));
+    tcsetattr(seat.slave_fd, TCSANOW, &seat.before);
+    assert_true(seat_is_restored(&seat));
+    kill(seat.pid, SIGCONT);
+    while (seat_is_restored(&seat) && loop_now_ms() < until)
+        seat_pass(&seat, 20);
+    assert_false(seat_is_restored(&seat));
+    seat_expect(&seat, "30 99\r\n", SOON_MS);
+    seat_expect(&seat, "30 100\r\n", SOON_MS);
+    seat_say(&seat, "\003");
+    expect_end(130);
+}
+
 static void output_is_filtered_unless_raw_is_asked_for(void **arg)
 {
     static const char script[] = "printf 'a\\033]52;c;eHh4\\007b\\033[31mc'";
@@ -268,10 +293,65 @@ static void a_viewer_watches_and_leaves_with_ctrl_c(void **arg)
     assert_false(seat_has(&viewer, "typed by the viewer"));
     seat_say(&viewer, "\003");
     assert_int_equal(seat_wait(&viewer, SOON_MS), 130);
+    seat_expect(&viewer, "podterm: you left; the session goes on", 0);
+    seat_expect(&viewer, " --view", 0);
     assert_true(seat_is_restored(&viewer));
     seat_free(&viewer);
     seat_say(&seat, "\r");
     expect_end(0);
+}
+
+/* More than is kept, and all of it acknowledged. */
+#define PLENTY "stty -echo; echo go; read -r x; seq 1 400000; read -r x"
+
+static void output_that_is_no_longer_kept_is_told(void **arg)
+{
+    const char *argv[] = {podterm, "attach", NULL, NULL};
+    struct seat second;
+
+    (void)arg;
+    run(NULL, PLENTY);
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_say(&seat, "\r");
+    seat_expect(&seat, "\n400000\r\n", SOON_MS);
+    seat_pass(&seat, 300); /* the last acknowledgement */
+    kill(seat.pid, SIGTERM);
+    expect_end(143);
+    argv[2] = session();
+    seat_start(&second, argv, NULL, 80, 24, -1);
+    seat_expect(&second, "podterm: output before byte ", SOON_MS);
+    seat_expect(&second, " is no longer kept\r\n", SOON_MS);
+    seat_expect(&second, "\n400000\r\n", SOON_MS);
+    seat_say(&second, "\r");
+    assert_int_equal(seat_wait(&second, SOON_MS), 0);
+    assert_false(seat_has(&second, "no longer kept")); /* once */
+    seat_free(&second);
+}
+
+static void what_a_viewer_missed_is_told_at_the_end(void **arg)
+{
+    struct seat viewer;
+    const char *run_argv[] = {podterm, "run", "--viewer", "guest", "--",
+                              "sh",    "-c",  PLENTY,     NULL};
+    const char *view_argv[] = {podterm, "attach", NULL, "--view",
+                               "--as",  "guest",  NULL};
+
+    (void)arg;
+    seat_start(&seat, run_argv, NULL, 80, 24, -1);
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    view_argv[2] = session();
+    seat_start(&viewer, view_argv, NULL, 80, 24, -1);
+    seat_expect(&viewer, "go\r\n", SOON_MS);
+    kill(viewer.pid, SIGSTOP);
+    seat_say(&seat, "\r");
+    seat_expect(&seat, "\n400000\r\n", SOON_MS);
+    kill(viewer.pid, SIGCONT);
+    seat_expect(&viewer, "\n400000\r\n", SOON_MS);
+    seat_say(&seat, "\r");
+    expect_end(0);
+    assert_int_equal(seat_wait(&viewer, SOON_MS), 0);
+    seat_expect(&viewer, " bytes of output were skipped\r\n", 0);
+    seat_free(&viewer);
 }
 
 /* --- before the program runs --- */
@@ -289,7 +369,7 @@ static void ctrl_c_while_it_is_fetched_ends_the_session(void **arg)
     seat_expect(&seat, "fetch", SOON_MS);
     seat_say(&seat, "\003");
     expect_end(130);
-    seat_expect(&seat, "the session was ended", 0);
+    seat_expect(&seat, "\npodterm: the session was ended", 0);
     expect_ending();
     fileserver_stop(server);
 }
@@ -399,6 +479,22 @@ static void a_long_loss_is_told_and_so_is_that_nothing_was_lost(void **arg)
     expect_end(0);
 }
 
+/* The note stood where the program had drawn. */
+static void the_program_draws_anew_behind_a_note(void **arg)
+{
+    (void)arg;
+    run(NULL, "trap 'stty size' WINCH; echo go; "
+              "while :; do sleep 0.01; done");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    hold_down();
+    seat_expect(&seat, "attached again: nothing was lost", SOON_MS);
+    seat_expect(&seat, "30 99\r\n", SOON_MS);
+    seat_expect(&seat, "30 100\r\n", SOON_MS);
+    seat_say(&seat, "\003");
+    expect_end(130);
+    assert_null(strstr(seat.out, "were skipped"));
+}
+
 static void ctrl_c_leaves_once_the_loss_was_told(void **arg)
 {
     pid_t pid;
@@ -448,17 +544,21 @@ int main(void)
         T(a_signal_is_told_and_is_the_status),
         T(keys_go_to_the_program_as_they_are),
         T(a_resize_reaches_the_program),
+        T(after_a_stop_the_terminal_is_raw_and_drawn_anew),
         T(output_is_filtered_unless_raw_is_asked_for),
         T(a_hangup_or_term_leaves_the_session_running),
         T(a_crash_of_the_client_restores_the_terminal),
         T(another_attachment_takes_over_for_good),
         T(a_viewer_watches_and_leaves_with_ctrl_c),
+        T(output_that_is_no_longer_kept_is_told),
+        T(what_a_viewer_missed_is_told_at_the_end),
         T(ctrl_c_while_it_is_fetched_ends_the_session),
         T(ctrl_c_before_the_gateway_answers_ends_the_session),
         T(a_refused_bundle_is_told_in_a_sentence),
         T(names_in_a_hostile_bundle_do_not_reach_the_terminal),
         T(a_gateway_that_is_killed_costs_nothing),
         T(a_long_loss_is_told_and_so_is_that_nothing_was_lost),
+        T(the_program_draws_anew_behind_a_note),
         T(ctrl_c_leaves_once_the_loss_was_told),
         T(interrupts_are_heard_behind_a_paste_nobody_reads),
     };

@@ -1,6 +1,6 @@
 /*
- * kill -9 of every process, alone and in a random walk: what DESIGN promises
- * happens within 5 s, and the store tells the truth afterwards.
+ * kill -9 of every process, alone and in a random walk: what ARCHITECTURE.md
+ * promises happens within 5 s, and the store tells the truth afterwards.
  */
 #include "base/loop.h"
 #include "base/mem.h"
@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define PROMISE_MS 5000 /* DESIGN: what a kill leads to */
+#define PROMISE_MS 5000 /* ARCHITECTURE.md: what a kill leads to */
 #define DELETE_MS 10000 /* 5 s for the agent, then the hard way */
 #define ATTACH_MS 10000 /* the gateway alone may wait 3 s for a lost agent */
 #define WALK_MS 22000

@@ -107,6 +107,7 @@ static void cut(const char *text, const char *signal, int code)
         "bash",
         "-c",
         ": >\"$TMPDIR/dist/said\"\n"
+        "mkdir -p \"$TMPDIR/dist\"\n"
         "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
         "2>&1 & p=$!\n"
         "for i in {1..500}; do grep -q \"$1\" \"$TMPDIR/dist/said\" && break;"
@@ -131,6 +132,76 @@ static void cut_short_it_takes_everything_with_it(void **state)
     cut("opening a session", "TERM", 143);
     cut("begun", "TERM", 143);
     cut("begun", "HUP", 129);
+}
+
+static void cut_short_it_does_not_say_that_the_session_goes_on(void **state)
+{
+    const char *argv[] = {
+        "bash", "-c",
+        "mkdir -p \"$TMPDIR/dist\"\n"
+        "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
+        "2>&1 & p=$!\n"
+        "for i in {1..500}; do grep -q begun \"$TMPDIR/dist/said\" && break;"
+        " sleep 0.05; done\n"
+        "kill $p; wait $p; cat \"$TMPDIR/dist/said\"",
+        NULL};
+    struct child c = {.argv = argv};
+
+    (void)state;
+    child_expect(&c, 0);
+    assert_non_null(strstr(c.out, "begun"));
+    assert_non_null(strstr(c.out, "everything that was started is ended"));
+    assert_null(strstr(c.out, "goes on"));
+    child_fini(&c);
+    nothing_is_left();
+}
+
+/* Nobody is left to remove the directory: the test does. */
+static void killed_it_takes_its_processes_with_it(void **state)
+{
+    const char *argv[] = {
+        "bash", "-c",
+        "mkdir -p \"$TMPDIR/dist\"\n"
+        "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
+        "2>&1 & p=$!\n"
+        "for i in {1..500}; do grep -q begun \"$TMPDIR/dist/said\" && break;"
+        " sleep 0.05; done\n"
+        "kill -9 $p; wait $p; r=$?\n"
+        "for i in {1..200}; do\n"
+        "  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' |"
+        " grep -qF \"$TMPDIR/podterm-run\" || break; sleep 0.1\n"
+        "done; rm -rf \"$TMPDIR\"/podterm-run.*; exit $r",
+        NULL};
+    struct child c = {.argv = argv};
+
+    (void)state;
+    child_expect(&c, 137);
+    child_fini(&c);
+    nothing_is_left();
+}
+
+static void a_killed_client_is_not_told_as_the_programs_exit(void **state)
+{
+    const char *argv[] = {
+        "bash", "-c",
+        "mkdir -p \"$TMPDIR/dist\"\n"
+        "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
+        "2>&1 & p=$!\n"
+        "for i in {1..500}; do grep -q begun \"$TMPDIR/dist/said\" && break;"
+        " sleep 0.05; done\n"
+        "for c in $(cat /proc/$p/task/$p/children); do\n"
+        "  tr '\\0' ' ' </proc/$c/cmdline | grep -q 'podterm run ' &&"
+        " kill -9 $c\n"
+        "done; wait $p; r=$?; cat \"$TMPDIR/dist/said\"; exit $r",
+        NULL};
+    struct child c = {.argv = argv};
+
+    (void)state;
+    child_expect(&c, 137);
+    assert_non_null(strstr(c.out, "or podterm run itself"));
+    assert_null(strstr(c.out, "the program ended with"));
+    child_fini(&c);
+    nothing_is_left();
 }
 
 static void a_mode_that_is_none_is_refused(void **state)
@@ -164,7 +235,35 @@ static void a_port_in_use_is_told_by_serve(void **state)
     child_expect(&c, 125);
     assert_non_null(strstr(c.err, "127.0.0.1:8080"));
     assert_non_null(strstr(c.err, "address in use"));
+    assert_non_null(strstr(c.err, "make serve LISTEN="));
+    assert_null(strstr(c.err, "in another terminal"));
     child_fini(&c);
+}
+
+/* What serve prints can be typed. */
+static void serve_takes_another_address_and_says_it(void **state)
+{
+    const char *argv[] = {
+        "bash", "-c",
+        "mkdir -p \"$TMPDIR/dist\"; s=$TMPDIR/dist/said; : >\"$s\"\n"
+        "export DIST=$BUILD/dist\n" /* below the bundles' root */
+        "port=$(python3 -c 'import socket; s = socket.socket(); "
+        "s.bind((\"127.0.0.1\", 0)); print(s.getsockname()[1])')\n"
+        "LISTEN=127.0.0.1:$port tools/run serve >\"$s\" 2>&1 & p=$!\n"
+        "for i in {1..600}; do grep -q 'Ctrl-C' \"$s\" && break; sleep 0.05;"
+        " done\n"
+        "sed -n '/podterm run/,/--sha256/p' \"$s\" >\"$s.sh\"\n"
+        "grep -q \"server http://127.0.0.1:$port\" \"$s.sh\" && "
+        "bash \"$s.sh\" </dev/null; r=$?\n"
+        "kill $p; wait $p; cat \"$s\"; exit $r",
+        NULL};
+    struct child c = {.argv = argv};
+
+    (void)state;
+    child_expect(&c, 0);
+    assert_non_null(strstr(c.out, "Walk the tree"));
+    child_fini(&c);
+    nothing_is_left();
 }
 
 int main(void)
@@ -174,8 +273,12 @@ int main(void)
         cmocka_unit_test(on_a_terminal_the_stages_are_live),
         cmocka_unit_test(it_ends_with_the_programs_exit_code),
         cmocka_unit_test(cut_short_it_takes_everything_with_it),
+        cmocka_unit_test(cut_short_it_does_not_say_that_the_session_goes_on),
+        cmocka_unit_test(killed_it_takes_its_processes_with_it),
+        cmocka_unit_test(a_killed_client_is_not_told_as_the_programs_exit),
         cmocka_unit_test(a_mode_that_is_none_is_refused),
         cmocka_unit_test(a_port_in_use_is_told_by_serve),
+        cmocka_unit_test(serve_takes_another_address_and_says_it),
     };
 
     return cmocka_run_group_tests(tests, setup_all, teardown_all);

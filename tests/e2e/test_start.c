@@ -299,6 +299,60 @@ static void as_root_a_state_that_other_uids_cannot_reach_is_refused(void **arg)
     REFUSED(HOW(.state = path), shut, "0700", "another directory");
 }
 
+/* Somebody else prepared the place: what is planted there is named, and
+ * neither followed nor taken over. */
+static void a_planted_state_is_refused(void **arg)
+{
+    static const char *const places[] = {"", "/dev.lock", "/log",
+                                         "/log/controller.log"};
+    own_mem char *state = mem_printf("%s/state", dir);
+    own_mem char *victim = mem_printf("%s/victim", dir);
+    own_mem char *clean = mem_printf("rm -rf %s", state);
+    struct stat st;
+
+    (void)arg;
+    assert_int_equal(mkdir(victim, 0750), 0);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        own_mem char *path = mem_printf("%s%s", state, places[i]);
+
+        if (i > 0)
+            assert_int_equal(mkdir(state, 0711), 0);
+        if (i > 2)
+            tree_put(dir, "state/log/gateway.log", "");
+        assert_int_equal(symlink(victim, path), 0);
+        REFUSED(HOW(0), path, "symbolic link");
+        assert_int_equal(system(clean), 0);
+    }
+    assert_int_equal(lstat(victim, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0750);
+    assert_int_equal(rmdir(victim), 0); /* nothing was put there */
+}
+
+static void a_state_that_others_own_or_write_is_refused(void **arg)
+{
+    static const char *const places[] = {"", "/dev.lock", "/log",
+                                         "/log/controller.log"};
+    own_mem char *state = mem_printf("%s/state", dir);
+
+    (void)arg;
+    run_once();
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        own_mem char *path = mem_printf("%s%s", state, places[i]);
+        struct stat st;
+
+        assert_int_equal(lstat(path, &st), 0);
+        assert_int_equal(chmod(path, 0720), 0);
+        REFUSED(HOW(0), path, "0720", "chmod go-w");
+        assert_int_equal(chmod(path, st.st_mode & 07777), 0);
+        if (!is_root())
+            continue;
+        assert_int_equal(lchown(path, 12345, 12345), 0);
+        REFUSED(HOW(0), path, "uid 12345");
+        assert_int_equal(lchown(path, 0, 0), 0);
+    }
+    run_once();
+}
+
 static void a_second_dev_on_the_same_state_is_refused(void **arg)
 {
     own_mem char *state = mem_printf("%s/state", dir);
@@ -529,6 +583,8 @@ int main(void)
         T(a_state_that_is_a_file_is_refused),
         T(a_state_that_cannot_be_written_is_refused),
         T(as_root_a_state_that_other_uids_cannot_reach_is_refused),
+        T(a_planted_state_is_refused),
+        T(a_state_that_others_own_or_write_is_refused),
         T(a_second_dev_on_the_same_state_is_refused),
         T(a_damaged_store_is_named),
         T(a_damaged_key_is_named),

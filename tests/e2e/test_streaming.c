@@ -107,6 +107,17 @@ static void no_input_at_all_is_an_end(void **arg)
     assert_string_equal(c.out, "");
 }
 
+static void closed_standard_streams_are_empty_ones(void **arg)
+{
+    (void)arg;
+    shell("$P run --quiet -- sh -c 'stty -echo; cat; exit 3' <&-", 3);
+    shell("$P run --quiet -- sh -c 'echo x; exit 4' </dev/null >&-", 4);
+    shell("$P run -- sh -c 'echo x; exit 5' </dev/null 2>&-", 5);
+    assert_string_equal(c.out, "x\r\n");
+    assert_string_equal(c.err, "");
+    shell("$P run -- sh -c 'exit 6' <&- >&- 2>&-", 6);
+}
+
 static void a_file_of_a_megabyte_arrives_whole(void **arg)
 {
     (void)arg;
@@ -320,6 +331,29 @@ static void json_tells_events_on_stderr(void **arg)
     fail_msg("no exit event");
 }
 
+static void json_tells_what_stands_in_the_way_too(void **arg)
+{
+    static const char *const table[][2] = {
+        {"$P run --json --sha256 abc", "64 hexadecimal digits"},
+        {"$P run --bogus --json", "--bogus"},
+        {"$P run --json --server http://127.0.0.1:1", "podterm dev"},
+        {"$P run --json --lifetime-s 0", "--lifetime-s"},
+    };
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+        struct err e = {0};
+        own_json struct json *j = NULL;
+
+        shell(table[i][0], 125);
+        j = json_parse(c.err, strlen(c.err), &e);
+        if (!j)
+            fail_msg("%s: %s", table[i][0], c.err);
+        assert_string_equal(json_get_str(j, "event"), "error");
+        assert_non_null(strstr(json_get_str(j, "message"), table[i][1]));
+    }
+}
+
 static void a_detached_session_is_listed_attached_and_ended(void **arg)
 {
     (void)arg;
@@ -368,6 +402,8 @@ static void mistakes_are_told_with_what_to_do(void **arg)
         {"$P run --sha256 abc", "64 hexadecimal digits"},
         {"$P run --server http://example.com", "https"},
         {"$P run --bogus", "--bogus"},
+        {"$P run --lifetime-s 0", "--lifetime-s"},
+        {"$P help nonsense", "nonsense"},
         {"$P run --env", "--env"},
         {"$P run --signature $D/none", "--signature"},
         {"$P run --bundle ftp://x/", "https"},
@@ -400,6 +436,7 @@ static void help_and_version_are_told(void **arg)
     assert_non_null(strstr(c.out, "--viewer"));
     assert_non_null(strstr(c.out, "PODTERM_SERVER"));
     assert_string_equal(c.err, "");
+    shell("$P run --help >$D/help; $P help run | cmp - $D/help", 0);
     shell("$P version && $P version --json | jq -r .version", 0);
     assert_non_null(strstr(c.out, "podterm "));
 }
@@ -412,6 +449,7 @@ int main(void)
         T(a_pipe_goes_through_and_its_end_is_the_programs),
         T(a_last_line_without_its_end_ends_too),
         T(no_input_at_all_is_an_end),
+        T(closed_standard_streams_are_empty_ones),
         T(a_file_of_a_megabyte_arrives_whole),
         T(output_to_a_pipe_is_byte_exact_and_unfiltered),
         T(attachments_that_move_lose_nothing_in_either_direction),
@@ -420,6 +458,7 @@ int main(void)
         T(an_interrupt_is_passed_on_and_a_second_one_leaves),
         T(a_term_that_is_passed_on_ends_the_program),
         T(json_tells_events_on_stderr),
+        T(json_tells_what_stands_in_the_way_too),
         T(a_detached_session_is_listed_attached_and_ended),
         T(an_ended_session_still_tells_its_end),
         T(the_environment_reaches_the_program_with_a_warning),

@@ -165,6 +165,16 @@ static void serve(void)
     status("running");
 }
 
+/* Each is there for a moment, so that it is looked at on its own. */
+static void babble(void)
+{
+    for (int i = 0; i < 300; i++) {
+        put("agent/status.json", "{\"v\":1,\"state\":\"evil\"}");
+        usleep(1000);
+    }
+    status("running");
+}
+
 static bool is(const char *mode)
 {
     return strcmp(fake.mode, mode) == 0;
@@ -192,6 +202,8 @@ static void keep(int argc, char **argv)
             "{\"status\":\"exited\",\"value\":0}");
     if (!is("pending") && !is("stubborn"))
         serve();
+    if (is("babbler"))
+        babble();
     if (is("die"))
         kill(getpid(), SIGKILL);
     loop_run(fake.loop);

@@ -9,6 +9,7 @@
  *   stubborn  like pending, and ignores SIGTERM
  *   die       listens and kills itself
  *   liar      reports nonsense
+ *   babbler   says running, then many times something that is no status
  */
 #ifndef PODTERM_TESTS_LIB_FAKE_KEEPER_H
 #define PODTERM_TESTS_LIB_FAKE_KEEPER_H

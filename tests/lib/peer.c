@@ -60,6 +60,13 @@ static void peer_read(void *arg, int events)
 
 struct peer *peer_dial(struct loop *l, int port)
 {
+    return peer_dial_from(l, port, "127.0.0.1");
+}
+
+struct peer *peer_dial_from(struct loop *l, int port, const char *from)
+{
+    struct sockaddr_in self = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = inet_addr(from)};
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -69,6 +76,7 @@ struct peer *peer_dial(struct loop *l, int port)
     p->in = mem_zero(1, 1);
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (p->fd < 0 ||
+        bind(p->fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
         connect(p->fd, (struct sockaddr *)&at, sizeof(at)) < 0)
         abort();
     p->watch = loop_fd_start(l, p->fd, LOOP_READ, peer_read, p);

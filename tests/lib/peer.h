@@ -26,6 +26,8 @@ bool run_until(struct loop *l, bool (*done)(void *arg), void *arg, int ms);
 void run_for(struct loop *l, int ms);
 
 struct peer *peer_dial(struct loop *l, int port);
+/* The same from another address of loopback: "127.0.0.2". */
+struct peer *peer_dial_from(struct loop *l, int port, const char *from);
 void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len);
 void peer_say(struct peer *p, const char *text);

@@ -62,6 +62,13 @@ static void a_line_is_long_by_characters(void **state)
     assert_int_equal(found.count, 0);
 }
 
+static void markdown_may_have_long_lines(void **state)
+{
+    (void)state;
+    apply(rules_long_lines, LANG_MARKDOWN, "12345678901\n");
+    assert_int_equal(found.count, 0);
+}
+
 static void blanks_at_an_end_of_line_are_found(void **state)
 {
     (void)state;
@@ -150,6 +157,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_teardown(f, fini)
     const struct CMUnitTest tests[] = {
         CASE(a_line_is_long_by_characters),
+        CASE(markdown_may_have_long_lines),
         CASE(blanks_at_an_end_of_line_are_found),
         CASE(two_spaces_break_a_line_in_markdown),
         CASE(marks_are_words_of_their_own),
