@@ -317,6 +317,8 @@ static void attach_on_signal(void *arg, int signum)
     } else if (a->conf->role != ROLE_OWNER) {
         attach_part(a, 128 + signum, "you left");
     } else if (!a->is_started && a->conf->is_ours) {
+        if (a->is_tty && signum == SIGINT)
+            progress_interrupted(a->conf->progress);
         a->wants_end = true;
         attach_leave(a, 128 + signum, NULL);
     } else if (a->is_tty || signum == SIGHUP || !a->is_started) {

@@ -363,11 +363,24 @@ void progress_ready(struct progress *p, const struct reply_ready *r)
     }
 }
 
-void progress_begin(struct progress *p, bool raw)
+static void progress_end_line(struct progress *p)
 {
     if (p->open[0])
         progress_write(p, "\n");
     p->open[0] = 0;
+}
+
+void progress_interrupted(struct progress *p)
+{
+    if (p->kind != PROGRESS_TERMINAL || p->is_begun)
+        return;
+    progress_write(p, "\n");
+    p->open[0] = 0;
+}
+
+void progress_begin(struct progress *p, bool raw)
+{
+    progress_end_line(p);
     p->is_begun = true;
     p->is_raw = raw;
 }
@@ -376,9 +389,7 @@ void progress_finish(struct progress *p)
 {
     if (p->is_raw)
         progress_clear(p);
-    if (p->open[0])
-        progress_write(p, "\n");
-    p->open[0] = 0;
+    progress_end_line(p);
     p->is_after = p->is_raw;
     p->is_raw = false;
     p->corner = 0;

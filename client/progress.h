@@ -39,6 +39,9 @@ void progress_stage(struct progress *p, const struct reply_stage *st,
 void progress_ready(struct progress *p, const struct reply_ready *r);
 /* The program's output begins. raw: the terminal is the program's. */
 void progress_begin(struct progress *p, bool raw);
+/* A key that interrupts was typed while stages are shown: its echo stands in
+ * the line. */
+void progress_interrupted(struct progress *p);
 /* The terminal is ours again. */
 void progress_finish(struct progress *p);
 

@@ -289,6 +289,13 @@ static void leaving_ends_the_line_under_way(void **arg)
     progress_failed(p, "x");
     assert_string_equal(said(), "podterm: x\n");
     finish();
+    begin(PROGRESS_TERMINAL, false);
+    stage("fetch", "done", 0, -1, -1, "", 0);
+    said();
+    progress_interrupted(p); /* behind ^C */
+    progress_finish(p);
+    assert_string_equal(said(), "\n");
+    finish();
 }
 
 static void a_program_that_is_not_isolated_is_told(void **arg)

@@ -205,6 +205,29 @@ static void after_a_stop_the_terminal_is_raw_and_drawn_anew(void **arg)
     expect_end(130);
 }
 
+static void a_client_begun_in_the_background_goes_on_in_front(void **arg)
+{
+    const char *argv[] = {"bash", "--norc", "--noprofile", "-i", NULL};
+    const char *env[] = {"PS1=seat> ", NULL};
+    own_mem char *line =
+        mem_printf("%s run -- sh -c 'stty -echo; echo g\"\"o; read -r x; "
+                   "echo \"<$x>\"; exit 3' &\r",
+                   podterm);
+
+    (void)arg;
+    seat_start(&seat, argv, env, 100, 30, -1);
+    seat_say(&seat, line);
+    seat_expect(&seat, "started", SOON_MS);
+    seat_pass(&seat, 300); /* it wants the terminal, and is stopped */
+    seat_say(&seat, "fg\r");
+    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_say(&seat, "typed\r");
+    seat_expect(&seat, "<typed>\r\n", SOON_MS);
+    seat_expect(&seat, "seat> ", SOON_MS);
+    seat_say(&seat, "exit $?\r");
+    assert_int_equal(seat_wait(&seat, SOON_MS), 3);
+}
+
 static void output_is_filtered_unless_raw_is_asked_for(void **arg)
 {
     static const char script[] = "printf 'a\\033]52;c;eHh4\\007b\\033[31mc'";
@@ -362,7 +385,15 @@ static void ctrl_c_while_it_is_fetched_ends_the_session(void **arg)
     struct fileserver *server = fileserver_start("x", 1, &silent, 1, NULL);
     own_mem char *url =
         mem_printf("http://127.0.0.1:%d/x.tar.gz", fileserver_port(server));
-    const char *argv[] = {podterm, "run", "--bundle", url, NULL};
+    /* another digest: no cache has it */
+    const char *argv[] = {podterm,
+                          "run",
+                          "--bundle",
+                          url,
+                          "--sha256",
+                          "00000000000000000000000000000000"
+                          "00000000000000000000000000000000",
+                          NULL};
 
     (void)arg;
     seat_start(&seat, argv, NULL, 80, 24, -1);
@@ -545,6 +576,7 @@ int main(void)
         T(keys_go_to_the_program_as_they_are),
         T(a_resize_reaches_the_program),
         T(after_a_stop_the_terminal_is_raw_and_drawn_anew),
+        T(a_client_begun_in_the_background_goes_on_in_front),
         T(output_is_filtered_unless_raw_is_asked_for),
         T(a_hangup_or_term_leaves_the_session_running),
         T(a_crash_of_the_client_restores_the_terminal),

@@ -65,7 +65,7 @@ void seat_start(struct seat *s, const char *const *argv, const char *const *env,
 static void seat_read(struct seat *s, int ms)
 {
     struct pollfd p = {.fd = s->master_fd, .events = POLLIN};
-    const size_t from = s->len > 4 ? s->len - 4 : 0;
+    const size_t from = s->len > 3 ? s->len - 3 : 0; /* answered once */
     ssize_t n;
 
     if (poll(&p, 1, ms) <= 0)

@@ -111,12 +111,12 @@ static void the_stages_find_what_is_there(void **state)
     stage("Read the files", TASK_DONE, "6,009 lines in 3 languages");
     stage("Large files", TASK_DONE, "1 found");
     stage("Binary files", TASK_DONE, "1 found");
-    stage("Long lines", TASK_DONE, "1 found");
+    stage("Long lines", TASK_DONE, "none"); /* Markdown's may be long */
     stage("Trailing blanks", TASK_DONE, "2 found");
     stage("Marks of unfinished work", TASK_DONE, "2 found");
     stage("Ends of lines", TASK_DONE, "2 found");
     stage("Duplicate files", TASK_DONE, "1 found");
-    assert_int_equal(findings_total(&look.findings), 10);
+    assert_int_equal(findings_total(&look.findings), 9);
     assert_int_equal(look.langs[LANG_C].files, 2);
     assert_int_equal(look.langs[LANG_C].lines, 6);
     assert_int_equal(look.langs[LANG_MARKDOWN].lines, 3);
