@@ -80,20 +80,25 @@ static int lock_state(struct dev *d, struct err *e)
  * chosen by hand. */
 static int take_uids(struct dev *d, struct err *e)
 {
+    struct err why = {0};
+
     if (geteuid() != 0 || getenv("PODTERM_UID_FIRST"))
         return 0;
     for (int i = 0; i < d->conf.more_count; i++)
         if (strncmp(d->conf.more[i], "--uid-", 6) == 0)
             return 0;
-    for (int64_t i = 0; i < DEV_UID_RANGES && d->uids_fd < 0; i++) {
+    for (int64_t i = 0; i < DEV_UID_RANGES; i++) {
+        why = (struct err){0};
         d->uid_first = DEV_UID_FIRST + i * DEV_UID_COUNT;
-        *e = (struct err){0};
         d->uids_fd = uidrange_take(UIDRANGE_DIR, "dev-uids.lock", d->uid_first,
-                                   DEV_UID_COUNT, e);
-        if (d->uids_fd < 0 && e->kind != ERR_BUSY)
-            return -1;
+                                   DEV_UID_COUNT, &why);
+        if (d->uids_fd >= 0)
+            return 0;
+        if (why.kind != ERR_BUSY)
+            break;
     }
-    return d->uids_fd < 0 ? -1 : 0;
+    *e = why;
+    return -1;
 }
 
 static int open_log(struct dev *d, const char *name, struct err *e)

@@ -85,6 +85,7 @@ static int claim_both(struct devconf *c, struct sockaddr_storage *api,
 static int addresses(struct devconf *c, struct err *e)
 {
     struct sockaddr_storage api, attach = {0};
+    struct err why = {0};
     bool is_any;
 
     if (loopback("--listen", c->listen, &api, e) < 0)
@@ -93,9 +94,12 @@ static int addresses(struct devconf *c, struct err *e)
         loopback("--attach-listen", c->attach_listen, &attach, e) < 0)
         return -1;
     is_any = *port_of(&api) == 0;
-    for (int i = 0; i < (is_any ? PORT_TRIES : 1); i++)
-        if (claim_both(c, &api, &attach, e) == 0)
+    for (int i = 0; i < (is_any ? PORT_TRIES : 1); i++) {
+        why = (struct err){0};
+        if (claim_both(c, &api, &attach, &why) == 0)
             return 0;
+    }
+    *e = why; /* of the last try: a good one leaves *e alone */
     return -1;
 }
 
