@@ -12,8 +12,8 @@
 static struct metric metrics[] = {
     {"podterm_agent_attachments_total", "", METRIC_COUNTER,
      "Attachments accepted.", 0},
-    {"podterm_agent_refusals_total", "", METRIC_COUNTER,
-     "Attachments refused.", 0},
+    {"podterm_agent_refusals_total", "", METRIC_COUNTER, "Attachments refused.",
+     0},
     {"podterm_agent_output_bytes_total", "", METRIC_COUNTER,
      "Terminal bytes sent to attachments.", 0},
 };
@@ -145,12 +145,11 @@ static void attach_replace_owner(struct attach *a)
                       "taken over. The program runs on there.");
 }
 
-static int attach_admit(struct attach *a, const struct greet *g,
-                        struct err *e)
+static int attach_admit(struct attach *a, const struct greet *g, struct err *e)
 {
     struct attach_set *set = a->set;
-    int limit = g->role == ROLE_VIEWER ? ATTACH_VIEWERS_MAX
-                                       : ATTACH_CONTROLS_MAX;
+    int limit =
+        g->role == ROLE_VIEWER ? ATTACH_VIEWERS_MAX : ATTACH_CONTROLS_MAX;
 
     if (g->role != ROLE_OWNER &&
         attach_count_of(set, ATTACH_OPEN, (int)g->role) >= limit)
@@ -185,9 +184,7 @@ static void attach_open(struct attach *a, const struct greet *g)
     }
     j = greet_ready(life_spec(set->life), h, a->role, a->sent);
     ws_send(a->conn, msg, greet_json(msg, sizeof(msg), FRAME_READY, j));
-    a->stages_due = a->role == ROLE_CONTROL
-                        ? 0
-                        : (1u << h->stage_count) - 1;
+    a->stages_due = a->role == ROLE_CONTROL ? 0 : (1u << h->stage_count) - 1;
     metric_add(&metrics[M_ATTACHED], 1);
     log_info("attach.open", "role", "s", role_name(a->role), "from", "i",
              (int64_t)a->sent, NULL);
@@ -355,8 +352,8 @@ static void attach_closed(void *user, int code, const char *reason)
     if (*at)
         *at = a->next;
     if (a->phase != ATTACH_HELLO)
-        log_info("attach.closed", "role", "s", role_name(a->role), "code",
-                 "i", (int64_t)code, NULL);
+        log_info("attach.closed", "role", "s", role_name(a->role), "code", "i",
+                 (int64_t)code, NULL);
     if (set->owner == a) {
         set->owner = NULL;
         life_owner(set->life, false);
@@ -492,8 +489,7 @@ void attach_tick(struct attach_set *set, int64_t now_ms)
         if (a->phase == ATTACH_HELLO &&
             now_ms - a->opened_ms > ATTACH_HELLO_MS - LIFE_TICK_MS) {
             attach_refuse(a, ERR_INPUT, "HELLO did not come in time.");
-        } else if (a->phase == ATTACH_OPEN &&
-                   now_ms - a->opened_ms >= max_ms) {
+        } else if (a->phase == ATTACH_OPEN && now_ms - a->opened_ms >= max_ms) {
             a->phase = ATTACH_MOVING;
             a->moved_ms = now_ms;
             ws_send(a->conn, move, sizeof(move));

@@ -21,13 +21,13 @@
 #define ATTACH_VIEWERS_MAX 8
 #define ATTACH_VIEWER_SEATS 2 /* of them, by one subject */
 #define ATTACH_CONTROLS_MAX 4
-#define ATTACH_WAITING_MAX 16   /* connections that have not said HELLO */
-#define ATTACH_HELLO_MS 10000   /* accept to verified HELLO */
+#define ATTACH_WAITING_MAX 16 /* connections that have not said HELLO */
+#define ATTACH_HELLO_MS 10000 /* accept to verified HELLO */
 /* of OUTPUT in one message: with both heads it fills two TLS records */
 #define ATTACH_TURN_BYTES (32768 - 4 - FRAME_HEAD_MAX)
-#define ATTACH_ACK_MS 5         /* an INPUT_ACK comes so long after its key, */
-#define ATTACH_ACK_SHARE 4      /* or once that part of the window waits */
-#define ATTACH_MOVE_MS 10000    /* MOVE to close */
+#define ATTACH_ACK_MS 5      /* an INPUT_ACK comes so long after its key, */
+#define ATTACH_ACK_SHARE 4   /* or once that part of the window waits */
+#define ATTACH_MOVE_MS 10000 /* MOVE to close */
 
 struct attach_set;
 

@@ -16,15 +16,15 @@
 
 #include <stdint.h>
 
-#define BUNDLE_ROOT "root" /* the tree's name in the bundle directory */
+#define BUNDLE_ROOT "root"     /* the tree's name in the bundle directory */
 #define BUNDLE_PROGRESS_MS 100 /* between two running stages of one kind */
 
 struct bundle;
 
 struct bundle_stage {
-    char stage[16];   /* "fetch", "verified", "unpacked" */
-    char state[12];   /* "running", "done" */
-    char detail[160]; /* no URL query ever */
+    char stage[16];      /* "fetch", "verified", "unpacked" */
+    char state[12];      /* "running", "done" */
+    char detail[160];    /* no URL query ever */
     int64_t done, total; /* bytes; total 0 = not known */
 };
 
@@ -38,10 +38,10 @@ struct bundle_verbs {
 
 struct bundle_conf {
     const struct agent_spec *spec; /* outlives the job */
-    const char *bundle_dir;  /* BUNDLE_ROOT appears in it by rename */
-    const char *tmp_dir;     /* for the archive while it comes */
-    const char *cache_dir;   /* NULL = none */
-    const char *runner_root; /* where the runner sees BUNDLE_ROOT */
+    const char *bundle_dir;        /* BUNDLE_ROOT appears in it by rename */
+    const char *tmp_dir;           /* for the archive while it comes */
+    const char *cache_dir;         /* NULL = none */
+    const char *runner_root;       /* where the runner sees BUNDLE_ROOT */
     const struct bundle_verbs *verbs;
     void *arg;
 };

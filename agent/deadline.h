@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DEADLINE_WARN_MS                                                       \
-    60000 /* owners are told that long before an end; at                       \
-             half of an idle time that is shorter */
+/* owners are told that long before an end; at half of an idle time that is
+ * shorter */
+#define DEADLINE_WARN_MS 60000
 
 enum deadline_verdict {
     DEADLINE_NONE,

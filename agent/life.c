@@ -420,9 +420,9 @@ struct life *life_new(const struct life_conf *conf, struct err *e)
     l->state = conf->state;
     l->head = conf->state->head;
     life_init_state(l);
-    l->terminal = terminal_new(l->loop, l->state,
-                               (size_t)l->spec->input_window_bytes,
-                               &terminal_verbs, l);
+    l->terminal =
+        terminal_new(l->loop, l->state, (size_t)l->spec->input_window_bytes,
+                     &terminal_verbs, l);
     shim.cookie = l->head->cookie;
     shim.is_cookie_spent = l->head->cookie_used != 0;
     l->shim = shimlink_new(l->loop, &shim, e);
@@ -437,8 +437,8 @@ void life_begin(struct life *l, struct attach_set *set)
 {
     l->attachments = set;
     life_status(l, l->head->started_ms ? "running" : "listening");
-    l->tick = loop_timer_start(l->loop, LIFE_TICK_MS, LIFE_TICK_MS, life_tick,
-                               l);
+    l->tick =
+        loop_timer_start(l->loop, LIFE_TICK_MS, LIFE_TICK_MS, life_tick, l);
     life_resume(l);
 }
 

@@ -22,12 +22,13 @@
 #include <sys/types.h>
 
 #define LIFE_TICK_MS 1000
-#define LIFE_KILL_MS 2000      /* SIGHUP to SIGKILL */
-#define LIFE_QUIET_MS 300      /* after the program's exit: silence that long
-                                  on a terminal others still hold is its end */
+#define LIFE_KILL_MS 2000 /* SIGHUP to SIGKILL */
+/* after the program's exit: silence that long on a terminal others still hold
+ * is its end */
+#define LIFE_QUIET_MS 300
 #define LIFE_SHIM_WAIT_MS 10000 /* for the shim to come back */
-#define LIFE_LEAVE_MS 700      /* for connections and shim at the very end;    \
-                                  a keeper kills after a second */
+/* for connections and shim at the very end; a keeper kills after a second */
+#define LIFE_LEAVE_MS 700
 
 struct attach_set;
 struct life;

@@ -250,8 +250,7 @@ static int agent_supervise(int argc, char **argv)
     conf.listen_fd = listen_tcp(settings.listen, false, &e);
     if (conf.listen_fd >= 0 && settings.health_listen)
         conf.health_fd = listen_tcp(settings.health_listen, false, &e);
-    if (conf.listen_fd >= 0 &&
-        (!settings.health_listen || conf.health_fd >= 0))
+    if (conf.listen_fd >= 0 && (!settings.health_listen || conf.health_fd >= 0))
         r = supervisor_run(&conf, &e);
     if (r >= 0)
         return r;

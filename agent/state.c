@@ -39,9 +39,9 @@ static int state_head_check(const struct state_head *h, int64_t file_bytes,
         (int64_t)(STATE_MAP_BYTES + h->ring_bytes) != file_bytes)
         return err_set(e, ERR_SYSTEM, "state file has a wrong size");
     if (h->spec_len > STATE_SPEC_MAX || h->env_len > STATE_ENV_MAX ||
-        h->phase > PHASE_ENDED ||
-        h->reason >= REASON_COUNT || h->end_wanted >= REASON_COUNT ||
-        h->stage_count > STATE_STAGES || h->output_oldest > h->output_end ||
+        h->phase > PHASE_ENDED || h->reason >= REASON_COUNT ||
+        h->end_wanted >= REASON_COUNT || h->stage_count > STATE_STAGES ||
+        h->output_oldest > h->output_end ||
         h->output_end - h->output_oldest > h->ring_bytes ||
         h->output_acked > h->output_end)
         return err_set(e, ERR_SYSTEM, "state file does not agree with itself");
@@ -52,8 +52,8 @@ static int state_map(struct state *s, int fd, struct err *e)
 {
     uint8_t *twice;
 
-    s->head = mmap(NULL, s->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                   0);
+    s->head =
+        mmap(NULL, s->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (s->head == MAP_FAILED) {
         s->head = NULL;
         return err_sys(e, "map state file");
@@ -105,9 +105,9 @@ static int state_look(struct state *s, int fd, int64_t size, struct err *e)
     int r = 1;
 
     if (size < (int64_t)STATE_HEAD_BYTES)
-        return size == 0 ? 0
-                         : err_set(e, ERR_SYSTEM,
-                                   "state file has a wrong size");
+        return size == 0
+                   ? 0
+                   : err_set(e, ERR_SYSTEM, "state file has a wrong size");
     h = mmap(NULL, STATE_HEAD_BYTES, PROT_READ, MAP_SHARED, fd, 0);
     if (h == MAP_FAILED)
         return err_sys(e, "map state file");
@@ -199,8 +199,7 @@ int state_open(struct state *s, const char *path, size_t ring_bytes,
 {
     own_fd int fd = -1;
 
-    *s = (struct state){.ring_bytes = ring_bytes,
-                        .map_bytes = STATE_MAP_BYTES};
+    *s = (struct state){.ring_bytes = ring_bytes, .map_bytes = STATE_MAP_BYTES};
     if (!state_ring_is_sane(ring_bytes))
         return err_set(e, ERR_INPUT,
                        "ring of %zu bytes: must be a power of two, %d to %d",

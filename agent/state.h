@@ -32,7 +32,7 @@
 #define STATE_RING_MIN (64 * 1024)        /* bytes */
 #define STATE_RING_MAX (64 * 1024 * 1024) /* bytes */
 #define STATE_GUARD_BYTES 4096 /* one read of a PTY gives at most that */
-#define STATE_JTIS 256                    /* token ids remembered at once */
+#define STATE_JTIS 256         /* token ids remembered at once */
 #define STATE_JTIS_VIEWERS (STATE_JTIS / 2) /* of them, by all viewers */
 #define STATE_STAGES 12
 #define STATE_COOKIE_BYTES 32
@@ -71,11 +71,11 @@ struct state_head {
     uint8_t cookie[STATE_COOKIE_BYTES];
     uint32_t cookie_used; /* 1: the file in the ipc directory is gone */
 
-    uint64_t output_end;     /* bytes read from the PTY */
-    uint64_t output_oldest;  /* oldest byte still in the ring */
-    uint64_t output_acked;   /* by owners */
-    uint64_t guard_at;       /* output_end a guard was laid for, + 1; 0 = none */
-    uint64_t guard_len;      /* bytes of it */
+    uint64_t output_end;    /* bytes read from the PTY */
+    uint64_t output_oldest; /* oldest byte still in the ring */
+    uint64_t output_acked;  /* by owners */
+    uint64_t guard_at;      /* output_end a guard was laid for, + 1; 0 = none */
+    uint64_t guard_len;     /* bytes of it */
     uint64_t input_received; /* bytes write(2) to the PTY took */
 
     uint32_t end_wanted; /* enum end_reason of an end we began, 0 = none */
@@ -103,8 +103,8 @@ struct state {
     char *env;               /* mapped, STATE_ENV_MAX bytes */
     uint8_t *ring;           /* mapped twice, 2 * ring_bytes */
     size_t ring_bytes;
-    size_t map_bytes; /* of all but the ring */
-    bool is_resumed;  /* the file was there and whole */
+    size_t map_bytes;                 /* of all but the ring */
+    bool is_resumed;                  /* the file was there and whole */
     uint8_t guard[STATE_GUARD_BYTES]; /* private: its pattern */
 };
 

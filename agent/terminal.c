@@ -295,8 +295,7 @@ int terminal_input(struct terminal *t, uint64_t offset, const uint8_t *bytes,
     size_t skip;
 
     if (offset > next)
-        return err_set(e, ERR_INPUT,
-                       "INPUT at %llu leaves a gap: %llu is next",
+        return err_set(e, ERR_INPUT, "INPUT at %llu leaves a gap: %llu is next",
                        (unsigned long long)offset, (unsigned long long)next);
     if (next - offset >= len)
         return 0;

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TERMINAL_TURN_BYTES 28672 /* and a read more: 8 of 4095 */
+#define TERMINAL_TURN_BYTES 28672      /* and a read more: 8 of 4095 */
 #define TERMINAL_DRAIN_BYTES (1 << 20) /* and a turn more: of one drain */
 #define TERMINAL_INTR_MAX 64 /* interrupts delivered ahead of blocked input */
 

@@ -25,8 +25,8 @@
 #define UNPACK_CHUNK_BYTES 65536
 #define UNPACK_RATIO_FREE (1 << 20) /* bytes that no ratio is asked of */
 #define UNPACK_POLL_MS 200
-#define UNPACK_MEMORY_BYTES (512ul << 20) /* of the child; xz needs 65 MiB at
-                                             its highest preset */
+/* of the child; xz needs 65 MiB at its highest preset */
+#define UNPACK_MEMORY_BYTES (512ul << 20)
 
 /* --- extraction --- */
 
@@ -76,8 +76,7 @@ static int unpack_count(struct unpack_job *j, int64_t before, int64_t end,
 static void unpack_tell(struct unpack_job *j)
 {
     if (j->conf->progress)
-        j->conf->progress(j->conf->arg,
-                          archive_filter_bytes(j->archive, -1),
+        j->conf->progress(j->conf->arg, archive_filter_bytes(j->archive, -1),
                           j->archive_bytes);
 }
 
@@ -96,8 +95,7 @@ static int unpack_write(int fd, const uint8_t *p, size_t len, int64_t at,
             unpack_show(name, shown);
             errno = saved;
             return err_sys(e, "%swrite \"%s\"",
-                           errno == ENOSPC ? "disk full while unpacking: "
-                                           : "",
+                           errno == ENOSPC ? "disk full while unpacking: " : "",
                            shown);
         }
         p += n;
@@ -158,10 +156,10 @@ static int unpack_refuse_type(const char *name, mode_t type, struct err *e)
                    "entry \"%s\" is a %s; only files, directories and links "
                    "are unpacked",
                    shown,
-                   type == AE_IFIFO                           ? "fifo"
-                   : type == AE_IFCHR || type == AE_IFBLK     ? "device"
-                   : type == AE_IFSOCK                        ? "socket"
-                                                              : "thing");
+                   type == AE_IFIFO                       ? "fifo"
+                   : type == AE_IFCHR || type == AE_IFBLK ? "device"
+                   : type == AE_IFSOCK                    ? "socket"
+                                                          : "thing");
 }
 
 static int unpack_entry(struct unpack_job *j, struct archive_entry *entry,
@@ -355,16 +353,13 @@ static int unpack_spawn(const struct unpack_conf *conf, int pipe_fd,
         .fd_count = 6,
         .death_signal = SIGKILL,
     };
-    const int64_t limits[5] = {conf->limits.max_entries,
-                               conf->limits.max_bytes,
-                               conf->limits.max_ratio,
-                               conf->limits.max_depth,
+    const int64_t limits[5] = {conf->limits.max_entries, conf->limits.max_bytes,
+                               conf->limits.max_ratio, conf->limits.max_depth,
                                conf->limits.max_name};
     pid_t pid;
 
     for (int i = 0; i < 5; i++) {
-        snprintf(numbers[i], sizeof(numbers[i]), "%lld",
-                 (long long)limits[i]);
+        snprintf(numbers[i], sizeof(numbers[i]), "%lld", (long long)limits[i]);
         argv[i + 2] = numbers[i];
     }
     return proc_spawn(&how, &pid, e);

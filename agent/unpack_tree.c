@@ -200,12 +200,10 @@ int unpack_tree_dir(struct unpack_tree *t, const char *name, struct err *e)
         slash = strrchr(path, '/');
         if (slash) {
             path[slash - path] = 0;
-            fd = unpack_open(t->dir_fd, path, O_RDONLY | O_DIRECTORY, 0,
-                             false);
+            fd = unpack_open(t->dir_fd, path, O_RDONLY | O_DIRECTORY, 0, false);
             path[slash - path] = '/';
         } else {
-            fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0,
-                             false);
+            fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0, false);
         }
         if (fd < 0)
             return unpack_refuse(e, name, "has a parent that is no directory");
@@ -261,8 +259,8 @@ int unpack_tree_link(struct unpack_tree *t, const char *name,
 static int unpack_hard_link(struct unpack_tree *t, const struct unpack_link *l,
                             struct err *e)
 {
-    own_fd int from = unpack_open(t->dir_fd, l->target, O_PATH | O_NOFOLLOW, 0,
-                                  false);
+    own_fd int from =
+        unpack_open(t->dir_fd, l->target, O_PATH | O_NOFOLLOW, 0, false);
     own_fd int parent = -1;
     struct stat st;
     const char *last;
@@ -303,8 +301,8 @@ static int unpack_soft_link(struct unpack_tree *t, const struct unpack_link *l,
  * no look at the text sees (d/e/f -> ../.. and g -> d/e/f/..). A target that
  * is not there is refused as well: the tree is whole.
  */
-static int unpack_link_check(struct unpack_tree *t,
-                             const struct unpack_link *l, struct err *e)
+static int unpack_link_check(struct unpack_tree *t, const struct unpack_link *l,
+                             struct err *e)
 {
     own_fd int fd = unpack_open(t->dir_fd, l->name, O_PATH, 0, true);
 

@@ -19,11 +19,11 @@ static void addr_bytes(const struct sockaddr *sa, uint8_t out[16])
     memset(out, 0, 16);
     if (sa->sa_family == AF_INET) {
         memcpy(out, mapped_prefix, 12);
-        memcpy(out + 12, &((const struct sockaddr_in *)(const void *)sa)
-                              ->sin_addr, 4);
+        memcpy(out + 12,
+               &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
     } else if (sa->sa_family == AF_INET6) {
-        memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)
-                         ->sin6_addr, 16);
+        memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
+               16);
         if (memcmp(out, zero, 12) == 0 &&
             (out[12] || out[13] || out[14] || out[15] > 1))
             memcpy(out, mapped_prefix, 12);
@@ -35,8 +35,7 @@ static bool addr_is_v4(const uint8_t a[16])
     return memcmp(a, mapped_prefix, 12) == 0;
 }
 
-static bool cidr_has(const uint8_t net[16], unsigned bits,
-                     const uint8_t a[16])
+static bool cidr_has(const uint8_t net[16], unsigned bits, const uint8_t a[16])
 {
     unsigned whole = bits / 8, rest = bits % 8;
 
@@ -53,15 +52,12 @@ static const struct {
     uint8_t net[4];
     uint8_t bits;
 } special4[] = {
-    {{0, 0, 0, 0}, 8},       {{10, 0, 0, 0}, 8},
-    {{100, 64, 0, 0}, 10},   {{127, 0, 0, 0}, 8},
-    {{169, 254, 0, 0}, 16},  {{172, 16, 0, 0}, 12},
-    {{192, 0, 0, 0}, 24},    {{192, 0, 2, 0}, 24},
-    {{192, 31, 196, 0}, 24}, {{192, 52, 193, 0}, 24},
-    {{192, 88, 99, 0}, 24},  {{192, 168, 0, 0}, 16},
-    {{192, 175, 48, 0}, 24}, {{198, 18, 0, 0}, 15},
-    {{198, 51, 100, 0}, 24}, {{203, 0, 113, 0}, 24},
-    {{224, 0, 0, 0}, 4},     {{240, 0, 0, 0}, 4},
+    {{0, 0, 0, 0}, 8},       {{10, 0, 0, 0}, 8},     {{100, 64, 0, 0}, 10},
+    {{127, 0, 0, 0}, 8},     {{169, 254, 0, 0}, 16}, {{172, 16, 0, 0}, 12},
+    {{192, 0, 0, 0}, 24},    {{192, 0, 2, 0}, 24},   {{192, 31, 196, 0}, 24},
+    {{192, 52, 193, 0}, 24}, {{192, 88, 99, 0}, 24}, {{192, 168, 0, 0}, 16},
+    {{192, 175, 48, 0}, 24}, {{198, 18, 0, 0}, 15},  {{198, 51, 100, 0}, 24},
+    {{203, 0, 113, 0}, 24},  {{224, 0, 0, 0}, 4},    {{240, 0, 0, 0}, 4},
 };
 
 /* Within 2000::/3; all outside it is refused as a whole. */
@@ -196,10 +192,10 @@ int cidr_list_parse(const char *text, struct cidr_list *out, struct err *e)
 
             while (tail > lead && text[tail - 1] == ' ')
                 tail--;
-            list.items = mem_resize(list.items, list.count + 1,
-                                    sizeof(*list.items));
-            if (cidr_parse(text + lead, tail - lead,
-                           &list.items[list.count], e) < 0) {
+            list.items =
+                mem_resize(list.items, list.count + 1, sizeof(*list.items));
+            if (cidr_parse(text + lead, tail - lead, &list.items[list.count],
+                           e) < 0) {
                 cidr_list_fini(&list);
                 return -1;
             }
@@ -308,8 +304,8 @@ void addr_text(const struct sockaddr *sa, char out[ADDR_TEXT_MAX])
 
     addr_text_ip(sa, ip);
     if (is_six)
-        port = ntohs(((const struct sockaddr_in6 *)(const void *)sa)
-                         ->sin6_port);
+        port =
+            ntohs(((const struct sockaddr_in6 *)(const void *)sa)->sin6_port);
     else if (sa->sa_family == AF_INET)
         port = ntohs(((const struct sockaddr_in *)(const void *)sa)->sin_port);
     snprintf(out, ADDR_TEXT_MAX, is_six ? "[%.46s]:%u" : "%.46s:%u", ip, port);

@@ -46,8 +46,7 @@ int addr_judge(const struct addr_policy *p, const struct sockaddr *sa,
                struct err *e);
 
 /* Parse "1.2.3.4:80", "[::1]:80" (literal addresses only). */
-int addr_parse(const char *text, struct sockaddr_storage *out,
-               struct err *e);
+int addr_parse(const char *text, struct sockaddr_storage *out, struct err *e);
 #define ADDR_TEXT_MAX 64
 /* "1.2.3.4:80" / "[::1]:80"; addr_text_ip without the port and brackets. */
 void addr_text(const struct sockaddr *sa, char out[ADDR_TEXT_MAX]);

@@ -94,8 +94,7 @@ static const struct conf_row *conf_find(const struct conf_row *rows,
                                         size_t len)
 {
     for (size_t i = 0; i < count; i++)
-        if (strlen(rows[i].name) == len &&
-            memcmp(rows[i].name, name, len) == 0)
+        if (strlen(rows[i].name) == len && memcmp(rows[i].name, name, len) == 0)
             return &rows[i];
     return NULL;
 }
@@ -132,8 +131,7 @@ static int conf_flag(const struct conf_row *rows, size_t count, int argc,
 
 /* 1: help or version was printed */
 static int conf_told(const struct conf_row *rows, size_t count,
-                     const char *program, const char *summary,
-                     const char *arg)
+                     const char *program, const char *summary, const char *arg)
 {
     if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
         conf_help(rows, count, program, summary);

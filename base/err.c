@@ -13,10 +13,9 @@ static const struct {
     int http;
     int ws;
     const char *word;
-} kinds[ERR_KIND_COUNT] = {
-    [ERR_NONE] = {200, 1000, "ok"},
+} kinds[ERR_KIND_COUNT] = {[ERR_NONE] = {200, 1000, "ok"},
 #define X(name, http, ws, word) [ERR_##name] = {http, ws, word},
-    ERR_KINDS(X)
+                           ERR_KINDS(X)
 #undef X
 };
 

@@ -57,11 +57,11 @@ enum frame_type {
 #define FRAME_CELLS_MAX 1000 /* columns and rows */
 
 enum frame_signal { /* body of SIGNAL */
-    FRAME_SIG_INT = 1,
-    FRAME_SIG_QUIT = 2,
-    FRAME_SIG_TERM = 3,
-    FRAME_SIG_HUP = 4,
-    FRAME_SIG_KILL = 5,
+                    FRAME_SIG_INT = 1,
+                    FRAME_SIG_QUIT = 2,
+                    FRAME_SIG_TERM = 3,
+                    FRAME_SIG_HUP = 4,
+                    FRAME_SIG_KILL = 5,
 };
 
 /* One message, taken apart. Pointers go into the caller's bytes. */

@@ -228,8 +228,7 @@ static size_t http_on_body(char *bytes, size_t size, size_t count, void *arg)
         c->is_failed = true;
         return CURL_WRITEFUNC_ERROR;
     }
-    return buf_append(&c->a->body, bytes, len) < 0 ? CURL_WRITEFUNC_ERROR
-                                                   : len;
+    return buf_append(&c->a->body, bytes, len) < 0 ? CURL_WRITEFUNC_ERROR : len;
 }
 
 /* --- addresses --- */
@@ -314,8 +313,7 @@ static void http_set_limits(CURL *curl, const struct http_request *r)
     curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
-                     (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     if (r->ca_path) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, r->ca_path);
         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
@@ -328,8 +326,7 @@ static void http_set_limits(CURL *curl, const struct http_request *r)
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)r->low_speed_s);
 }
 
-static void http_set_calls(CURL *curl, struct http_call *c,
-                           struct http_body *b)
+static void http_set_calls(CURL *curl, struct http_call *c, struct http_body *b)
 {
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, http_on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, c);
@@ -374,11 +371,10 @@ static int http_fail(struct http_call *c, CURLcode code, const char *said)
 {
     if (c->is_failed)
         return -1;
-    if (said[0] && (code == CURLE_OPERATION_TIMEDOUT ||
-                    code == CURLE_COULDNT_CONNECT ||
-                    code == CURLE_COULDNT_RESOLVE_HOST ||
-                    code == CURLE_PARTIAL_FILE ||
-                    code == CURLE_PEER_FAILED_VERIFICATION))
+    if (said[0] &&
+        (code == CURLE_OPERATION_TIMEDOUT || code == CURLE_COULDNT_CONNECT ||
+         code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_PARTIAL_FILE ||
+         code == CURLE_PEER_FAILED_VERIFICATION))
         return err_set(c->e, ERR_PEER, "%s", said);
     if (!c->is_connected &&
         (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL))

@@ -17,17 +17,17 @@
 struct http_answer;
 
 struct http_request {
-    const char *method;  /* NULL = GET */
+    const char *method; /* NULL = GET */
     const char *url;
     const char *const *headers; /* "name: value", NULL-terminated, or NULL */
     const void *body;
     size_t body_len;
-    const char *ca_path; /* NULL = system roots */
-    bool allow_http;     /* else https only */
-    int connect_ms;      /* 0 = 10000 */
-    int total_ms;        /* 0 = 30000 */
+    const char *ca_path;              /* NULL = system roots */
+    bool allow_http;                  /* else https only */
+    int connect_ms;                   /* 0 = 10000 */
+    int total_ms;                     /* 0 = 30000 */
     int low_speed_bytes, low_speed_s; /* slower is given up; 0 = off */
-    size_t body_max;     /* bytes of an answer; more is ERR_TOO_LARGE */
+    size_t body_max; /* bytes of an answer; more is ERR_TOO_LARGE */
     /* Judge each resolved address before it is dialled; 0 = go on, -1 =
      * refuse with *e. NULL = any. Called again at connect. */
     int (*judge)(void *arg, const struct sockaddr *sa, struct err *e);
@@ -42,22 +42,21 @@ struct http_request {
 
 struct http_answer {
     int status;
-    int64_t length;          /* Content-Length or -1 */
-    char location[2048];     /* Location, "" if none */
+    int64_t length;      /* Content-Length or -1 */
+    char location[2048]; /* Location, "" if none */
     char etag[256];
     char last_modified[64];
     char content_range[96];
     char retry_after[32];
     char cache_control[256];
     char content_type[128];
-    struct buf body;         /* when data is NULL; http_answer_fini */
+    struct buf body; /* when data is NULL; http_answer_fini */
 };
 
 /* 0 with *a filled whatever the status is, or -1: ERR_PEER (connection, TLS,
  * time), ERR_DENIED (judge), ERR_TOO_LARGE, ERR_INPUT (URL). The text never
  * contains the URL's query. */
-int http_do(const struct http_request *r, struct http_answer *a,
-            struct err *e);
+int http_do(const struct http_request *r, struct http_answer *a, struct err *e);
 void http_answer_fini(struct http_answer *a);
 /* Load the library now: http_do else does it at its first call. */
 void http_client_init(void);

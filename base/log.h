@@ -45,9 +45,9 @@ void log_err(const struct err *e, const char *event);
 struct log_rate {
     int burst;
     int interval_ms;
-    int64_t next_ms; /* private */
-    int used;        /* private */
-    bool told;       /* private */
+    int64_t next_ms;    /* private */
+    int used;           /* private */
+    bool told;          /* private */
     int64_t suppressed; /* since the last line let through */
 };
 bool log_rate_ok(struct log_rate *r, int64_t now_ms);

@@ -4,8 +4,8 @@
 
 /* upper bounds in microseconds: 100 us to 60 s */
 static const int64_t bounds_us[HISTOGRAM_BUCKETS] = {
-    100,    250,    500,     1000,    2500,    5000,     10000,
-    50000,  100000, 250000,  1000000, 5000000, 10000000, 60000000};
+    100,   250,    500,    1000,    2500,    5000,     10000,
+    50000, 100000, 250000, 1000000, 5000000, 10000000, 60000000};
 
 void histogram_add(struct histogram *h, int64_t us)
 {
@@ -30,9 +30,8 @@ static int metrics_rows(struct buf *out, struct metric *rows, size_t count)
                        m->kind == METRIC_COUNTER ? "counter" : "gauge") < 0)
             return -1;
         last = m->name;
-        if (buf_printf(out, "%s%s%s%s %lld\n", m->name,
-                       m->labels[0] ? "{" : "", m->labels,
-                       m->labels[0] ? "}" : "",
+        if (buf_printf(out, "%s%s%s%s %lld\n", m->name, m->labels[0] ? "{" : "",
+                       m->labels, m->labels[0] ? "}" : "",
                        (long long)metric_get(m)) < 0)
             return -1;
     }
@@ -43,8 +42,8 @@ static int metrics_histogram(struct buf *out, struct histogram *h)
 {
     int64_t sum = 0;
 
-    if (buf_printf(out, "# HELP %s %s\n# TYPE %s histogram\n", h->name,
-                   h->help, h->name) < 0)
+    if (buf_printf(out, "# HELP %s %s\n# TYPE %s histogram\n", h->name, h->help,
+                   h->name) < 0)
         return -1;
     for (int i = 0; i <= HISTOGRAM_BUCKETS; i++) {
         sum += atomic_load_explicit(&h->bucket[i], memory_order_relaxed);

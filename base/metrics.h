@@ -18,7 +18,7 @@ struct metric {
     const char *name;   /* podterm_gateway_connections_total */
     const char *labels; /* reason="idle" or "" ; fixed, from our tables */
     enum metric_kind kind;
-    const char *help;   /* rows of one name stand together; first one's help */
+    const char *help; /* rows of one name stand together; first one's help */
     _Atomic int64_t value;
 };
 

@@ -31,21 +31,21 @@ int proc_signal(int pid_fd, int signum);
 int proc_reap(int pid_fd, int *status);
 
 struct proc_spawn {
-    const char *path;          /* executed file */
+    const char *path; /* executed file */
     char *const *argv;
-    char *const *envp;         /* NULL = empty */
+    char *const *envp; /* NULL = empty */
     /* descriptors the child gets: child number i is fds[i]; -1 = not open
      * (0..2: /dev/null). Everything else is closed. */
     const int *fds;
     int fd_count;
-    bool new_session;          /* setsid */
-    int death_signal;          /* PR_SET_PDEATHSIG, 0 = none; fires when the
+    bool new_session; /* setsid */
+    int death_signal; /* PR_SET_PDEATHSIG, 0 = none; fires when the
                                   spawning thread ends */
-    bool set_ids;              /* drop to uid/gid, no groups, no caps,
+    bool set_ids;     /* drop to uid/gid, no groups, no caps,
                                   no_new_privs */
     uid_t uid;
     gid_t gid;
-    const char *cwd;           /* NULL = "/" */
+    const char *cwd; /* NULL = "/" */
 };
 /* vfork-speed spawn; signals reset and unblocked. Returns the pidfd, the
  * caller's, and *pid; -1 with *e naming the step that failed. */

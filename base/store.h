@@ -22,10 +22,10 @@
 #define STORE_IDEMPOTENCY_S 86400 /* an idempotency record's life */
 
 struct store_stage {
-    char stage[24];   /* "scheduled", "pulled", ... */
-    char state[12];   /* "done", "running", "waiting", "failed" */
+    char stage[24]; /* "scheduled", "pulled", ... */
+    char state[12]; /* "done", "running", "waiting", "failed" */
     char detail[160];
-    int64_t ms;       /* since the session was created */
+    int64_t ms; /* since the session was created */
 };
 
 struct store_session {
@@ -34,10 +34,10 @@ struct store_session {
     char owner_sub[TOKEN_STR_MAX];
     enum session_state state;
     enum end_reason reason;
-    bool has_exit;          /* exit_code or signal known */
-    int exit_code;          /* 0..255; 128+n for a signal */
-    int exit_signal;        /* 0 = none */
-    char detail[256];       /* a sentence on the end, for the user */
+    bool has_exit;    /* exit_code or signal known */
+    int exit_code;    /* 0..255; 128+n for a signal */
+    int exit_signal;  /* 0 = none */
+    char detail[256]; /* a sentence on the end, for the user */
     int64_t created_ms, started_ms, ended_ms; /* wall clock, 0 = not yet */
     int64_t output_bytes, input_bytes;
     char bundle_url[STORE_URL_MAX]; /* query dropped */
@@ -45,17 +45,17 @@ struct store_session {
     char viewers[STORE_VIEWERS_MAX][TOKEN_STR_MAX]; /* subjects; "" ends */
     bool viewer_history;
     int64_t lifetime_s, idle_s;
-    bool end_wanted;        /* DELETE was asked */
+    bool end_wanted; /* DELETE was asked */
     bool egress_open;
-    char isolation[12];     /* "full", "none", "" while unknown */
-    char agent_addr[64];    /* "127.0.0.1:4711"; "" = not yet */
-    char agent_uid[64];     /* pod UID, or keeper identity locally */
-    char launch_ref[128];   /* the launcher's own handle */
+    char isolation[12];   /* "full", "none", "" while unknown */
+    char agent_addr[64];  /* "127.0.0.1:4711"; "" = not yet */
+    char agent_uid[64];   /* pod UID, or keeper identity locally */
+    char launch_ref[128]; /* the launcher's own handle */
     char psk_id[ID_SIZE];
     uint8_t psk_sealed[SEALED_KEY_BYTES]; /* wiped when ended */
     struct store_stage stages[STORE_STAGES_MAX];
     int stage_count;
-    int64_t rev;            /* grows with every change, over all rows */
+    int64_t rev; /* grows with every change, over all rows */
 };
 
 struct store;
@@ -68,7 +68,7 @@ void store_free(struct store *s);
 
 enum store_create {
     STORE_CREATED,
-    STORE_REPLAYED,   /* same idempotency key and body: row is filled */
+    STORE_REPLAYED, /* same idempotency key and body: row is filled */
 };
 
 /*
@@ -78,10 +78,9 @@ enum store_create {
  * returns an enum store_create with *row as stored; -1: ERR_BUSY quota,
  *         ERR_CONFLICT same key with another body
  */
-int store_create_checked(struct store *s, struct store_session *row,
-                         int quota, const char *key,
-                         const uint8_t body_hash[32], int64_t now_s,
-                         struct err *e);
+int store_create_checked(struct store *s, struct store_session *row, int quota,
+                         const char *key, const uint8_t body_hash[32],
+                         int64_t now_s, struct err *e);
 
 /* ERR_ABSENT when there is none. */
 int store_get(struct store *s, const char *id, struct store_session *out,
@@ -105,8 +104,7 @@ int store_update_if(struct store *s, const char *id,
  * ended ones out. Returns the count, *out owned by the caller. */
 int store_list(struct store *s, const char *owner_iss, const char *owner_sub,
                bool only_live, const char *cursor, int limit,
-               struct store_session **out, char next_cursor[64],
-               struct err *e);
+               struct store_session **out, char next_cursor[64], struct err *e);
 
 /* Remove ended rows older than before_ms. Returns how many. */
 int store_prune(struct store *s, int64_t before_ms, struct err *e);

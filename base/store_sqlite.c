@@ -107,8 +107,8 @@ static int store_schema(struct store *s, struct err *e)
                 (long long)version, STORE_SCHEMA);
         goto fail;
     }
-    if (store_number(s, "SELECT value FROM meta WHERE name='row_bytes'",
-                     &bytes, e) < 0)
+    if (store_number(s, "SELECT value FROM meta WHERE name='row_bytes'", &bytes,
+                     e) < 0)
         goto fail;
     if (bytes != (int64_t)sizeof(struct store_session)) {
         err_set(e, ERR_SYSTEM,
@@ -168,9 +168,9 @@ static int store_file(const char *path, struct err *e)
     static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
     own_fd int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-    if (fd < 0 && (errno != EEXIST ||
-                   faccessat(AT_FDCWD, path, R_OK | W_OK,
-                             AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0))
+    if (fd < 0 &&
+        (errno != EEXIST || faccessat(AT_FDCWD, path, R_OK | W_OK,
+                                      AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0))
         return err_sys(e, "store: open %s", path);
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         own_mem char *name = mem_printf("%s%s", path, ends[i]);
@@ -186,8 +186,8 @@ static int store_file(const char *path, struct err *e)
 static int store_wal(struct store *s, struct err *e)
 {
     for (int waited_ms = 0;; waited_ms += STORE_RETRY_MS) {
-        const int r = sqlite3_exec(s->db, "PRAGMA journal_mode=WAL", NULL,
-                                   NULL, NULL);
+        const int r =
+            sqlite3_exec(s->db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
 
         if (r == SQLITE_OK)
             return 0;
@@ -277,8 +277,8 @@ static void store_empty_log(struct store *s)
     if (!s->owes_empty_log)
         return;
     sqlite3_busy_timeout(s->db, STORE_EMPTY_MS);
-    if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE,
-                                  NULL, NULL) == SQLITE_OK)
+    if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                  NULL) == SQLITE_OK)
         s->owes_empty_log = false;
     sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
 }
@@ -439,8 +439,8 @@ static int store_insert(struct store *s, struct store_session *row,
 }
 
 static int store_create(struct store *s, struct store_session *row, int quota,
-                        const char *key, const uint8_t hash[32],
-                        int64_t now_s, struct err *e)
+                        const char *key, const uint8_t hash[32], int64_t now_s,
+                        struct err *e)
 {
     struct store_session *found = NULL;
     int r = 0;
@@ -461,15 +461,14 @@ static int store_create(struct store *s, struct store_session *row, int quota,
     return STORE_CREATED;
 }
 
-int store_create_checked(struct store *s, struct store_session *row,
-                         int quota, const char *key,
-                         const uint8_t body_hash[32], int64_t now_s,
-                         struct err *e)
+int store_create_checked(struct store *s, struct store_session *row, int quota,
+                         const char *key, const uint8_t body_hash[32],
+                         int64_t now_s, struct err *e)
 {
     if (store_begin(s, e) < 0)
         return -1;
-    return store_end(s,
-                     store_create(s, row, quota, key, body_hash, now_s, e), e);
+    return store_end(s, store_create(s, row, quota, key, body_hash, now_s, e),
+                     e);
 }
 
 /* --- read and change --- */

@@ -130,8 +130,7 @@ int tls_server_setup(struct ssl_ctx_st *ctx, const char *cert_path,
     SSL_CTX_get0_chain_certs(fresh, &chain);
     if (tls_harden_server(ctx) == 0 &&
         SSL_CTX_use_cert_and_key(ctx, SSL_CTX_get0_certificate(fresh),
-                                 SSL_CTX_get0_privatekey(fresh), chain,
-                                 1) == 1)
+                                 SSL_CTX_get0_privatekey(fresh), chain, 1) == 1)
         r = 0;
     else
         tls_err(e, "TLS certificate could not be put to use");
@@ -179,8 +178,7 @@ int tls_client_use_host(struct ssl_st *ssl, const char *host)
 
     X509_VERIFY_PARAM_set_hostflags(param,
                                     X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (inet_pton(AF_INET, host, ip) == 1 ||
-        inet_pton(AF_INET6, host, ip) == 1)
+    if (inet_pton(AF_INET, host, ip) == 1 || inet_pton(AF_INET6, host, ip) == 1)
         return X509_VERIFY_PARAM_set1_host(param, NULL, 0) == 1 &&
                        X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1 &&
                        SSL_set_tlsext_host_name(ssl, NULL) == 1

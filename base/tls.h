@@ -80,10 +80,10 @@ void tls_client_on_start(struct ssl_ctx_st *ctx,
 struct tls; /* one TLS connection on a non-blocking socket it does not own */
 
 enum tls_io { /* negative results of tls_* calls */
-    TLS_WANT_READ = -1,
-    TLS_WANT_WRITE = -2,
-    TLS_CLOSED = -3, /* close_notify or EOF */
-    TLS_FAILED = -4,
+              TLS_WANT_READ = -1,
+              TLS_WANT_WRITE = -2,
+              TLS_CLOSED = -3, /* close_notify or EOF */
+              TLS_FAILED = -4,
 };
 
 struct tls *tls_accept(struct ssl_ctx_st *ctx, int fd);

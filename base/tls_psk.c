@@ -18,8 +18,9 @@
 
 #define PSK_BYTES 32
 #define PSK_SUITE "TLS_AES_256_GCM_SHA384"
-#define PSK_GROUP "X25519" /* ours on both ends; the default list of OpenSSL
-                              3.5 costs 2.5 KB and twice the CPU */
+/* ours on both ends; the default list of OpenSSL 3.5 costs 2.5 KB and twice
+ * the CPU */
+#define PSK_GROUP "X25519"
 
 static_assert(sizeof(void *) == sizeof(uint64_t), "a tag rides in a pointer");
 

@@ -24,14 +24,14 @@
 #define TOKEN_TYP_IDENTITY "JWT" /* also absent, for OIDC issuers */
 #define TOKEN_TYP_ACTIVATE "podterm-activate+jwt"
 
-#define TOKEN_MAX 6144       /* bytes of a whole token */
-#define TOKEN_LIFE_S 60      /* of a session token */
-#define TOKEN_SKEW_S 30      /* largest skew a verifier forgives */
-#define TOKEN_KEYS_MAX 16    /* usable keys in a set */
-#define TOKEN_KID_MAX 128    /* bytes of a key id */
-#define TOKEN_JWKS_MAX 65536 /* bytes of a key set's text */
+#define TOKEN_MAX 6144            /* bytes of a whole token */
+#define TOKEN_LIFE_S 60           /* of a session token */
+#define TOKEN_SKEW_S 30           /* largest skew a verifier forgives */
+#define TOKEN_KEYS_MAX 16         /* usable keys in a set */
+#define TOKEN_KID_MAX 128         /* bytes of a key id */
+#define TOKEN_JWKS_MAX 65536      /* bytes of a key set's text */
 #define TOKEN_JWKS_ENTRIES_MAX 64 /* entries in it, usable or not */
-#define TOKEN_STR_MAX 256    /* bytes of iss, aud, sub with terminator */
+#define TOKEN_STR_MAX 256         /* bytes of iss, aud, sub with terminator */
 
 struct token_signer; /* one private RSA key with its kid */
 struct token_keys;   /* public keys by kid */
@@ -71,14 +71,14 @@ char *token_sign(const struct token_signer *s, const char *typ,
                  const struct json *payload, struct err *e);
 
 struct token_expect {
-    const char *typ;       /* exact; NULL = "JWT" or absent (identity) */
-    const char *iss;       /* exact */
-    const char *aud;       /* exact; the token's aud is this string, or an
+    const char *typ; /* exact; NULL = "JWT" or absent (identity) */
+    const char *iss; /* exact */
+    const char *aud; /* exact; the token's aud is this string, or an
                               array that holds it when aud_may_be_list */
     bool aud_may_be_list;
-    int64_t now_s;         /* wall clock */
-    int64_t skew_s;        /* 0..TOKEN_SKEW_S; cut to that */
-    int64_t life_max_s;    /* exp - iat at most; 0 = no limit */
+    int64_t now_s;      /* wall clock */
+    int64_t skew_s;     /* 0..TOKEN_SKEW_S; cut to that */
+    int64_t life_max_s; /* exp - iat at most; 0 = no limit */
 };
 
 /*

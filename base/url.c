@@ -77,8 +77,7 @@ static int url_host_v6(const char *text, size_t len, struct url *u,
     return 0;
 }
 
-static int url_host(const char *text, size_t len, struct url *u,
-                    struct err *e)
+static int url_host(const char *text, size_t len, struct url *u, struct err *e)
 {
     if (len < 1 || len > URL_HOST_MAX)
         return err_set(e, ERR_INPUT, "URL: a host of 1 to %d bytes is wanted",
@@ -98,8 +97,7 @@ static int url_host(const char *text, size_t len, struct url *u,
     return 0;
 }
 
-static int url_port(const char *text, size_t len, struct url *u,
-                    struct err *e)
+static int url_port(const char *text, size_t len, struct url *u, struct err *e)
 {
     unsigned v = 0;
 
@@ -121,8 +119,9 @@ static int url_authority(const char *text, size_t len, struct url *u,
     const char *colon, *close;
 
     if (memchr(text, '@', len))
-        return err_set(e, ERR_INPUT, "URL: a user or password may not stand "
-                                     "in it");
+        return err_set(e, ERR_INPUT,
+                       "URL: a user or password may not stand "
+                       "in it");
     if (len > 0 && text[0] == '[') {
         close = memchr(text, ']', len);
         if (!close)
@@ -180,8 +179,9 @@ static int url_file_path(const char *path, struct url *u, struct err *e)
         strstr(u->path, "//") ||
         (n >= 3 && strcmp(u->path + n - 3, "/..") == 0) ||
         (n >= 2 && strcmp(u->path + n - 2, "/.") == 0))
-        return err_set(e, ERR_INPUT, "URL: the path must be plain, without . "
-                                     "and .. and //");
+        return err_set(e, ERR_INPUT,
+                       "URL: the path must be plain, without . "
+                       "and .. and //");
     return 0;
 }
 
@@ -277,14 +277,13 @@ static int domain_check(const char *item, size_t len, struct err *e)
                        "\"%.*s\" is no domain (example.com, *.example.com or "
                        "example.com:8443)",
                        (int)(len < 80 ? len : 80), item);
-    if (colon && url_port(colon + 1, (size_t)(item + len - colon - 1), &u, e) <
-                     0)
+    if (colon &&
+        url_port(colon + 1, (size_t)(item + len - colon - 1), &u, e) < 0)
         return err_wrap(e, "\"%.*s\"", (int)(len < 80 ? len : 80), item);
     return 0;
 }
 
-int domain_list_parse(const char *text, struct domain_list *out,
-                      struct err *e)
+int domain_list_parse(const char *text, struct domain_list *out, struct err *e)
 {
     struct domain_list list = {0};
 
@@ -301,8 +300,8 @@ int domain_list_parse(const char *text, struct domain_list *out,
             for (char *p = item; *p; p++)
                 if (*p >= 'A' && *p <= 'Z')
                     *p = (char)(*p - 'A' + 'a');
-            list.items = mem_resize(list.items, list.count + 1,
-                                    sizeof(*list.items));
+            list.items =
+                mem_resize(list.items, list.count + 1, sizeof(*list.items));
             list.items[list.count++] = item;
             if (domain_check(item, strlen(item), e) < 0) {
                 domain_list_fini(&list);
@@ -325,8 +324,7 @@ void domain_list_fini(struct domain_list *l)
     *l = (struct domain_list){0};
 }
 
-static bool domain_matches(const char *item, size_t item_len,
-                           const char *host)
+static bool domain_matches(const char *item, size_t item_len, const char *host)
 {
     size_t host_len = strlen(host);
 
@@ -355,8 +353,7 @@ bool domain_list_has(const struct domain_list *l, const char *host,
 
 static bool url_host_is_loopback(const struct url *u)
 {
-    return strcmp(u->host, "localhost") == 0 ||
-           strcmp(u->host, "::1") == 0 ||
+    return strcmp(u->host, "localhost") == 0 || strcmp(u->host, "::1") == 0 ||
            (u->host_is_literal && strncmp(u->host, "127.", 4) == 0);
 }
 
@@ -430,8 +427,7 @@ int url_join(const char *base, const char *location, char *out, struct err *e)
 
     if (url_has_scheme(location)) {
         n = snprintf(out, URL_MAX, "%s", location);
-        return n < URL_MAX ? 0
-                           : err_set(e, ERR_INPUT, "redirect is too long");
+        return n < URL_MAX ? 0 : err_set(e, ERR_INPUT, "redirect is too long");
     }
     if (url_parse(base, &b, e) < 0)
         return -1;

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define URL_MAX 2048      /* bytes of a URL */
+#define URL_MAX 2048 /* bytes of a URL */
 #define URL_HOST_MAX 253
 
 enum url_scheme { URL_HTTPS, URL_HTTP, URL_FILE };
@@ -30,8 +30,7 @@ struct domain_list {
     size_t count;
 };
 /* Comma-separated; an entry may carry ":port". */
-int domain_list_parse(const char *text, struct domain_list *out,
-                      struct err *e);
+int domain_list_parse(const char *text, struct domain_list *out, struct err *e);
 void domain_list_fini(struct domain_list *l);
 /* Does host:port match? "example.com" exactly, "*.example.com" what lies
  * below it; without a port in the entry only default_port matches. */
@@ -54,7 +53,6 @@ int url_judge(const struct url_policy *p, const char *text, struct url *out,
 /* The URL as it may be shown: query dropped, cut to size. */
 void url_show(const char *text, char *out, size_t size);
 /* Resolve a redirect's Location against base; out has URL_MAX bytes. */
-int url_join(const char *base, const char *location, char *out,
-             struct err *e);
+int url_join(const char *base, const char *location, char *out, struct err *e);
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef PODTERM_BASE_VOCAB_H
 #define PODTERM_BASE_VOCAB_H
 
+// clang-format off
 #define SESSION_STATES(X)                                                      \
     X(PENDING, "pending") X(STARTING, "starting") X(RUNNING, "running")        \
     X(ENDED, "ended")
@@ -19,6 +20,7 @@
 
 #define ROLES(X)                                                               \
     X(OWNER, "owner") X(VIEWER, "viewer") X(CONTROL, "control")
+// clang-format on
 
 enum session_state {
 #define X(n, s) STATE_##n,
@@ -43,10 +45,10 @@ enum role {
 /* Exit codes the shim leaves with when the platform, not the program, ended
  * the session (70-75; a Job fails visibly on them). */
 #define LEAVE_BUNDLE_REFUSED 70
-#define LEAVE_NO_AGENT 71  /* no agent for SHIM_AGENT_WAIT_MS */
-#define LEAVE_STOPPED 72   /* SIGTERM from outside */
+#define LEAVE_NO_AGENT 71 /* no agent for SHIM_AGENT_WAIT_MS */
+#define LEAVE_STOPPED 72  /* SIGTERM from outside */
 #define LEAVE_START_FAILED 73
-#define LEAVE_PROTOCOL 74  /* the agent broke the shim protocol */
+#define LEAVE_PROTOCOL 74 /* the agent broke the shim protocol */
 #define LEAVE_INTERNAL 75
 
 /* Text of a value; never NULL ("?" out of range, "" for REASON_NONE). */

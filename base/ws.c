@@ -129,8 +129,8 @@ static int ws_failed(struct ws_conn *c, const char *why, size_t len)
     size_t n = 0;
 
     if (!c->close_reason[0])
-        for (size_t i = 0; why && i < len && why[i] &&
-                           n < sizeof(c->close_reason) - 1; i++)
+        for (size_t i = 0;
+             why && i < len && why[i] && n < sizeof(c->close_reason) - 1; i++)
             c->close_reason[n++] =
                 why[i] >= ' ' && why[i] < 0x7f ? why[i] : '?';
     return c->is_starting ? 0 : ws_ended(c);
@@ -358,8 +358,8 @@ static int ws_callback_http(struct ws_conn *c, enum lws_callback_reasons why,
 }
 
 static int ws_callback_conn(struct ws_conn *c, struct lws *wsi,
-                            enum lws_callback_reasons why, void *user,
-                            void *in, size_t len)
+                            enum lws_callback_reasons why, void *user, void *in,
+                            size_t len)
 {
     switch (why) {
     case LWS_CALLBACK_RAW_ADOPT:

@@ -20,8 +20,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define WS_PRE 32 /* bytes of head-room before a payload for ws_write */
-#define WS_HEAD_MAX 16384    /* bytes of request line and headers */
+#define WS_PRE 32         /* bytes of head-room before a payload for ws_write */
+#define WS_HEAD_MAX 16384 /* bytes of request line and headers */
 #define WS_QUEUE_MAX (256 * 1024) /* bytes queued by ws_send per connection */
 
 struct cidr_list;
@@ -36,8 +36,7 @@ struct ws_verbs {
     void *(*opened)(void *server_arg, struct ws_conn *c);
     /* One whole message, at most message_max bytes. Text messages arrive with
      * is_text. The bytes are valid during the call. */
-    void (*message)(void *user, const uint8_t *bytes, size_t len,
-                    bool is_text);
+    void (*message)(void *user, const uint8_t *bytes, size_t len, bool is_text);
     /* The connection can take a message and ws_want_write was called. At most
      * one ws_write per call; call ws_want_write again if there is more. */
     void (*drained)(void *user);
@@ -59,13 +58,13 @@ void ws_context_free(struct ws_context *x);
 /* --- servers --- */
 
 struct ws_server_conf {
-    int listen_fd;          /* listening TCP socket, taken over */
+    int listen_fd; /* listening TCP socket, taken over */
     /* TLS: none; or PSK (psk_find set); or certificate (cert_path set). */
     tls_psk_find psk_find;
     void *psk_arg;
     const char *cert_path, *key_path;
-    const char *ws_path;    /* exact path for upgrades, NULL = no WebSocket */
-    const char *subprotocol;/* the one demanded */
+    const char *ws_path;     /* exact path for upgrades, NULL = no WebSocket */
+    const char *subprotocol; /* the one demanded */
     const struct ws_verbs *verbs;
     /* A whole request has arrived. The handler answers now or later with
      * ws_respond, exactly once. NULL = every request is 404. */
@@ -86,11 +85,11 @@ struct ws_server_conf {
      * there; one too many is then 429. */
     int conns_per_address_max;
     const struct cidr_list *trusted_proxies; /* borrowed; NULL = none */
-    int proxy_hops;         /* see addr_client */
-    int head_deadline_ms;   /* accept to whole request, its body included (a
+    int proxy_hops;                          /* see addr_client */
+    int head_deadline_ms; /* accept to whole request, its body included (a
                                WebSocket: to the upgrade); 0 = 10000 */
-    int ping_ms;            /* ping a silent WebSocket; 0 = 25000 */
-    int dead_ms;            /* silent that long after a ping: closed; 0 =
+    int ping_ms;          /* ping a silent WebSocket; 0 = 25000 */
+    int dead_ms;          /* silent that long after a ping: closed; 0 =
                                60000. A connection that ws_pause holds does
                                not count as silent */
 };
@@ -149,15 +148,15 @@ void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
 struct ws_dial_conf {
     const struct sockaddr *addr; /* resolved: no name look-up here */
     socklen_t addr_len;
-    const char *host;     /* Host header, and name checked in certificate */
-    const char *path;     /* "/v1/attach" */
+    const char *host; /* Host header, and name checked in certificate */
+    const char *path; /* "/v1/attach" */
     const char *subprotocol;
-    const char *origin;   /* or NULL */
+    const char *origin; /* or NULL */
     /* TLS: none; PSK (psk_id set); certificate (ca_check). */
     const char *psk_id;
     const uint8_t *psk_key;
     bool ca_check;
-    const char *ca_path;  /* NULL = system roots */
+    const char *ca_path;          /* NULL = system roots */
     const struct ws_verbs *verbs; /* opened gets `arg`, returns user */
     void *arg;
     size_t message_max;

@@ -158,9 +158,8 @@ static int ws_vhost_open(struct ws_context *x, struct ws_vhost *v,
     return v->lws ? 0 : err_set(e, ERR_SYSTEM, "client could not be set up");
 }
 
-static struct ws_vhost *ws_vhost_get(struct ws_context *x,
-                                     const struct ws_dial_conf *f,
-                                     struct err *e)
+static struct ws_vhost *
+ws_vhost_get(struct ws_context *x, const struct ws_dial_conf *f, struct err *e)
 {
     const enum ws_kind kind =
         f->psk_id ? WS_PSK : (f->ca_check ? WS_CERT : WS_PLAIN);
@@ -197,8 +196,7 @@ void ws_client_free(struct ws_context *x)
 /* libwebsockets cuts what is longer, line end and all. */
 static bool ws_is_clean(const char *text, size_t max)
 {
-    return text && text[0] && strlen(text) <= max &&
-           !strpbrk(text, "\r\n \t");
+    return text && text[0] && strlen(text) <= max && !strpbrk(text, "\r\n \t");
 }
 
 static int ws_dial_check(const struct ws_context *x,
@@ -232,9 +230,9 @@ static struct ws_conn *ws_dial_new(struct ws_context *x,
     c->message_max = f->message_max;
     c->ping_ms = WS_DEFAULT(f->ping_ms, WS_PING_MS);
     c->dead_ms = WS_DEFAULT(f->dead_ms, WS_DEAD_MS);
-    memcpy(&c->peer, f->addr, f->addr_len < sizeof(c->peer)
-                                  ? f->addr_len
-                                  : (socklen_t)sizeof(c->peer));
+    memcpy(&c->peer, f->addr,
+           f->addr_len < sizeof(c->peer) ? f->addr_len
+                                         : (socklen_t)sizeof(c->peer));
     c->dialled = d;
     d->host = mem_str(f->host);
     d->subprotocol = mem_str(f->subprotocol);

@@ -112,8 +112,7 @@ struct lws_context *ws_lws_new(struct ws_context *x, void *user, int fds)
 
     lws_set_log_level(0, ws_log_nothing);
     info.port = CONTEXT_PORT_NO_LISTEN;
-    info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-                   LWS_SERVER_OPTION_LIBUV |
+    info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_LIBUV |
                    LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
                    LWS_SERVER_OPTION_JUST_USE_RAW_ORIGIN |
                    LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;

@@ -17,7 +17,7 @@
 #define WS_DEFAULT(value, fallback) ((value) > 0 ? (value) : (fallback))
 
 #define WS_CONNS_MAX 1024
-#define WS_HEAD_DEADLINE_MS 10000 /* accept to whole request */
+#define WS_HEAD_DEADLINE_MS 10000   /* accept to whole request */
 #define WS_ANSWER_DEADLINE_MS 30000 /* of an answer without any progress */
 #define WS_DIAL_DEADLINE_MS 10000
 #define WS_PING_MS 25000
@@ -55,7 +55,7 @@ struct ws_conn {
     const struct ws_verbs *verbs;
     void *user;
     enum ws_phase phase;
-    bool is_told;     /* closed has been called, or never will be */
+    bool is_told; /* closed has been called, or never will be */
     bool is_paused;
     bool wants_write; /* drained is owed */
     bool is_draining; /* drained is on the stack */
@@ -67,8 +67,8 @@ struct ws_conn {
     bool is_starting;      /* inside ws_dial */
     bool is_destroyed;     /* its wsi died there */
     int64_t born_ms;
-    int64_t due_ms;   /* the phase ends then; 0 = never */
-    int64_t heard_ms; /* newest sign of life */
+    int64_t due_ms;    /* the phase ends then; 0 = never */
+    int64_t heard_ms;  /* newest sign of life */
     int64_t pinged_ms; /* a ping is unanswered since; 0 = none */
     int ping_ms, dead_ms;
     size_t message_max;
@@ -81,9 +81,9 @@ struct ws_conn {
     uint64_t tag;
     struct sockaddr_storage peer;
     struct sockaddr_storage client; /* behind trusted proxies, else peer */
-    uint8_t key[16]; /* of the client, for counting */
-    bool is_counted; /* among its client's connections */
-    int fd; /* number only */
+    uint8_t key[16];                /* of the client, for counting */
+    bool is_counted;                /* among its client's connections */
+    int fd;                         /* number only */
     struct ws_request *request;
     struct ws_dialled *dialled;
     struct ws_out *headers; /* what ws_conn_header gave */
@@ -91,8 +91,8 @@ struct ws_conn {
 
 /* what a client needs until it is established */
 struct ws_dialled {
-    char *host;        /* Host header */
-    char *cert_host;   /* name in the certificate, NULL = PSK or plain */
+    char *host;      /* Host header */
+    char *cert_host; /* name in the certificate, NULL = PSK or plain */
     char *psk_id;
     uint8_t psk_key[32];
     char *subprotocol;

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #define WS_ACCEPTS_A_TURN 64
-#define WS_BREATH_MS 100   /* no descriptor left: try again then */
-#define WS_SPARE_FDS 16    /* of a context, beside connections */
-#define WS_NO_NAME "\x01"  /* the first protocol: nobody can ask for it */
+#define WS_BREATH_MS 100  /* no descriptor left: try again then */
+#define WS_SPARE_FDS 16   /* of a context, beside connections */
+#define WS_NO_NAME "\x01" /* the first protocol: nobody can ask for it */
 
 /* --- accepting --- */
 
@@ -161,8 +161,8 @@ static int ws_judge_upgrade(struct ws_conn *c)
         return 400;
     if (!ws_token_is(c->wsi, WSI_TOKEN_VERSION, "13"))
         return 426;
-    if (!f->ws_path || lws_hdr_copy(c->wsi, value, sizeof(value),
-                                    WSI_TOKEN_GET_URI) <= 0 ||
+    if (!f->ws_path ||
+        lws_hdr_copy(c->wsi, value, sizeof(value), WSI_TOKEN_GET_URI) <= 0 ||
         strcmp(value, f->ws_path) != 0)
         return 404;
     if (lws_hdr_copy(c->wsi, value, sizeof(value), WSI_TOKEN_PROTOCOL) <= 0 ||
@@ -219,8 +219,8 @@ static void ws_server_own(struct ws_server *s, const struct ws_server_conf *f)
         s->protocols[i] = (struct lws_protocols){
             .name = i ? s->conf.subprotocol : WS_NO_NAME,
             .callback = ws_callback,
-            .rx_buffer_size = f->rx_buffer_bytes ? f->rx_buffer_bytes
-                                                 : WS_RX_BUFFER,
+            .rx_buffer_size =
+                f->rx_buffer_bytes ? f->rx_buffer_bytes : WS_RX_BUFFER,
             /* else a write is cut to the size of the read buffer and the
              * rest copied */
             .tx_packet_size = 2 * WS_WRITE_MAX,
@@ -301,10 +301,10 @@ struct ws_server *ws_server_new(struct ws_context *x,
         goto refused; /* ws_context_free has the rest */
     }
     getsockname(conf->listen_fd, &at.any, &len);
-    s->port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port
-                                                 : at.v4.sin_port);
-    s->listener = loop_fd_start(x->loop, conf->listen_fd, LOOP_READ,
-                                ws_server_accept, s);
+    s->port =
+        ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+    s->listener =
+        loop_fd_start(x->loop, conf->listen_fd, LOOP_READ, ws_server_accept, s);
     return s;
 refused:
     close(conf->listen_fd);

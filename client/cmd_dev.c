@@ -34,9 +34,8 @@
 #define DEV_ASK_MS 10      /* between questions to who starts */
 #define DEV_START_MS 30000 /* until both answer */
 #define DEV_STOP_MS 12000  /* the controller ends every session in 8 s */
-#define DEV_GATEWAY_DRAIN_MS                                                   \
-    500 /* these two well below the 5 s in which                               \
-           all goes with us */
+/* these two well below the 5 s in which all goes with us */
+#define DEV_GATEWAY_DRAIN_MS 500
 #define DEV_GATEWAY_LINGER_MS 2000
 #define DEV_KILLED_MS 1000    /* and then nobody is waited for */
 #define DEV_LIFE_LEFT_MS 5000 /* for keepers whose controller died */

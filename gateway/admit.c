@@ -189,8 +189,7 @@ static bool frame_take(struct pair *p)
     struct greeting *g = p->greeting;
     struct wsframe f;
     uint8_t *payload;
-    int code =
-        wsframe_read(g->in.data, g->in.len, true, g->is_fragmented, &f);
+    int code = wsframe_read(g->in.data, g->in.len, true, g->is_fragmented, &f);
 
     if (code == WSFRAME_MORE)
         return false;
@@ -259,8 +258,8 @@ static int int_in(const struct json *body, const char *name, int64_t min,
 static int check_hello(struct check *c, const struct json *body,
                        const char **token)
 {
-    static const char *const names[] = {"token", "cols", "rows",
-                                        "output_from", NULL};
+    static const char *const names[] = {"token", "cols", "rows", "output_from",
+                                        NULL};
 
     *token = json_get_str(body, "token");
     if (!json_is_object(body) || json_only(body, names, &c->e) < 0 || !*token)
@@ -279,14 +278,12 @@ static int check_token(struct check *c, const char *token)
     size_t len = strlen(token);
     bool unknown;
 
-    if (keyset_verify(c->keyset, token, len, s->issuer, s->audience,
-                      time(NULL), s->skew_s, &c->claims, &unknown,
-                      &c->e) == 0)
+    if (keyset_verify(c->keyset, token, len, s->issuer, s->audience, time(NULL),
+                      s->skew_s, &c->claims, &unknown, &c->e) == 0)
         return 0;
     if (unknown && keyset_refresh_unknown(c->keyset, c->now_ms) &&
-        keyset_verify(c->keyset, token, len, s->issuer, s->audience,
-                      time(NULL), s->skew_s, &c->claims, &unknown,
-                      &c->e) == 0)
+        keyset_verify(c->keyset, token, len, s->issuer, s->audience, time(NULL),
+                      s->skew_s, &c->claims, &unknown, &c->e) == 0)
         return 0;
     if (c->e.kind == ERR_SYSTEM)
         return refuse(c, ERR_SYSTEM, "The gateway has no keys yet.");
@@ -333,8 +330,8 @@ static int check_row(struct check *c)
 
 static int check_spend(struct check *c)
 {
-    if (store_spend(c->store, c->claims.jti,
-                    c->claims.exp + c->set->skew_s, time(NULL), &c->e) == 0)
+    if (store_spend(c->store, c->claims.jti, c->claims.exp + c->set->skew_s,
+                    time(NULL), &c->e) == 0)
         return 0;
     if (c->e.kind == ERR_TOKEN)
         return refuse(c, ERR_TOKEN, "The session token was used before.");
@@ -395,15 +392,14 @@ static void check_done(void *arg)
     static struct log_rate rate = {.burst = 20, .interval_ms = 1000};
 
     p->jobs--;
-    histogram_add(&timings[TIMING_CHECK],
-                  (p->gw->now_ms - c->now_ms) * 1000);
+    histogram_add(&timings[TIMING_CHECK], (p->gw->now_ms - c->now_ms) * 1000);
     if (p->phase != SESSION_CHECKING) {
         /* the client left, or its time was over */
     } else if (c->refusal.kind != ERR_NONE) {
         if (log_rate_ok(&rate, p->gw->now_ms))
-            log_info("attach.refused", "word", "s",
-                     say_word(c->refusal.kind), "why", "s", c->e.text, "ip",
-                     "s", p->ip, "sid", "s", c->claims.sid, NULL);
+            log_info("attach.refused", "word", "s", say_word(c->refusal.kind),
+                     "why", "s", c->e.text, "ip", "s", p->ip, "sid", "s",
+                     c->claims.sid, NULL);
         pair_refuse(p, SESSION_ON_REFUSED, &c->refusal);
     } else if (c->row.state == STATE_ENDED) {
         memcpy(p->sid, c->claims.sid, sizeof(p->sid));

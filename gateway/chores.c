@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define CHORES_MS 5000    /* between two rounds */
+#define CHORES_MS 5000     /* between two rounds */
 #define CHORES_SOON_MS 250 /* while something is missing */
 
 struct chores {

@@ -22,8 +22,8 @@ struct metric counters[COUNTER_COUNT] = {
                        "connections that wait for their session's row", 0},
     [COUNT_BYTES_UP] = {P "bytes_total", "direction=\"up\"", METRIC_COUNTER,
                         "bytes relayed", 0},
-    [COUNT_BYTES_DOWN] = {P "bytes_total", "direction=\"down\"",
-                          METRIC_COUNTER, "bytes relayed", 0},
+    [COUNT_BYTES_DOWN] = {P "bytes_total", "direction=\"down\"", METRIC_COUNTER,
+                          "bytes relayed", 0},
     [COUNT_STORE_ERRORS] = {P "store_errors_total", "", METRIC_COUNTER,
                             "store calls that failed", 0},
     [COUNT_KEYSET_ERRORS] = {P "keyset_errors_total", "", METRIC_COUNTER,
@@ -31,16 +31,15 @@ struct metric counters[COUNTER_COUNT] = {
     [COUNT_DIAL_FAILED] = {P "dials_failed_total", "", METRIC_COUNTER,
                            "agents that could not be reached", 0},
 #define X(n, s)                                                                \
-    [COUNT_CLOSE_FIRST + CLOSE_##n - 1] = {P "closes_total",                   \
-                                           "why=\"" s "\"", METRIC_COUNTER,    \
+    [COUNT_CLOSE_FIRST + CLOSE_##n - 1] = {P "closes_total", "why=\"" s "\"",  \
+                                           METRIC_COUNTER,                     \
                                            "connections ended by cause", 0},
     CLOSES(X)
 #undef X
-    REFUSED(0, "bad_request") REFUSED(1, "token") REFUSED(2, "denied")
-    REFUSED(3, "replaced") REFUSED(4, "session_ended") REFUSED(5, "busy")
-    REFUSED(6, "agent_lost") REFUSED(7, "unavailable")
-    REFUSED(8, "start_timeout")
-};
+        REFUSED(0, "bad_request") REFUSED(1, "token") REFUSED(2, "denied")
+            REFUSED(3, "replaced") REFUSED(4, "session_ended")
+                REFUSED(5, "busy") REFUSED(6, "agent_lost")
+                    REFUSED(7, "unavailable") REFUSED(8, "start_timeout")};
 
 struct histogram timings[TIMING_COUNT] = {
     [TIMING_DIAL] = {.name = P "dial_seconds",
@@ -67,10 +66,9 @@ void count_refusal(enum err_kind kind)
 
 const char *close_why_name(enum close_why why)
 {
-    static const char *const names[] = {
-        [CLOSE_NONE] = "",
+    static const char *const names[] = {[CLOSE_NONE] = "",
 #define X(n, s) [CLOSE_##n] = s,
-        CLOSES(X)
+                                        CLOSES(X)
 #undef X
     };
 

@@ -10,11 +10,13 @@
 #include "base/metrics.h"
 
 /* name, word in logs and labels */
+// clang-format off
 #define CLOSES(X)                                                              \
     X(REFUSED, "refused") X(CLIENT_LEFT, "client_left")                        \
     X(CLIENT_DEAD, "client_dead") X(AGENT_DONE, "agent_done")                  \
     X(HALF_CLOSED, "half_closed") X(LATE, "late") X(CROWDED, "crowded")        \
     X(ANSWERED, "answered") X(DRAINED, "drained") X(BUG, "bug")
+// clang-format on
 
 enum close_why {
     CLOSE_NONE,

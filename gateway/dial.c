@@ -33,8 +33,8 @@ static void dial_refused(struct pair *p, const char *why)
 
 static int dial_socket(struct pair *p, const struct sockaddr_storage *addr)
 {
-    int fd = socket(addr->ss_family,
-                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd =
+        socket(addr->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -1;
@@ -59,8 +59,8 @@ void dial_start(struct pair *p)
         dial_refused(p, "the address is not in --agent-cidrs");
         return;
     }
-    if (seal_open(p->gw->seal_key, p->sid, g->psk_sealed,
-                  sizeof(g->psk_sealed), key) < 0) {
+    if (seal_open(p->gw->seal_key, p->sid, g->psk_sealed, sizeof(g->psk_sealed),
+                  key) < 0) {
         dial_refused(p, "the session's key does not open: is "
                         "--seal-key-file the controller's?");
         return;
@@ -111,8 +111,7 @@ static bool dial_answer(struct pair *p)
         return false;
     }
     buf_drop(&g->answer, (size_t)end);
-    histogram_add(&timings[TIMING_DIAL],
-                  (p->gw->now_ms - g->began_ms) * 1000);
+    histogram_add(&timings[TIMING_DIAL], (p->gw->now_ms - g->began_ms) * 1000);
     pair_on(p, SESSION_ON_AGENT_UP, CLOSE_NONE);
     return true;
 }

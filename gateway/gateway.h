@@ -34,17 +34,17 @@ struct pair;
 /* What a connection needs until it is open, and no longer. */
 struct greeting {
     struct limits_node unproven;
-    struct pair *pair;  /* whose it is */
+    struct pair *pair;                  /* whose it is */
     uint8_t addr_key[LIMITS_KEY_BYTES]; /* the client's address, to count */
-    struct sockaddr_storage peer; /* of the client's socket */
-    struct buf in;      /* the client's bytes not yet understood */
-    size_t seen;        /* of in, by upgrade_end */
+    struct sockaddr_storage peer;       /* of the client's socket */
+    struct buf in;             /* the client's bytes not yet understood */
+    size_t seen;               /* of in, by upgrade_end */
     char key[UPGRADE_KEY_LEN]; /* Sec-WebSocket-Key, client's then ours */
-    bool is_metrics;    /* came by --metrics-listen */
-    bool is_loopback;   /* its socket's peer is this machine */
-    bool is_fragmented; /* HELLO has begun and goes on */
-    struct buf hello;   /* the message, unmasked: holds the token */
-    struct buf answer;  /* the agent's 101, as far as it came */
+    bool is_metrics;           /* came by --metrics-listen */
+    bool is_loopback;          /* its socket's peer is this machine */
+    bool is_fragmented;        /* HELLO has begun and goes on */
+    struct buf hello;          /* the message, unmasked: holds the token */
+    struct buf answer;         /* the agent's 101, as far as it came */
     int64_t token_exp_s;
     int64_t created_ms; /* of the session, wall clock */
     int64_t began_ms;   /* of the check, then of the dial */
@@ -56,22 +56,22 @@ struct greeting {
 
 struct pair {
     struct leg client, agent;
-    struct track up, down;  /* while OPEN */
+    struct track up, down; /* while OPEN */
     struct gateway *gw;
     enum session_phase phase;
-    enum close_why why;     /* first cause of its end */
+    enum close_why why;        /* first cause of its end */
     struct greeting *greeting; /* owned; NULL once OPEN */
-    struct buf queue;       /* ours for the client, until a message ends */
+    struct buf queue;          /* ours for the client, until a message ends */
     struct wheel_timer timer;
-    int64_t deadline_ms;    /* of the phase, 0 = none */
+    int64_t deadline_ms; /* of the phase, 0 = none */
     int64_t opened_ms;
     struct limits_entry *addr, *user; /* counted as attachment */
-    bool is_ready, is_told;  /* in the ready list; last words are said */
-    bool is_polled;          /* in waiting's list */
-    bool row_due;            /* its row must be read at the next poll */
-    bool is_token_wait;      /* WAITING: the deadline is the token's */
+    bool is_ready, is_told; /* in the ready list; last words are said */
+    bool is_polled;         /* in waiting's list */
+    bool row_due;           /* its row must be read at the next poll */
+    bool is_token_wait;     /* WAITING: the deadline is the token's */
     enum role role;
-    int jobs;                /* that point here */
+    int jobs; /* that point here */
     struct pair *ready_next, *doomed_next;
     struct pair *next, *prev;           /* all */
     struct pair *wait_next, *wait_prev; /* waiting's list */
@@ -105,12 +105,12 @@ struct gateway {
     struct store *store;
     struct keyset *keyset;
     struct ssl_ctx_st *psk_ctx, *server_ctx;
-    int64_t cert_stamp;       /* of the certificate's files, as loaded */
+    int64_t cert_stamp; /* of the certificate's files, as loaded */
     uint8_t seal_key[SEAL_KEY_BYTES];
     bool is_store_well, is_chore_running;
     bool is_draining, is_over;
-    int64_t chores_ms, keys_ms; /* next due */
-    int64_t drain_ms, listen_again_ms; /* due, 0 = none */
+    int64_t chores_ms, keys_ms;         /* next due */
+    int64_t drain_ms, listen_again_ms;  /* due, 0 = none */
     uint8_t shared[GATEWAY_TURN_ALONE]; /* every read goes through here */
 };
 

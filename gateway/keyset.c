@@ -15,9 +15,9 @@
 struct keyset {
     const char *file, *url, *ca_path; /* borrowed */
     pthread_rwlock_t lock;
-    struct token_keys *keys;   /* under lock; NULL until the first reading */
-    pthread_mutex_t reading;   /* one reading at a time */
-    int64_t last_ms;           /* of the last reading, under reading */
+    struct token_keys *keys; /* under lock; NULL until the first reading */
+    pthread_mutex_t reading; /* one reading at a time */
+    int64_t last_ms;         /* of the last reading, under reading */
 };
 
 struct keyset *keyset_new(const char *file, const char *url,
@@ -71,8 +71,7 @@ static struct token_keys *keys_from_file(const char *path, struct err *e)
     return token_keys_parse(text, len, e);
 }
 
-static struct token_keys *keys_from_url(const struct keyset *k,
-                                        struct err *e)
+static struct token_keys *keys_from_url(const struct keyset *k, struct err *e)
 {
     struct http_request r = {
         .url = k->url,
@@ -145,16 +144,16 @@ bool keyset_is_loaded(struct keyset *k)
 
 int keyset_verify(struct keyset *k, const char *token, size_t len,
                   const char *iss, const char *aud, int64_t now_s,
-                  int64_t skew_s, struct session_claims *out,
-                  bool *kid_unknown, struct err *e)
+                  int64_t skew_s, struct session_claims *out, bool *kid_unknown,
+                  struct err *e)
 {
     int rc;
 
     *kid_unknown = false;
     pthread_rwlock_rdlock(&k->lock);
     if (k->keys)
-        rc = session_token_verify(k->keys, token, len, iss, aud, now_s,
-                                  skew_s, out, kid_unknown, e);
+        rc = session_token_verify(k->keys, token, len, iss, aud, now_s, skew_s,
+                                  out, kid_unknown, e);
     else
         rc = err_set(e, ERR_SYSTEM, "no key set has been read yet");
     pthread_rwlock_unlock(&k->lock);

@@ -31,7 +31,7 @@ bool keyset_is_loaded(struct keyset *k);
 /* session_token_verify with the set of now; ERR_SYSTEM when there is none. */
 int keyset_verify(struct keyset *k, const char *token, size_t len,
                   const char *iss, const char *aud, int64_t now_s,
-                  int64_t skew_s, struct session_claims *out,
-                  bool *kid_unknown, struct err *e);
+                  int64_t skew_s, struct session_claims *out, bool *kid_unknown,
+                  struct err *e);
 
 #endif

@@ -18,8 +18,8 @@ void leg_init(struct leg *l, enum source_kind kind)
 
 int leg_open(struct leg *l, int epoll_fd, int fd, int64_t now_ms)
 {
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP |
-                                       EPOLLET,
+    struct epoll_event ev = {.events =
+                                 EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.ptr = &l->source};
     int one = 1;
 
@@ -74,8 +74,7 @@ bool leg_is_readable(const struct leg *l)
 
 bool leg_has_news(const struct leg *l)
 {
-    return leg_is_readable(l) ||
-           (l->fd >= 0 && (l->is_ended || l->is_broken));
+    return leg_is_readable(l) || (l->fd >= 0 && (l->is_ended || l->is_broken));
 }
 
 static bool leg_is_writable(const struct leg *l)

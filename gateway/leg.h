@@ -16,9 +16,9 @@
 #define LEG_PEND_MAX (192 * 1024) /* bytes; more is our own mistake */
 
 enum leg_result { /* of leg_read, beside the bytes read */
-    LEG_NOTHING = 0,
-    LEG_ENDED = -1,  /* the peer sends no more */
-    LEG_BROKEN = -2, /* reset, TLS failure */
+                  LEG_NOTHING = 0,
+                  LEG_ENDED = -1,  /* the peer sends no more */
+                  LEG_BROKEN = -2, /* reset, TLS failure */
 };
 
 /* What epoll events point at. */
@@ -38,17 +38,17 @@ struct leg {
     struct source source; /* first: epoll's pointer is ours */
     int fd;               /* -1 = none */
     struct tls *tls;
-    bool is_shaking;      /* TLS handshake under way */
+    bool is_shaking;          /* TLS handshake under way */
     bool can_read, can_write; /* as epoll and the last call left it */
     bool read_needs_write, write_needs_read; /* TLS key updates */
-    bool is_hung_up;      /* the peer's FIN has arrived (perhaps unread) */
-    bool is_ended;        /* read to its end */
+    bool is_hung_up; /* the peer's FIN has arrived (perhaps unread) */
+    bool is_ended;   /* read to its end */
     bool is_broken;
-    bool is_shut;         /* we send no more */
+    bool is_shut; /* we send no more */
     uint8_t *pend;
     uint32_t pend_at, pend_len, pend_cap; /* bytes */
-    int64_t heard_ms;     /* last byte read */
-    int64_t pinged_ms;    /* our ping that nothing answered yet, 0 = none */
+    int64_t heard_ms;                     /* last byte read */
+    int64_t pinged_ms; /* our ping that nothing answered yet, 0 = none */
 };
 
 void leg_init(struct leg *l, enum source_kind kind);

@@ -93,8 +93,7 @@ void plain_request(struct pair *p, const struct upgrade *u)
                             : 503);
     else if (upgrade_text_is(u->path, "/metrics") && may_see_metrics(p, u))
         plain_metrics(p);
-    else if (upgrade_text_is(u->path, UPGRADE_PATH) &&
-             !p->greeting->is_metrics)
+    else if (upgrade_text_is(u->path, UPGRADE_PATH) && !p->greeting->is_metrics)
         plain_answer(p, 426);
     else
         plain_answer(p, 404);

@@ -17,9 +17,9 @@
 
 /* Why a client is sent away. */
 struct refusal {
-    enum err_kind kind;   /* an in-band refusal; ERR_NONE: close_code alone */
-    int close_code;       /* with ERR_NONE: 1002, 1003, 1009, 1012 ... */
-    const char *message;  /* a sentence for the user */
+    enum err_kind kind;     /* an in-band refusal; ERR_NONE: close_code alone */
+    int close_code;         /* with ERR_NONE: 1002, 1003, 1009, 1012 ... */
+    const char *message;    /* a sentence for the user */
     int64_t retry_after_ms; /* 0 = not told */
     /* with ERR_ENDED */
     enum end_reason reason;

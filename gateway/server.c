@@ -17,11 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 256        /* of one batch */
-#define ACCEPTS_MAX 64        /* of one batch */
-#define BACKLOG 1024          /* connections the kernel keeps for us */
+#define EVENTS_MAX 256 /* of one batch */
+#define ACCEPTS_MAX 64 /* of one batch */
+#define BACKLOG 1024   /* connections the kernel keeps for us */
 #define JOBS_QUEUE_MAX 4096
-#define LISTEN_AGAIN_MS 100   /* out of descriptors: accept again then */
+#define LISTEN_AGAIN_MS 100 /* out of descriptors: accept again then */
 
 static int64_t clock_ms(void)
 {
@@ -53,16 +53,15 @@ static int listener_open(const char *text, const char *flag, struct err *e)
 
     if (addr_parse(text, &addr, e) < 0)
         return err_wrap(e, "%s", flag);
-    fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                0);
+    fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_sys(e, "socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&addr, addr_len(&addr)) < 0 ||
         listen(fd, BACKLOG) < 0)
-        return err_sys(e, "%s %s: cannot listen (choose another address)",
-                       flag, text);
+        return err_sys(e, "%s %s: cannot listen (choose another address)", flag,
+                       text);
     return own_fd_give(&fd);
 }
 
@@ -169,16 +168,16 @@ int server_start(struct gateway *gw, struct err *e)
     if (!gw->store)
         return err_wrap(e, "--store");
     gw->jobs = jobs_new((int)s->threads, JOBS_QUEUE_MAX, e);
-    if (!gw->jobs || watch(gw, jobs_fd(gw->jobs), &gw->jobs_source,
-                           SOURCE_JOBS, e) < 0)
+    if (!gw->jobs ||
+        watch(gw, jobs_fd(gw->jobs), &gw->jobs_source, SOURCE_JOBS, e) < 0)
         return -1;
     if (listen_start(gw, e) < 0)
         return -1;
     listener_name(gw->listen_fd, name);
     if (gw->metrics_fd >= 0)
         listener_name(gw->metrics_fd, metrics);
-    log_info("gateway.ready", "addr", "s", name, "metrics", "s", metrics,
-             "tls", "b", gw->server_ctx != NULL, NULL);
+    log_info("gateway.ready", "addr", "s", name, "metrics", "s", metrics, "tls",
+             "b", gw->server_ctx != NULL, NULL);
     return 0;
 }
 
@@ -316,8 +315,7 @@ static void listener_again(struct gateway *gw)
         log_err(&e, "accept.failed");
 }
 
-static void listener_accept(struct gateway *gw, int listen_fd,
-                            bool is_metrics)
+static void listener_accept(struct gateway *gw, int listen_fd, bool is_metrics)
 {
     for (int i = 0; i < ACCEPTS_MAX && listen_fd >= 0; i++) {
         struct sockaddr_storage peer = {0};
@@ -353,8 +351,7 @@ static void dispatch(struct gateway *gw, struct source *src, uint32_t events)
                                     offsetof(struct pair, client));
         break;
     case SOURCE_AGENT:
-        p = (struct pair *)(void *)((char *)leg -
-                                    offsetof(struct pair, agent));
+        p = (struct pair *)(void *)((char *)leg - offsetof(struct pair, agent));
         break;
     case SOURCE_LISTENER:
         listener_accept(gw, gw->listen_fd, false);
@@ -378,8 +375,8 @@ static void dispatch(struct gateway *gw, struct source *src, uint32_t events)
 static void timer_fire(void *arg, struct wheel_timer *t)
 {
     (void)arg;
-    pair_timer((struct pair *)(void *)((char *)t -
-                                       offsetof(struct pair, timer)));
+    pair_timer(
+        (struct pair *)(void *)((char *)t - offsetof(struct pair, timer)));
 }
 
 /* One turn for everybody who can do something. */

@@ -14,6 +14,7 @@
 #ifndef PODTERM_GATEWAY_SESSION_H
 #define PODTERM_GATEWAY_SESSION_H
 
+// clang-format off
 #define SESSION_PHASES(X)                                                      \
     X(HEAD) X(HELLO) X(CHECKING) X(WAITING) X(DIALING) X(OPEN) X(ENDING)       \
     X(CLOSING) X(DEAD)
@@ -33,6 +34,7 @@
 #define SESSION_ACTIONS(X)                                                     \
     X(NOTHING) X(GREET) X(CHECK) X(WAIT) X(DIAL) X(RELAY) X(ASK_END)           \
     X(REFUSE) X(DROP)
+// clang-format on
 
 enum session_phase {
 #define X(n) SESSION_##n,

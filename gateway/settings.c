@@ -37,9 +37,8 @@ static int text_list_parse(const char *text, const char *name,
 
         if (out->count == SETTINGS_LIST_MAX || !*item) {
             free(item);
-            return err_set(e, ERR_INPUT,
-                           "--%s: an empty item, or more than %d", name,
-                           SETTINGS_LIST_MAX);
+            return err_set(e, ERR_INPUT, "--%s: an empty item, or more than %d",
+                           name, SETTINGS_LIST_MAX);
         }
         out->items[out->count++] = item;
     }
@@ -61,23 +60,26 @@ bool text_list_has(const struct text_list *l, const char *text, size_t len)
 static int settings_judge(const struct settings *s, struct err *e)
 {
     if (!s->store || !*s->store)
-        return err_set(e, ERR_INPUT, "--store is missing: path of the "
-                                     "controller's podterm.db");
+        return err_set(e, ERR_INPUT,
+                       "--store is missing: path of the "
+                       "controller's podterm.db");
     if (!s->seal_key_file || !*s->seal_key_file)
-        return err_set(e, ERR_INPUT, "--seal-key-file is missing: the key "
-                                     "file shared with the controller");
+        return err_set(e, ERR_INPUT,
+                       "--seal-key-file is missing: the key "
+                       "file shared with the controller");
     if (!s->jwks_file == !s->jwks_url)
         return err_set(e, ERR_INPUT,
                        "exactly one of --jwks-file and --jwks-url is needed");
     if (!s->issuer || !s->audience)
-        return err_set(e, ERR_INPUT, "--issuer and --audience are needed: "
-                                     "who mints tokens, and for whom");
-    if (!s->tls_cert != !s->tls_key)
         return err_set(e, ERR_INPUT,
-                       "--tls-cert and --tls-key go together");
+                       "--issuer and --audience are needed: "
+                       "who mints tokens, and for whom");
+    if (!s->tls_cert != !s->tls_key)
+        return err_set(e, ERR_INPUT, "--tls-cert and --tls-key go together");
     if (!s->agent_cidrs_text || !*s->agent_cidrs_text)
-        return err_set(e, ERR_INPUT, "--agent-cidrs is missing: the networks "
-                                     "agents may be dialled in");
+        return err_set(e, ERR_INPUT,
+                       "--agent-cidrs is missing: the networks "
+                       "agents may be dialled in");
     return 0;
 }
 

@@ -22,15 +22,15 @@
 #define TRACK_NO_CUT SIZE_MAX
 
 struct track {
-    uint64_t left;       /* payload bytes to come of this frame */
-    uint32_t message;    /* bytes of this message so far, heads counted */
+    uint64_t left;    /* payload bytes to come of this frame */
+    uint32_t message; /* bytes of this message so far, heads counted */
     uint8_t head[WSFRAME_HEAD_MAX];
     uint8_t head_len;
-    bool is_up;          /* client to agent: masked, TRACK_UP_MAX */
-    bool in_message;     /* between fragments, or inside one */
-    bool ends_message;   /* the frame under way is the last fragment */
-    bool is_closing;     /* the frame under way is a close frame */
-    bool is_closed;      /* a close frame has gone by: nothing may follow */
+    bool is_up;        /* client to agent: masked, TRACK_UP_MAX */
+    bool in_message;   /* between fragments, or inside one */
+    bool ends_message; /* the frame under way is the last fragment */
+    bool is_closing;   /* the frame under way is a close frame */
+    bool is_closed;    /* a close frame has gone by: nothing may follow */
 };
 
 void track_init(struct track *t, bool is_up);
@@ -43,8 +43,7 @@ void track_init(struct track *t, bool is_up);
  *          TRACK_NO_CUT
  * returns  0, or an enum wsframe_code: the bytes must not be forwarded
  */
-int track_feed(struct track *t, const uint8_t *bytes, size_t len,
-               size_t *cut);
+int track_feed(struct track *t, const uint8_t *bytes, size_t len, size_t *cut);
 
 /* May a whole message be put behind what was fed so far? */
 bool track_is_between(const struct track *t);

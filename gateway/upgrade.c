@@ -69,8 +69,7 @@ static bool is_visible(struct upgrade_text t)
 
 bool upgrade_text_is(struct upgrade_text t, const char *word)
 {
-    return t.at && t.len == strlen(word) &&
-           strncasecmp(t.at, word, t.len) == 0;
+    return t.at && t.len == strlen(word) && strncasecmp(t.at, word, t.len) == 0;
 }
 
 static struct upgrade_text text_trim(struct upgrade_text t)

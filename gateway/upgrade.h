@@ -57,8 +57,7 @@ int upgrade_parse(const char *head, size_t len, struct upgrade *out);
  * code, 0 when there is none.
  */
 const char *upgrade_answer(const char *head, size_t len,
-                           const char accept[UPGRADE_ACCEPT_LEN],
-                           int *status);
+                           const char accept[UPGRADE_ACCEPT_LEN], int *status);
 
 /* Sec-WebSocket-Accept of a key, terminated. */
 void upgrade_accept(const char key[UPGRADE_KEY_LEN],

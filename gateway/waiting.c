@@ -7,9 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#define POLL_CHANGES_MAX 256  /* rows a poll hears of; more come at once */
-#define POLL_ROWS_MAX 64      /* rows a poll reads */
-#define STAGE_PEND_MAX 16384  /* bytes unsent above which stages wait */
+#define POLL_CHANGES_MAX 256 /* rows a poll hears of; more come at once */
+#define POLL_ROWS_MAX 64     /* rows a poll reads */
+#define STAGE_PEND_MAX 16384 /* bytes unsent above which stages wait */
 
 static int64_t wall_ms(void)
 {
@@ -173,8 +173,8 @@ static void row_apply(struct pair *p, const struct store_session *row)
 struct poll {
     struct gateway *gw;
     struct store *store;
-    int64_t cursor;   /* in and out; -1 = begin with the rows' own */
-    int changed;      /* of changes; */
+    int64_t cursor; /* in and out; -1 = begin with the rows' own */
+    int changed;    /* of changes; */
     bool has_failed, is_full;
     struct store_rev changes[POLL_CHANGES_MAX];
     int wanted;

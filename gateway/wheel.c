@@ -49,8 +49,7 @@ void wheel_set(struct wheel *w, struct wheel_timer *t, int64_t due_ms)
  * over after each; what it sets anew lands in a later slot, never in this.
  */
 static void slot_turn(struct wheel *w, uint16_t slot, int64_t now_ms,
-                      void (*fire)(void *arg, struct wheel_timer *t),
-                      void *arg)
+                      void (*fire)(void *arg, struct wheel_timer *t), void *arg)
 {
     struct wheel_timer *t = w->slots[slot];
 

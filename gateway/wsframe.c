@@ -85,8 +85,8 @@ int wsframe_read(const uint8_t *bytes, size_t len, bool is_masked,
     return 0;
 }
 
-size_t wsframe_write(uint8_t out[WSFRAME_HEAD_MAX], uint8_t opcode,
-                     size_t len, const uint8_t mask[4])
+size_t wsframe_write(uint8_t out[WSFRAME_HEAD_MAX], uint8_t opcode, size_t len,
+                     const uint8_t mask[4])
 {
     uint8_t bit = mask ? 0x80 : 0;
     uint64_t n = len;

@@ -23,9 +23,9 @@ enum wsframe_opcode {
 };
 
 enum wsframe_code { /* close codes for broken frames alone */
-    WSFRAME_BROKEN = 1002,
-    WSFRAME_NO_TEXT = 1003,
-    WSFRAME_TOO_LARGE = 1009,
+                    WSFRAME_BROKEN = 1002,
+                    WSFRAME_NO_TEXT = 1003,
+                    WSFRAME_TOO_LARGE = 1009,
 };
 
 #define WSFRAME_MORE 1 /* the head is not whole yet */
@@ -56,8 +56,8 @@ int wsframe_read(const uint8_t *bytes, size_t len, bool is_masked,
 
 /* Write the head of a whole message (final, no fragment); mask NULL = none.
  * Returns its bytes, at most WSFRAME_HEAD_MAX. */
-size_t wsframe_write(uint8_t out[WSFRAME_HEAD_MAX], uint8_t opcode,
-                     size_t len, const uint8_t mask[4]);
+size_t wsframe_write(uint8_t out[WSFRAME_HEAD_MAX], uint8_t opcode, size_t len,
+                     const uint8_t mask[4]);
 
 /* Mask or unmask in place. */
 void wsframe_mask(uint8_t *bytes, size_t len, const uint8_t mask[4]);

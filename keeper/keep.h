@@ -12,9 +12,9 @@
 
 /* Between one thing ending and the next being told to. The sum of what a
  * SIGTERM to us can take stays below the launcher's patience (3 s). */
-#define KEEP_STOP_MS                                                           \
-    500                     /* we were told to stop: the agent's time to       \
-                               hear of it from the shim and report */
+/* we were told to stop: the agent's time to hear of it from the shim and
+ * report */
+#define KEEP_STOP_MS 500
 #define KEEP_LEAVE_MS 500   /* agent gone: its LEAVE may be on the way */
 #define KEEP_LINGER_MS 2000 /* shim gone: the agent's last words */
 #define KEEP_KILL_MS 1000   /* from SIGTERM to SIGKILL, each */

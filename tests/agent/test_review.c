@@ -60,8 +60,7 @@ static void each_message_stands_with_who_may_send_it(void **arg)
         rows++;
     }
     for (const char *p = strstr(page, "<!-- frames: begin -->");
-         p && p < strstr(page, "<!-- frames: end -->");
-         p = strchr(p, '\n') + 1)
+         p && p < strstr(page, "<!-- frames: end -->"); p = strchr(p, '\n') + 1)
         if (strncmp(p, "| ", 2) == 0 && strncmp(p, "| message", 9) != 0)
             rows--;
     assert_int_equal(rows, 0); /* and no other */

@@ -196,8 +196,7 @@ static void the_ring_runs_on_over_its_oldest_and_stays_contiguous(void **arg)
     assert_int_equal(state_open(&s, path, STATE_RING_MIN, &e), 0);
     for (int i = 0; i < 50; i++)
         put(&s, s.head->output_end, (uint8_t)i, 4099);
-    assert_true(s.head->output_end - s.head->output_oldest <=
-                STATE_RING_MIN);
+    assert_true(s.head->output_end - s.head->output_oldest <= STATE_RING_MIN);
     for (uint64_t at = s.head->output_oldest; at < s.head->output_end;) {
         const uint8_t *p;
 

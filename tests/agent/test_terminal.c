@@ -72,8 +72,8 @@ static int setup(void **arg)
     f->t = terminal_new(f->loop, &f->state, INPUT_BYTES, &verbs, f);
     master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     assert_int_equal(unlockpt(master), 0);
-    f->slave_fd = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC |
-                                            O_NONBLOCK);
+    f->slave_fd =
+        open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     assert_true(f->slave_fd >= 0);
     tcgetattr(f->slave_fd, &tio);
     cfmakeraw(&tio);
@@ -195,13 +195,12 @@ static void input_is_applied_once_whatever_is_sent_again(void **arg)
     assert_int_equal(read(f->slave_fd, got, sizeof(got)), 11);
     assert_string_equal(got, "hello world");
     assert_int_equal(f->state.head->input_received, 11);
-    assert_int_equal(
-        terminal_input(f->t, 12, (const uint8_t *)"x", 1, &e), -1);
+    assert_int_equal(terminal_input(f->t, 12, (const uint8_t *)"x", 1, &e), -1);
     assert_int_equal(e.kind, ERR_INPUT);
 }
 
-static void input_that_is_not_read_waits_bounded_and_arrives_in_order(
-    void **arg)
+static void
+input_that_is_not_read_waits_bounded_and_arrives_in_order(void **arg)
 {
     struct fixture *f = *arg;
     uint8_t *paste = mem_zero(INPUT_BYTES * 2, 1);

@@ -167,9 +167,7 @@ static const struct trick {
       {"g", '2', 0777, "d/e/f/.."}},
      "leaves the tree"},
     {"dangling", {{"l", '2', 0777, "nothing"}}, "nothing"},
-    {"circle",
-     {{"a", '2', 0777, "b"}, {"b", '2', 0777, "a"}},
-     "circle"},
+    {"circle", {{"a", '2', 0777, "b"}, {"b", '2', 0777, "a"}}, "circle"},
     {"hard link out", {{"h", '1', 0644, "../../etc/passwd"}}, "out of"},
     {"hard link to a symlink",
      {{"a", '0', 0644, NULL}, {"s", '2', 0777, "a"}, {"h", '1', 0644, "s"}},
@@ -182,9 +180,7 @@ static const struct trick {
     {"fifo", {{"f", '6', 0644, NULL}}, "fifo"},
     {"set-uid", {{"s", '0', 04755, NULL}}, "set-id"},
     {"set-gid", {{"s", '0', 02755, NULL}}, "set-id"},
-    {"twice",
-     {{"x", '0', 0644, NULL}, {"x", '0', 0644, NULL}},
-     "twice"},
+    {"twice", {{"x", '0', 0644, NULL}, {"x", '0', 0644, NULL}}, "twice"},
     {"twice in two spellings",
      {{"x", '0', 0644, NULL}, {"./x", '0', 0644, NULL}},
      "twice"},
@@ -197,9 +193,7 @@ static const struct trick {
     {"not UTF-8", {{"a\xff", '0', 0644, NULL}}, "UTF-8"},
     {"control character", {{"a\nb", '0', 0644, NULL}}, "UTF-8"},
     {"backslash", {{"a\\b", '0', 0644, NULL}}, "backslash"},
-    {"too deep",
-     {{"1/2/3/4/5/6/7/8/9", '0', 0644, NULL}},
-     "deeper"},
+    {"too deep", {{"1/2/3/4/5/6/7/8/9", '0', 0644, NULL}}, "deeper"},
 };
 
 static void each_hostile_archive_is_refused_and_named(void **arg)
@@ -211,8 +205,7 @@ static void each_hostile_archive_is_refused_and_named(void **arg)
         setup(arg);
         for (int n = 0; n < 4 && tricks[i].entries[n].name; n++)
             tar_add(tricks[i].entries[n].name, tricks[i].entries[n].type,
-                    tricks[i].entries[n].mode, tricks[i].entries[n].link,
-                    NULL);
+                    tricks[i].entries[n].mode, tricks[i].entries[n].link, NULL);
         if (run(&e) != -1 || e.kind != ERR_INPUT ||
             !strstr(e.text, tricks[i].told))
             fail_msg("%s: kind %d \"%s\"", tricks[i].what, e.kind, e.text);
@@ -379,8 +372,7 @@ static void a_full_disk_is_said_to_be_one(void **arg)
         print_message("needs root to mount a small file system\n");
         skip();
     }
-    snprintf(cmd, sizeof(cmd), "mount -t tmpfs -o size=64k none %s/tree",
-             dir);
+    snprintf(cmd, sizeof(cmd), "mount -t tmpfs -o size=64k none %s/tree", dir);
     (void)arg;
     if (system(cmd) != 0)
         skip();

@@ -85,8 +85,8 @@ static void the_environment_beats_the_default_and_a_flag_beats_it(void **state)
 static void a_flag_takes_its_value_behind_a_blank_or_an_equals(void **state)
 {
     (void)state;
-    assert_int_equal(LOAD("--idle-ms=7", "--bundle-domains", "x=y",
-                          "--strict", "--listen=--odd"),
+    assert_int_equal(LOAD("--idle-ms=7", "--bundle-domains", "x=y", "--strict",
+                          "--listen=--odd"),
                      0);
     assert_int_equal(set.idle_ms, 7);
     assert_string_equal(set.domains, "x=y");
@@ -118,9 +118,9 @@ static void operands_are_refused_where_none_are_taken(void **state)
 
 static void a_bad_number_is_refused_with_its_name_rule_and_unit(void **state)
 {
-    static const char *const bad[] = {"", "x", "1x", " 1", "+1", "1 ", "1.0",
-                                      "0x10", "-6", "1001", "1e2",
-                                      "99999999999999999999"};
+    static const char *const bad[] = {
+        "",    "x",    "1x", " 1",   "+1",  "1 ",
+        "1.0", "0x10", "-6", "1001", "1e2", "99999999999999999999"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

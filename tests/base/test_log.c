@@ -20,7 +20,7 @@ static int out_fd; /* read end of what the log writes */
 static int in_fd;
 static char line[16384];
 
-static int catch(void **state)
+static int catch (void **state)
 {
     int ends[2];
 
@@ -69,8 +69,8 @@ static void a_line_has_time_level_part_event_and_its_fields(void **state)
 
     (void)state;
     log_warn("session.open", "role", "s", "owner", "bytes", "i",
-             (int64_t)1 << 52, "is_new", "b", 1, "share", "f", 0.25, "who",
-             "s", NULL, NULL);
+             (int64_t)1 << 52, "is_new", "b", 1, "share", "f", 0.25, "who", "s",
+             NULL, NULL);
     j = take();
     assert_int_equal(strlen(json_get_str(j, "t")), 24);
     assert_int_equal(json_get_str(j, "t")[23], 'Z');

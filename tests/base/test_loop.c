@@ -222,8 +222,8 @@ static void freeing_the_loop_closes_what_is_left(void **state)
     loop_timer_start(l, 1000, 0, stop, l);
     loop_fd_start(l, pair[0], LOOP_READ, on_fd, &s);
     loop_signal_start(l, SIGUSR2, on_signal, &s);
-    loop_post(l, stop, l); /* never run: freed */
-    loop_free(l);          /* leaks show under ASan */
+    loop_post(l, stop, l);                     /* never run: freed */
+    loop_free(l);                              /* leaks show under ASan */
     assert_true(fcntl(pair[0], F_GETFD) >= 0); /* borrowed, not closed */
     close(pair[0]);
     close(pair[1]);

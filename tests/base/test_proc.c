@@ -400,8 +400,11 @@ static void without_set_ids_rights_stay(void **state)
 
 static void a_user_who_may_not_change_is_told(void **state)
 {
-    const struct proc_spawn how = {.path = "/bin/sleep", .argv = sleeper,
-                                   .set_ids = true, .uid = 0, .gid = 0};
+    const struct proc_spawn how = {.path = "/bin/sleep",
+                                   .argv = sleeper,
+                                   .set_ids = true,
+                                   .uid = 0,
+                                   .gid = 0};
     int status;
     pid_t pid, child;
 
@@ -426,9 +429,11 @@ static void a_user_who_may_not_change_is_told(void **state)
  * tells the grandchild's pid, or 0. */
 static void dies_with_its_parent(bool set_ids)
 {
-    const struct proc_spawn how = {.path = "/bin/sleep", .argv = sleeper,
+    const struct proc_spawn how = {.path = "/bin/sleep",
+                                   .argv = sleeper,
                                    .death_signal = SIGKILL,
-                                   .set_ids = set_ids, .uid = NOBODY,
+                                   .set_ids = set_ids,
+                                   .uid = NOBODY,
                                    .gid = NOBODY};
     struct pollfd p = {.events = POLLIN};
     int ends[2], status;
@@ -486,10 +491,12 @@ static void a_failed_start_names_its_step_and_leaves_nothing(void **state)
         {{.path = "/nowhere/x"}, "exec", "No such file"},
         {{.path = "/etc"}, "exec", "Permission denied"},
         {{.path = "/bin/sleep", .cwd = "/nowhere"}, "chdir", "No such file"},
-        {{.path = "/bin/sleep", .death_signal = 999}, "death signal",
+        {{.path = "/bin/sleep", .death_signal = 999},
+         "death signal",
          "Invalid"},
         {{.path = "/bin/sleep", .fds = (int[]){-1, 987}, .fd_count = 2},
-         "descriptors", "Bad file"},
+         "descriptors",
+         "Bad file"},
     };
     int before = open_count(), status;
     pid_t pid;
@@ -514,8 +521,10 @@ static void a_failed_start_names_its_step_and_leaves_nothing(void **state)
 
 static void more_descriptors_than_the_limit_are_refused(void **state)
 {
-    const struct proc_spawn how = {.path = "/bin/sleep", .argv = sleeper,
-                                   .fds = (int[65]){0}, .fd_count = 65};
+    const struct proc_spawn how = {.path = "/bin/sleep",
+                                   .argv = sleeper,
+                                   .fds = (int[65]){0},
+                                   .fd_count = 65};
     pid_t pid;
 
     (void)state;

@@ -61,8 +61,8 @@ static SSL_CTX *psk_server(void)
 
 static void sockets(int fds[2])
 {
-    assert_int_equal(
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds),
+                     0);
 }
 
 static void pair_close(struct pair *p)
@@ -412,10 +412,10 @@ static void a_renewed_certificate_serves_the_next_connection(void **state)
     assert_int_equal(rc, 0);
 
     /* a bad pair changes nothing */
-    assert_int_equal(tls_server_setup(sc, path("srv.pem"), path("new.key"),
-                                      &e), -1);
-    assert_int_equal(tls_server_setup(sc, path("new.pem"), path("new.key"),
-                                      &e), 0);
+    assert_int_equal(tls_server_setup(sc, path("srv.pem"), path("new.key"), &e),
+                     -1);
+    assert_int_equal(tls_server_setup(sc, path("new.pem"), path("new.key"), &e),
+                     0);
     sockets(after.fds);
     after.server = tls_accept(sc, after.fds[0]);
     after.client = tls_dial(new_roots, after.fds[1], "localhost");
@@ -461,8 +461,8 @@ static void h2_alone_is_not_spoken(void **state)
     int rs, rc;
 
     (void)state;
-    assert_int_equal(SSL_CTX_set_alpn_protos(
-                         cc, (const unsigned char *)"\x02h2", 3), 0);
+    assert_int_equal(
+        SSL_CTX_set_alpn_protos(cc, (const unsigned char *)"\x02h2", 3), 0);
     sockets(p.fds);
     p.server = tls_accept(sc, p.fds[0]);
     p.client = tls_dial(cc, p.fds[1], "localhost");
@@ -480,8 +480,7 @@ static int setup(void **state)
     memset(other_key, 8, sizeof(other_key));
     if (!mkdtemp(dir))
         return -1;
-    certs_make(dir, "srv",
-               "DNS:localhost,DNS:*.wild.test,IP:127.0.0.1,IP:::1");
+    certs_make(dir, "srv", "DNS:localhost,DNS:*.wild.test,IP:127.0.0.1,IP:::1");
     certs_make(dir, "new", "DNS:localhost");
     return 0;
 }

@@ -217,9 +217,8 @@ static void an_open_network_needs_uids_of_its_own(void **state)
     own_mem char *cmd = mem_printf(
         "%s %s --dev-issuer --listen 127.0.0.1:0 --state-dir /tmp/podterm-none "
         "--attach-url ws://127.0.0.1:1/v1/attach --egress open 2>&1",
-        geteuid() == 0
-            ? "setpriv --reuid 65534 --regid 65534 --clear-groups"
-            : "",
+        geteuid() == 0 ? "setpriv --reuid 65534 --regid 65534 --clear-groups"
+                       : "",
         controller);
     char text[4096];
     size_t n;

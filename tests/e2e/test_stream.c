@@ -106,8 +106,7 @@ static void attach_again(struct stack_link *l, const char *sid)
 
     for (;;) {
         int status = 0;
-        own_mem char *token = stack_token(stack, "ann", sid, "owner",
-                                          &status);
+        own_mem char *token = stack_token(stack, "ann", sid, "owner", &status);
 
         if (token && stack_attach(stack, l, token, (int64_t)l->output, 0, 0))
             return;
@@ -190,8 +189,7 @@ a_stream_survives_cuts_and_kills_byte_exact_and_input_is_applied_once(
         if (alive && (l.output < next_cut || cuts >= STREAM_CUTS))
             continue;
         if (alive) {
-            next_cut += STREAM_BYTES / STREAM_CUTS -
-                        (unsigned)rand() % 100000;
+            next_cut += STREAM_BYTES / STREAM_CUTS - (unsigned)rand() % 100000;
             cuts++;
             if (cuts % 10 == 3 && kills < STREAM_KILLS) {
                 kill_one("podterm-gateway", NULL);
@@ -224,8 +222,8 @@ a_stream_survives_cuts_and_kills_byte_exact_and_input_is_applied_once(
     stack_session_fini(&ss);
 }
 
-static void a_program_that_ends_while_its_client_is_away_shows_its_last_line(
-    void **arg)
+static void
+a_program_that_ends_while_its_client_is_away_shows_its_last_line(void **arg)
 {
     struct stack_bundle b;
     struct stack_session ss;
@@ -235,8 +233,8 @@ static void a_program_that_ends_while_its_client_is_away_shows_its_last_line(
     own_mem char *token = NULL;
 
     (void)arg;
-    stack_pack(stack, "last",
-               "echo first; sleep 1; echo the last line; exit 3", &b);
+    stack_pack(stack, "last", "echo first; sleep 1; echo the last line; exit 3",
+               &b);
     stack_create(stack, "ann", &b, "", &ss);
     assert_true(stack_attach(stack, &l, ss.token, 0, 80, 24));
     while (sink.tail_len < 7)

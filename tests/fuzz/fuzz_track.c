@@ -32,8 +32,7 @@ static void inject(const uint8_t *bytes, size_t len, bool is_up, size_t step)
 {
     static const uint8_t mask[4] = {5, 6, 7, 8};
     uint8_t ping[WSFRAME_HEAD_MAX];
-    size_t ping_len =
-        wsframe_write(ping, WSFRAME_PING, 0, is_up ? mask : NULL);
+    size_t ping_len = wsframe_write(ping, WSFRAME_PING, 0, is_up ? mask : NULL);
     struct track from, to;
     size_t cut, ignored;
 
@@ -74,10 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     code = follow(&whole, data + 1, size - 1, size - 1);
     if (code != follow(&bytewise, data + 1, size - 1, 1))
         abort();
-    if (!code && (whole.left != bytewise.left ||
-                  whole.head_len != bytewise.head_len ||
-                  whole.message != bytewise.message ||
-                  track_is_between(&whole) != track_is_between(&bytewise)))
+    if (!code &&
+        (whole.left != bytewise.left || whole.head_len != bytewise.head_len ||
+         whole.message != bytewise.message ||
+         track_is_between(&whole) != track_is_between(&bytewise)))
         abort();
     inject(data + 1, size - 1, is_up, 1 + data[0] % 64);
     return 0;

@@ -41,8 +41,7 @@ int main(int argc, char **argv)
     DIR *d;
 
     if (argc != 2 || !(d = opendir(argv[1]))) {
-        fprintf(stderr, "usage: %s DIR (a corpus that can be read)\n",
-                argv[0]);
+        fprintf(stderr, "usage: %s DIR (a corpus that can be read)\n", argv[0]);
         return 2;
     }
     while ((de = readdir(d)))

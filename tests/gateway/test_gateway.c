@@ -201,8 +201,7 @@ static void only_known_hosts_and_origins_are_answered(void **state)
         101);
     assert_int_equal(
         upgrade_status("localhost:8081", "Origin: http://evil.test\r\n"), 403);
-    assert_int_equal(
-        upgrade_status("localhost:8081", "Origin: null\r\n"), 403);
+    assert_int_equal(upgrade_status("localhost:8081", "Origin: null\r\n"), 403);
     assert_int_equal(http(GET("/livez"), NULL), 421);
 }
 
@@ -322,10 +321,10 @@ static void broken_frames_end_with_their_code(void **state)
         int code;
     } cases[] = {
         {"\x81\x82zzzzhi", 8, 1003},
-        {"\x82\x02hi", 4, 1002},              /* not masked */
-        {"\xc2\x80zzzz", 6, 1002},            /* RSV */
-        {"\x80\x80zzzz", 6, 1002},            /* continues nothing */
-        {"\x82\xfe\xff\xffzzzz", 8, 1009},    /* 65535 bytes of HELLO */
+        {"\x82\x02hi", 4, 1002},           /* not masked */
+        {"\xc2\x80zzzz", 6, 1002},         /* RSV */
+        {"\x80\x80zzzz", 6, 1002},         /* continues nothing */
+        {"\x82\xfe\xff\xffzzzz", 8, 1009}, /* 65535 bytes of HELLO */
         {"\x82\xff\x3f\xff\xff\xff\xff\xff\xff\xffzzzz", 14, 1009},
     };
 
@@ -343,10 +342,17 @@ static void broken_frames_end_with_their_code(void **state)
 static void what_is_no_hello_is_a_bad_request(void **state)
 {
     static const char *const bad[] = {
-        "", "{}", "[]", "{\"token\":7}", "{\"token\":\"x\",\"cols\":0}",
-        "{\"token\":\"x\",\"rows\":1001}", "{\"token\":\"x\",\"cols\":1.5}",
-        "{\"token\":\"x\",\"output_from\":-1}", "{\"token\":\"x\",\"more\":1}",
-        "{\"token\":\"x\",\"token\":\"x\"}", "{\"token\":\"x\"}x",
+        "",
+        "{}",
+        "[]",
+        "{\"token\":7}",
+        "{\"token\":\"x\",\"cols\":0}",
+        "{\"token\":\"x\",\"rows\":1001}",
+        "{\"token\":\"x\",\"cols\":1.5}",
+        "{\"token\":\"x\",\"output_from\":-1}",
+        "{\"token\":\"x\",\"more\":1}",
+        "{\"token\":\"x\",\"token\":\"x\"}",
+        "{\"token\":\"x\"}x",
     };
     struct wspeer *c;
 
@@ -550,8 +556,7 @@ static void stage_pulled(struct store_session *row, void *arg)
     store_stage_add(row, "pulled", arg, "image", row->created_ms + 42);
 }
 
-static void expect_stage(struct wspeer *c, const char *stage,
-                         const char *state)
+static void expect_stage(struct wspeer *c, const char *stage, const char *state)
 {
     struct wsmsg m;
     struct err e = {0};

@@ -56,8 +56,7 @@ static void the_total_loses_the_oldest_of_all(void **state)
     (void)state;
     for (int i = 0; i < 6; i++) {
         key[0] = (uint8_t)i;
-        assert_ptr_equal(limits_arrive(&l, &n[i], key),
-                         i < 5 ? NULL : &n[0]);
+        assert_ptr_equal(limits_arrive(&l, &n[i], key), i < 5 ? NULL : &n[0]);
     }
     /* one that has proven itself is not in the way */
     limits_leave(&l, &n[0]);

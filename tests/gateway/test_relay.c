@@ -278,8 +278,7 @@ static void a_stalled_agent_stops_its_client_and_nobody_else(void **state)
         size_t n = wsframe_write(frame, WSFRAME_BINARY, sizeof(big), mask);
 
         memset(frame + n, 0, sizeof(big));
-        if (wspeer_try_write(c, frame, n + sizeof(big), 300) <
-            n + sizeof(big))
+        if (wspeer_try_write(c, frame, n + sizeof(big), 300) < n + sizeof(big))
             break;
         assert_true(++sent < 4000);
     }
@@ -473,7 +472,10 @@ static void sigterm_moves_clients_and_has_a_deadline(void **state)
     pending = bench_attach(b, cold);
     poll(NULL, 0, 50);
     /* one is inside a message when the signal comes */
-    wspeer_write(half_agent, "\x82\x0a" "12345", 7);
+    wspeer_write(half_agent,
+                 "\x82\x0a"
+                 "12345",
+                 7);
     poll(NULL, 0, 50);
     began = now_ms();
     kill(b->pid, SIGTERM);
@@ -489,7 +491,7 @@ static void sigterm_moves_clients_and_has_a_deadline(void **state)
     }
     expect_move(half);
     assert_false(bench_listens(b)); /* nobody new is let in */
-    send_numbered(a, 3, 1000); /* the old leg carries data until the end */
+    send_numbered(a, 3, 1000);      /* the old leg carries data until the end */
     expect_numbered(c, 3, 1000);
     wspeer_closed(c, 1012);
     wspeer_closed(half, 1012);
@@ -679,7 +681,8 @@ static void many_come_and_go(void **state)
         if (round == 0)
             before = after;
         else
-            assert_true(after - before < 2 * MEMORY_KB); /* nothing is left behind */
+            assert_true(after - before <
+                        2 * MEMORY_KB); /* nothing is left behind */
     }
 }
 

@@ -18,8 +18,7 @@ static const uint8_t *take(struct cursor *c, uint8_t opcode, size_t *len)
     const uint8_t *head = c->data + c->pos, *payload;
     struct wsframe f;
 
-    assert_int_equal(
-        wsframe_read(head, cursor_left(c), false, false, &f), 0);
+    assert_int_equal(wsframe_read(head, cursor_left(c), false, false, &f), 0);
     assert_int_equal(f.opcode, opcode);
     assert_int_equal(buf_take_bytes(c, f.head_len, &head), 0);
     assert_int_equal(buf_take_bytes(c, (size_t)f.len, &payload), 0);
@@ -55,12 +54,12 @@ static void every_word_has_its_close_code(void **state)
         const char *word;
         int code;
     } cases[] = {
-        {ERR_INPUT, "bad_request", 4400},  {ERR_TOKEN, "token", 4401},
-        {ERR_DENIED, "denied", 4403},      {ERR_ABSENT, "denied", 4403},
-        {ERR_CONFLICT, "bad_request", 4400},
-        {ERR_REPLACED, "replaced", 4409},  {ERR_ENDED, "session_ended", 4410},
-        {ERR_BUSY, "busy", 4429},          {ERR_PEER, "agent_lost", 4502},
-        {ERR_SYSTEM, "unavailable", 4503}, {ERR_TIMEOUT, "start_timeout", 4504},
+        {ERR_INPUT, "bad_request", 4400},     {ERR_TOKEN, "token", 4401},
+        {ERR_DENIED, "denied", 4403},         {ERR_ABSENT, "denied", 4403},
+        {ERR_CONFLICT, "bad_request", 4400},  {ERR_REPLACED, "replaced", 4409},
+        {ERR_ENDED, "session_ended", 4410},   {ERR_BUSY, "busy", 4429},
+        {ERR_PEER, "agent_lost", 4502},       {ERR_SYSTEM, "unavailable", 4503},
+        {ERR_TIMEOUT, "start_timeout", 4504},
     };
 
     (void)state;

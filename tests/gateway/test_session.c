@@ -116,8 +116,7 @@ static void nothing_is_dialled_before_the_token_is_spent(void **state)
     for (int p = 0; p < SESSION_PHASE_COUNT; p++) {
         for (int e = 0; e < SESSION_EVENT_COUNT; e++) {
             enum session_phase phase = (enum session_phase)p;
-            enum session_action a =
-                session_step(&phase, (enum session_event)e);
+            enum session_action a = session_step(&phase, (enum session_event)e);
 
             if (a == SESSION_DO_DIAL)
                 assert_true(p == SESSION_CHECKING || p == SESSION_WAITING);

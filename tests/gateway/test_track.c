@@ -59,8 +59,7 @@ static int judge(const struct stream *s, bool is_up)
     if (!code) {
         assert_int_equal(whole.left, bytewise.left);
         assert_int_equal(whole.head_len, bytewise.head_len);
-        assert_int_equal(track_is_between(&whole),
-                         track_is_between(&bytewise));
+        assert_int_equal(track_is_between(&whole), track_is_between(&bytewise));
     }
     return code;
 }
@@ -108,8 +107,8 @@ static void lengths_are_minimal(void **state)
         {0x82, 126, 0, 125},
         {0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff},
         {0x82, 127, 0x80, 0, 0, 0, 0, 1, 0, 0},
-        {0x89, 126, 0, 126},  /* a control frame is short */
-        {0x88, 1, 0, 0},      /* half a close code */
+        {0x89, 126, 0, 126}, /* a control frame is short */
+        {0x88, 1, 0, 0},     /* half a close code */
     };
     struct wsframe f;
 
@@ -129,8 +128,8 @@ static void good_streams_pass_in_any_pieces(void **state)
     put(&s, 0x82, 10, true);
     put(&s, 0x89, 0, true);
     put(&s, 0x82, 300, true);
-    put_raw(&s, 0x02, 5, true);  /* begins a fragmented message */
-    put(&s, 0x8a, 125, true);    /* a pong between the fragments */
+    put_raw(&s, 0x02, 5, true); /* begins a fragmented message */
+    put(&s, 0x8a, 125, true);   /* a pong between the fragments */
     put_raw(&s, 0x00, 0, true);
     put_raw(&s, 0x80, 70, true); /* its end */
     put(&s, 0x82, FRAME_UP_MAX, true);
@@ -181,7 +180,7 @@ static void broken_streams_have_their_code(void **state)
 
 static void a_message_has_a_largest_size(void **state)
 {
-    static const uint8_t huge[10] = {0x82, 127, 0x3f, 0xff, 0xff,
+    static const uint8_t huge[10] = {0x82, 127,  0x3f, 0xff, 0xff,
                                      0xff, 0xff, 0xff, 0xff, 0xff};
     static struct stream s;
     struct track t;

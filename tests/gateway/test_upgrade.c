@@ -71,8 +71,7 @@ static void a_plain_get_is_no_upgrade(void **state)
     struct upgrade u;
 
     (void)state;
-    assert_int_equal(
-        parse("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n", 1, &u), 0);
+    assert_int_equal(parse("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n", 1, &u), 0);
     assert_false(u.is_websocket);
     assert_null(u.origin.at);
     assert_true(upgrade_text_is(u.path, "/livez"));
@@ -237,9 +236,8 @@ static void every_wrong_answer_of_an_agent_is_named(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const char *why =
-            upgrade_answer(cases[i].text, strlen(cases[i].text),
-                           "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &code);
+        const char *why = upgrade_answer(cases[i].text, strlen(cases[i].text),
+                                         "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &code);
 
         if ((why == NULL) != cases[i].is_good || code != cases[i].status)
             fail_msg("case %zu: %s", i, why ? why : "accepted");

@@ -12,8 +12,8 @@
 struct item {
     struct wheel_timer timer; /* first */
     int fired;
-    int64_t again_ms;       /* set anew from inside */
-    struct item *kill;      /* cleared from inside */
+    int64_t again_ms;  /* set anew from inside */
+    struct item *kill; /* cleared from inside */
 };
 
 static struct wheel w;

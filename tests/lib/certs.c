@@ -40,8 +40,8 @@ static X509 *make(EVP_PKEY *key, const char *cn, X509 *issuer,
     X509_gmtime_adj(X509_getm_notAfter(cert), DAY_S);
     must(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
                                     (const unsigned char *)cn, -1, -1, 0));
-    must(X509_set_issuer_name(
-        cert, issuer ? X509_get_subject_name(issuer) : name));
+    must(X509_set_issuer_name(cert,
+                              issuer ? X509_get_subject_name(issuer) : name));
     must(X509_set_pubkey(cert, key));
     add_ext(cert, issuer ? issuer : cert, NID_basic_constraints,
             issuer ? "critical,CA:FALSE" : "critical,CA:TRUE");

@@ -20,16 +20,16 @@
 #define BENCH_OWNER "user-1"
 
 struct bench {
-    char *dir;             /* scratch */
+    char *dir; /* scratch */
     struct store *store;
     struct token_signer *signer; /* shared by all benches of a process */
     uint8_t seal_key[32];
     uint8_t agent_key[32]; /* every session's */
     struct ssl_ctx_st *agent_ctx;
-    int agent_fd;          /* the fake agent listens here */
+    int agent_fd; /* the fake agent listens here */
     char agent_addr[64];
-    pid_t pid;             /* of the gateway, 0 = none */
-    char addr[64];         /* it listens here */
+    pid_t pid;     /* of the gateway, 0 = none */
+    char addr[64]; /* it listens here */
     char *log_path;
 };
 
@@ -59,8 +59,7 @@ int64_t bench_cpu_us(const struct bench *b);
 void bench_session(struct bench *b, enum session_state state,
                    char sid[ID_SIZE]);
 void bench_row(struct bench *b, const char *sid,
-               void (*change)(struct store_session *row, void *arg),
-               void *arg);
+               void (*change)(struct store_session *row, void *arg), void *arg);
 /* Give a pending session the fake agent's address. */
 void bench_address(struct bench *b, const char *sid, const char *addr);
 /* End it: reason exited, code 7, 1234 bytes of output. */

@@ -75,8 +75,7 @@ struct peer *peer_dial_from(struct loop *l, int port, const char *from)
     p->loop = l;
     p->in = mem_zero(1, 1);
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (p->fd < 0 ||
-        bind(p->fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
+    if (p->fd < 0 || bind(p->fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
         connect(p->fd, (struct sockaddr *)&at, sizeof(at)) < 0)
         abort();
     p->watch = loop_fd_start(l, p->fd, LOOP_READ, peer_read, p);

@@ -60,7 +60,6 @@ int stack_pids(const struct stack *s, const char *name, const char *flag,
     return n;
 }
 
-
 int stack_free_port(void)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET};

@@ -25,7 +25,7 @@ struct stack {
     int attach_port; /* gateway */
     char *dir;       /* scratch: state/, bundles/, dev.log */
     char *log_path;
-    off_t log_from;  /* of the log: what the dev that runs has said */
+    off_t log_from;    /* of the log: what the dev that runs has said */
     char *const *more; /* borrowed */
 };
 
@@ -86,10 +86,10 @@ struct stack_link {
     uint64_t output;     /* next byte expected */
     uint64_t input_acked;
     uint64_t window, input_window;
-    bool is_ended;       /* EXIT was seen */
-    int exit_code;       /* -1 = none */
+    bool is_ended; /* EXIT was seen */
+    int exit_code; /* -1 = none */
     char reason[32];
-    char error[32];      /* code of an ERROR that was seen */
+    char error[32]; /* code of an ERROR that was seen */
     char last_stage[32];
 };
 /* Dial, HELLO with this token, and wait for READY. from < 0: as kept.

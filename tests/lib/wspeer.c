@@ -117,8 +117,7 @@ bool wspeer_shake(struct wspeer *p)
     return rc == 0;
 }
 
-size_t wspeer_try_write(struct wspeer *p, const void *bytes, size_t len,
-                        int ms)
+size_t wspeer_try_write(struct wspeer *p, const void *bytes, size_t len, int ms)
 {
     const uint8_t *at = bytes;
     size_t done = 0;
@@ -192,9 +191,7 @@ static bool more(struct wspeer *p)
 char *wspeer_head(struct wspeer *p)
 {
     for (;;) {
-        char *end = p->in_len
-                        ? memmem(p->in, p->in_len, "\r\n\r\n", 4)
-                        : NULL;
+        char *end = p->in_len ? memmem(p->in, p->in_len, "\r\n\r\n", 4) : NULL;
 
         if (end) {
             size_t len = (size_t)(end - (char *)p->in) + 4;
