@@ -9,6 +9,9 @@
 #include <stdlib.h>
 
 #define TLS_RECORD_MAX 16384
+/* Taken from the socket in one read(2) where the peer has sent so much: two
+ * records with their overhead. Kept while bytes wait in it, not between. */
+#define TLS_READ_BYTES (2 * (TLS_RECORD_MAX + 256))
 
 struct tls {
     SSL *ssl;
@@ -28,6 +31,8 @@ static struct tls *tls_new(SSL_CTX *ctx, int fd)
     SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_read_ahead(t->ssl, 1);
+    SSL_set_default_read_buffer_len(t->ssl, TLS_READ_BYTES);
     return t;
 }
 

@@ -26,6 +26,8 @@
 
 #define GATEWAY_TURN_FAIR 16384  /* bytes of a turn in company */
 #define GATEWAY_TURN_ALONE 65536 /* bytes of a turn alone */
+#define GATEWAY_BULK_BYTES 8192  /* a turn that moved so many is no typing */
+#define GATEWAY_BULK_TURNS 2     /* of such, then keys are looked for again */
 #define GATEWAY_STAGES_MAX STORE_STAGES_MAX
 #define GATEWAY_QUEUE_MAX 2048 /* bytes of ours that wait for a message end */
 
@@ -66,10 +68,11 @@ struct pair {
     int64_t deadline_ms; /* of the phase, 0 = none */
     int64_t opened_ms;
     struct limits_entry *addr, *user; /* counted as attachment */
-    bool is_ready, is_told; /* in the ready list; last words are said */
-    bool is_polled;         /* in waiting's list */
-    bool row_due;           /* its row must be read at the next poll */
-    bool is_token_wait;     /* WAITING: the deadline is the token's */
+    bool is_ready, is_told;           /* in a ready list; last words are said */
+    bool is_bulk;       /* its last turn moved GATEWAY_BULK_BYTES */
+    bool is_polled;     /* in waiting's list */
+    bool row_due;       /* its row must be read at the next poll */
+    bool is_token_wait; /* WAITING: the deadline is the token's */
     enum role role;
     int jobs; /* that point here */
     struct pair *ready_next, *doomed_next;
@@ -78,6 +81,12 @@ struct pair {
     uint64_t bytes_up, bytes_down;
     char sid[ID_SIZE];
     char ip[INET6_ADDRSTRLEN];
+};
+
+/* Pairs with something to do, first come first served. */
+struct ready {
+    struct pair *first, *last;
+    int count;
 };
 
 struct waiting { /* gateway/waiting.h */
@@ -92,9 +101,8 @@ struct gateway {
     struct settings set;
     int epoll_fd, listen_fd, metrics_fd, signal_fd;
     struct source listen_source, metrics_source, jobs_source, signal_source;
-    int64_t now_ms; /* monotonic, at the batch's beginning */
-    struct pair *ready_first, *ready_last;
-    int ready_count;
+    int64_t now_ms;          /* monotonic, at the batch's beginning */
+    struct ready keys, bulk; /* who moves little goes before who floods */
     struct pair *doomed;
     struct pair *pairs;
     int pair_count, attached;
@@ -123,8 +131,10 @@ struct pair *pair_new(struct gateway *gw, int fd,
 struct pair *pair_of_node(struct limits_node *n);
 /* Its client's address, for counting and logs. */
 void pair_address(struct pair *p, const struct sockaddr_storage *client);
-/* Put it into the ready list. */
+/* Put it into its ready list. */
 void pair_ready(struct pair *p);
+/* Take the first out of the list; NULL when it is empty. */
+struct pair *pair_next_ready(struct ready *r);
 /* One turn. Returns true when there is more to do at once. */
 bool pair_turn(struct pair *p);
 /* Arm the timer: the phase's deadline, and pings once upgraded. */

@@ -313,17 +313,32 @@ void pair_ended(struct pair *p, const struct store_session *row)
 
 void pair_ready(struct pair *p)
 {
-    struct gateway *gw = p->gw;
+    struct ready *r = p->is_bulk ? &p->gw->bulk : &p->gw->keys;
 
     if (p->is_ready || p->phase == SESSION_DEAD)
         return;
     p->is_ready = true;
     p->ready_next = NULL;
-    if (gw->ready_last)
-        gw->ready_last->ready_next = p;
+    if (r->last)
+        r->last->ready_next = p;
     else
-        gw->ready_first = p;
-    gw->ready_last = p;
+        r->first = p;
+    r->last = p;
+    r->count++;
+}
+
+struct pair *pair_next_ready(struct ready *r)
+{
+    struct pair *p = r->first;
+
+    if (!p)
+        return NULL;
+    r->first = p->ready_next;
+    if (!r->first)
+        r->last = NULL;
+    r->count--;
+    p->is_ready = false;
+    return p;
 }
 
 /* What the client still sends is read and dropped, so that our last words
@@ -370,22 +385,22 @@ static bool is_watched(const struct pair *p)
     return p->phase == SESSION_WAITING || p->phase == SESSION_OPEN;
 }
 
-static int64_t leg_due(const struct settings *s, const struct leg *l)
+static int64_t leg_due(const struct pair *p, const struct leg *l)
 {
-    int64_t wait_ms = s->dead_ms < s->ping_ms ? s->dead_ms : s->ping_ms;
+    int64_t dead_ms = p->gw->set.dead_ms, ping_ms = relay_ping_ms(p, l);
 
-    return l->pinged_ms ? l->pinged_ms + wait_ms : l->heard_ms + s->ping_ms;
+    return l->pinged_ms ? l->pinged_ms + (dead_ms < ping_ms ? dead_ms : ping_ms)
+                        : l->heard_ms + ping_ms;
 }
 
 void pair_arm(struct pair *p)
 {
-    const struct settings *s = &p->gw->set;
     int64_t due = p->deadline_ms ? p->deadline_ms : INT64_MAX;
 
-    if (is_watched(p) && leg_due(s, &p->client) < due)
-        due = leg_due(s, &p->client);
-    if (p->phase == SESSION_OPEN && leg_due(s, &p->agent) < due)
-        due = leg_due(s, &p->agent);
+    if (is_watched(p) && leg_due(p, &p->client) < due)
+        due = leg_due(p, &p->client);
+    if (p->phase == SESSION_OPEN && leg_due(p, &p->agent) < due)
+        due = leg_due(p, &p->agent);
     if (due == INT64_MAX)
         wheel_clear(&p->gw->wheel, &p->timer);
     else

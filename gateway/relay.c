@@ -82,24 +82,31 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Proxies stand before clients, not before agents; and a client's pong goes
+ * on to its agent, so that leg is never quite silent. */
+int64_t relay_ping_ms(const struct pair *p, const struct leg *l)
+{
+    return l == &p->agent ? p->gw->set.agent_ping_ms : p->gw->set.ping_ms;
+}
+
 /* When to look again; 0 = the leg is dead. What is heard moves no timer, so
  * one whose ping is answered meanwhile is looked at before the next is due. */
 static int64_t leg_watch(struct pair *p, struct leg *l, const struct leg *other)
 {
     const struct settings *s = &p->gw->set;
-    int64_t now = p->gw->now_ms;
+    int64_t now = p->gw->now_ms, ping_ms = relay_ping_ms(p, l);
 
     if (l->pinged_ms) {
         if (now >= l->pinged_ms + s->dead_ms && leg_is_dead(p, l, other))
             return 0;
-        return sooner(l->pinged_ms + s->dead_ms, now + s->ping_ms);
+        return sooner(l->pinged_ms + s->dead_ms, now + ping_ms);
     }
-    if (now < l->heard_ms + s->ping_ms)
-        return l->heard_ms + s->ping_ms;
+    if (now < l->heard_ms + ping_ms)
+        return l->heard_ms + ping_ms;
     if (!control_now(p, l, WSFRAME_PING, 0))
         return now + PING_RETRY_MS;
     l->pinged_ms = now;
-    return now + sooner(s->dead_ms, s->ping_ms);
+    return now + sooner(s->dead_ms, ping_ms);
 }
 
 int64_t relay_watch(struct pair *p, bool with_agent)
@@ -260,8 +267,10 @@ static bool relay_pump(struct pair *p, struct leg *src, struct leg *dst,
 
 bool relay_turn(struct pair *p)
 {
-    size_t want =
-        p->gw->ready_count > 1 ? GATEWAY_TURN_FAIR : GATEWAY_TURN_ALONE;
+    const struct gateway *gw = p->gw;
+    size_t want = gw->keys.count + gw->bulk.count > 0 ? GATEWAY_TURN_FAIR
+                                                      : GATEWAY_TURN_ALONE;
+    uint64_t before = p->bytes_up + p->bytes_down;
     bool more = relay_pump(p, &p->agent, &p->client, want);
 
     if (p->phase != SESSION_OPEN)
@@ -269,6 +278,7 @@ bool relay_turn(struct pair *p)
     more |= relay_pump(p, &p->client, &p->agent, want);
     if (p->phase != SESSION_OPEN)
         return true;
+    p->is_bulk = p->bytes_up + p->bytes_down - before >= GATEWAY_BULK_BYTES;
     if (p->client.is_broken) {
         pair_on(p, SESSION_ON_CLIENT_GONE, CLOSE_CLIENT_LEFT);
         return false;

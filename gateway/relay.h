@@ -16,6 +16,8 @@ bool relay_turn(struct pair *p);
  * under way (at most GATEWAY_QUEUE_MAX bytes wait). false: no room.
  */
 bool relay_say(struct pair *p, const void *frames, size_t len);
+/* The silence after which l is pinged. */
+int64_t relay_ping_ms(const struct pair *p, const struct leg *l);
 /* Ping whoever is silent, end whoever stays so. Returns when to look again,
  * milliseconds on our clock; the pair may be dead after it. */
 int64_t relay_watch(struct pair *p, bool with_agent);

@@ -135,7 +135,8 @@ static int keys_start(struct gateway *gw, struct err *e)
     const struct settings *s = &gw->set;
 
     if (seal_key_load(s->seal_key_file, gw->seal_key, e) < 0)
-        return err_wrap(e, "--seal-key-file");
+        return err_wrap(e, "--seal-key-file (the controller makes it: "
+                           "keys/seal in its state directory)");
     gw->psk_ctx = tls_psk_client_ctx(e);
     if (!gw->psk_ctx)
         return -1;
@@ -186,8 +187,8 @@ void server_stop(struct gateway *gw)
     while (gw->pairs)
         pair_doom(gw->pairs, CLOSE_DRAINED);
     jobs_free(gw->jobs); /* the last jobs' done find DEAD pairs */
-    for (struct pair *p = gw->ready_first; p; p = p->ready_next)
-        p->is_ready = false;
+    while (pair_next_ready(&gw->keys) || pair_next_ready(&gw->bulk))
+        continue;
     pairs_bury(gw);
     store_free(gw->store);
     keyset_free(gw->keyset);
@@ -379,22 +380,21 @@ static void timer_fire(void *arg, struct wheel_timer *t)
         (struct pair *)(void *)((char *)t - offsetof(struct pair, timer)));
 }
 
-/* One turn for everybody who can do something. */
-static void ready_round(struct gateway *gw)
+static void ready_turns(struct ready *r, int turns)
 {
-    struct pair *p = gw->ready_first, *next;
-    int n = 0;
+    struct pair *p;
 
-    for (struct pair *q = p; q; q = q->ready_next)
-        n++;
-    gw->ready_count = n;
-    gw->ready_first = gw->ready_last = NULL;
-    for (; p; p = next) {
-        next = p->ready_next;
-        p->is_ready = false;
+    for (; turns > 0 && (p = pair_next_ready(r)); turns--)
         if (pair_turn(p))
             pair_ready(p);
-    }
+}
+
+/* A key's echo waits for no round of floods: a turn for everybody who moves
+ * little, then few of the others, then back to the sockets. */
+static void ready_round(struct gateway *gw)
+{
+    ready_turns(&gw->keys, gw->keys.count);
+    ready_turns(&gw->bulk, GATEWAY_BULK_TURNS);
 }
 
 static int sooner(int a, int b)
@@ -407,7 +407,7 @@ static int wait_ms(struct gateway *gw, int polls, int chores)
     int wait = wheel_wait_ms(&gw->wheel, gw->now_ms);
     int64_t due = gw->listen_again_ms;
 
-    if (gw->ready_first)
+    if (gw->keys.first || gw->bulk.first)
         return 0;
     wait = sooner(sooner(wait, polls), chores);
     if (gw->drain_ms && (!due || gw->drain_ms < due))

@@ -75,7 +75,13 @@ static int settings_judge(const struct settings *s, struct err *e)
                        "--issuer and --audience are needed: "
                        "who mints tokens, and for whom");
     if (!s->tls_cert != !s->tls_key)
-        return err_set(e, ERR_INPUT, "--tls-cert and --tls-key go together");
+        return err_set(e, ERR_INPUT,
+                       "--tls-cert and --tls-key go together: set both, or "
+                       "neither");
+    if (conf_file("tls-cert", s->tls_cert, false, e) < 0 ||
+        conf_file("tls-key", s->tls_key, false, e) < 0 ||
+        conf_file("jwks-ca", s->jwks_ca, false, e) < 0)
+        return -1;
     if (!s->agent_cidrs_text || !*s->agent_cidrs_text)
         return err_set(e, ERR_INPUT,
                        "--agent-cidrs is missing: the networks "
@@ -115,7 +121,7 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
         {"tls-key", CONF_STR, &s->tls_key, 1, 4096, NULL, "path", "its key (PEM)"},
         {"trusted-proxies", CONF_STR, &s->trusted_text, 0, 4096, NULL, "networks", "peers whose X-Forwarded-For is believed"},
         {"proxy-hops", CONF_INT, &s->proxy_hops, 1, 16, "1", "entries", "the client's place in X-Forwarded-For from the right"},
-        {"log-level", CONF_STR, &s->log_level, 1, 16, "info", "", "debug, info, warn or error"},
+        {"log-level", CONF_STR, &s->log_level, 1, 64, "info", "", "debug, info, warn or error"},
         {"hello-ms", CONF_INT, &s->hello_ms, 100, 60000, "10000", "ms", "accept to a verified HELLO"},
         {"dial-ms", CONF_INT, &s->dial_ms, 100, 60000, "10000", "ms", "dialling an agent, TLS and upgrade included"},
         {"agent-lost-ms", CONF_INT, &s->lost_ms, 0, 60000, "3000", "ms", "wait for the session's end when its agent is lost"},
@@ -123,7 +129,8 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
         {"half-close-ms", CONF_INT, &s->half_close_ms, 100, 600000, "10000", "ms", "one side is done: for the other"},
         {"linger-ms", CONF_INT, &s->linger_ms, 100, 60000, "3000", "ms", "for our last words to a client"},
         {"drain-ms", CONF_INT, &s->drain_ms, 0, HOUR_MS, "10000", "ms", "SIGTERM to closing who is left with 1012"},
-        {"ping-ms", CONF_INT, &s->ping_ms, 50, 600000, "8000", "ms", "silence after which a leg is pinged (below what proxies allow)"},
+        {"ping-ms", CONF_INT, &s->ping_ms, 50, 600000, "8000", "ms", "silence after which a client is pinged (below what proxies allow)"},
+        {"agent-ping-ms", CONF_INT, &s->agent_ping_ms, 50, 600000, "24000", "ms", "silence after which an agent is pinged"},
         {"dead-ms", CONF_INT, &s->dead_ms, 50, 600000, "30000", "ms", "silence after a ping that ends a leg"},
         {"poll-ms", CONF_INT, &s->poll_ms, 1, 10000, "10", "ms", "asking the store, only while somebody waits"},
         {"jwks-refresh-ms", CONF_INT, &s->jwks_refresh_ms, 1000, 60000, "30000", "ms", "rereading the key set"},

@@ -37,7 +37,7 @@ struct settings {
     int64_t half_close_ms; /* one side done: the other gets that long */
     int64_t linger_ms;     /* our last words may take that long */
     int64_t drain_ms;      /* SIGTERM to 1012 for who is left */
-    int64_t ping_ms, dead_ms;
+    int64_t ping_ms, agent_ping_ms, dead_ms;
     int64_t poll_ms; /* the store, while somebody waits */
     int64_t jwks_refresh_ms;
     int64_t token_margin_s; /* a token is never held past exp minus this */

@@ -371,7 +371,7 @@ static void a_silent_agent_is_lost(void **state)
     int64_t until = now_ms() + 2000;
 
     (void)state;
-    start("--ping-ms=100", "--dead-ms=200", "--agent-lost-ms=50");
+    start("--agent-ping-ms=100", "--dead-ms=200", "--agent-lost-ms=50");
     c = open_pair(&a, sid);
     while (now_ms() < until) {
         struct wsmsg m;
