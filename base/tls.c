@@ -190,6 +190,13 @@ int tls_client_use_host(struct ssl_st *ssl, const char *host)
                : -1;
 }
 
+const char *tls_client_refused(struct ssl_st *ssl)
+{
+    const long why = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+
+    return why == X509_V_OK ? NULL : X509_verify_cert_error_string(why);
+}
+
 struct tls_start {
     void (*fn)(void *arg, struct ssl_st *ssl);
     void *arg;

@@ -69,6 +69,8 @@ void tls_ctx_free(struct ssl_ctx_st *ctx);
 /* Check the server's certificate against host (a name or an IP literal) and
  * ask for it by SNI if it is a name. Before the handshake; -1 on failure. */
 int tls_client_use_host(struct ssl_st *ssl, const char *host);
+/* Why the server's certificate was refused; NULL = it was not. */
+const char *tls_client_refused(struct ssl_st *ssl);
 /* Call fn when a client connection of ctx is about to start its handshake:
  * the place for tls_psk_client_use and tls_client_use_host where somebody
  * else (libwebsockets) makes the connection. arg must outlive ctx. */

@@ -133,7 +133,9 @@ struct json *server_call(const struct server *s, const char *method,
     free(auth);
     if (failed) {
         err_wrap(e, "no answer from %s%s", s->base,
-                 s->is_plain ? " (is `podterm dev` running?)" : "");
+                 s->is_plain ? " (is `podterm dev` running? A server with a "
+                               "certificate is https://)"
+                             : "");
         return NULL;
     }
     *status = a.status;

@@ -42,8 +42,8 @@ static void chores_run(void *arg)
     int64_t stamp = chores_cert_stamp(c->set);
 
     c->is_store_well = store_ping(c->store, &c->store_e) == 0;
-    if (c->read_keys)
-        keyset_refresh(c->keyset, c->now_ms, &c->keys_e);
+    if (c->read_keys && keyset_refresh(c->keyset, c->now_ms, &c->keys_e) > 0)
+        c->read_keys = false; /* another reads: again in the next round */
     if (c->set->tls_cert && stamp != c->cert_stamp) {
         c->server_ctx =
             tls_server_ctx(c->set->tls_cert, c->set->tls_key, &c->cert_e);

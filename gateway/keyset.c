@@ -114,7 +114,8 @@ int keyset_refresh(struct keyset *k, int64_t now_ms, struct err *e)
 {
     int rc;
 
-    pthread_mutex_lock(&k->reading);
+    if (pthread_mutex_trylock(&k->reading) != 0)
+        return 1;
     rc = keyset_read(k, now_ms, e);
     pthread_mutex_unlock(&k->reading);
     return rc;
@@ -125,7 +126,10 @@ bool keyset_refresh_unknown(struct keyset *k, int64_t now_ms)
     struct err ignored;
     bool has_read = false;
 
-    pthread_mutex_lock(&k->reading);
+    /* nobody waits for a reading of another's: a slow server would hold the
+     * threads that known keys need */
+    if (pthread_mutex_trylock(&k->reading) != 0)
+        return false;
     if (now_ms - k->last_ms >= KEYSET_UNKNOWN_MS)
         has_read = keyset_read(k, now_ms, &ignored) == 0;
     pthread_mutex_unlock(&k->reading);

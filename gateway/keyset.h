@@ -21,10 +21,11 @@ struct keyset;
 struct keyset *keyset_new(const char *file, const char *url,
                           const char *ca_path);
 void keyset_free(struct keyset *k);
-/* Read now. Blocks. 0, or -1: the old set stays. */
+/* Read now. Blocks. 0; 1: another reading is under way; -1: the old set
+ * stays. */
 int keyset_refresh(struct keyset *k, int64_t now_ms, struct err *e);
-/* For an unknown key id: reads at most once in KEYSET_UNKNOWN_MS; true when
- * it read a set. Blocks. */
+/* For an unknown key id: reads at most once in KEYSET_UNKNOWN_MS, and not
+ * beside another reading; true when it read a set. Blocks while it reads. */
 bool keyset_refresh_unknown(struct keyset *k, int64_t now_ms);
 /* Is there a set? */
 bool keyset_is_loaded(struct keyset *k);

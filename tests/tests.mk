@@ -22,7 +22,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_flow agent/test_attach_prompt agent/test_life agent/test_life_kills agent/test_life_time,$(1)),$(BUILD)/libgateway.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_flow agent/test_attach_prompt agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
@@ -41,6 +41,9 @@ e2e: all $(E2E_BIN) ## end-to-end tests alone
 fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
 	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
 test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
+.PHONY: test-debian13
+test-debian13: ## all tests on a bare Debian 13, made for it (as root)
+	@tests/debian13
 
 .PHONY: layers asan tsan analyze fuzz
 layers: ## the rules a compiler does not see
@@ -67,7 +70,8 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 
 # these run the real programs
 $(BUILD)/tests/agent/test_shimlink $(BUILD)/tests/shim/test_shim: $(BUILD)/bin/podterm-shim
-$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_viewers $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time $(BUILD)/tests/agent/test_stall: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/client/test_retry: $(BUILD)/bin/podterm
 $(BUILD)/tests/keeper/test_keeper: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
 
 # Figures beside peers in one run; ratios are what counts.

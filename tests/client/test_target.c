@@ -1,8 +1,5 @@
-/* What may be dialled: the controller's word, wss, ws on loopback alone; and
- * when it is dialled again. */
+/* What may be dialled: the controller's word, wss, ws on loopback alone. */
 #include "client/target.h"
-
-#include "client/retry.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,37 +113,6 @@ static void a_name_nobody_knows_is_worth_another_try(void **arg)
     assert_int_equal(e.kind, ERR_PEER);
 }
 
-/* --- when --- */
-
-static void waits_double_up_to_five_seconds_with_jitter(void **arg)
-{
-    struct retry low = {0}, high = {0};
-    int64_t step = RETRY_FIRST_MS;
-
-    (void)arg;
-    for (int i = 0; i < 12; i++) {
-        int64_t least = retry_next(&low, 0, 0);
-        int64_t most = retry_next(&high, 0, (uint32_t)(step / 2));
-
-        assert_int_equal(least, step / 2);
-        assert_int_equal(most, step);
-        step = step * 2 < RETRY_MAX_MS ? step * 2 : RETRY_MAX_MS;
-    }
-    retry_reset(&low);
-    assert_int_equal(retry_next(&low, 0, 0), RETRY_FIRST_MS / 2);
-}
-
-static void a_server_may_ask_for_more_but_not_for_ever(void **arg)
-{
-    struct retry r = {0};
-
-    (void)arg;
-    assert_true(retry_next(&r, 2000, 7) >= 2000);
-    assert_true(retry_next(&r, 2000, 7) < 2000 + RETRY_FIRST_MS);
-    assert_true(retry_next(&r, INT64_MAX, 7) <
-                RETRY_ASKED_MAX_MS + RETRY_FIRST_MS);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,8 +121,6 @@ int main(void)
         cmocka_unit_test(what_is_no_ws_address_is_refused),
         cmocka_unit_test(a_name_on_loopback_gives_loopback_addresses),
         cmocka_unit_test(a_name_nobody_knows_is_worth_another_try),
-        cmocka_unit_test(waits_double_up_to_five_seconds_with_jitter),
-        cmocka_unit_test(a_server_may_ask_for_more_but_not_for_ever),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

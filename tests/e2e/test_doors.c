@@ -273,6 +273,53 @@ static void another_user_of_the_machine_gets_no_identity(void **arg)
     assert_int_equal(token_status_as(0), 20);
 }
 
+/* --- other protocols --- */
+
+#define UP_TO(upgrade)                                                         \
+    "GET /v1/attach HTTP/1.1\r\nHost: localhost\r\nUpgrade: " upgrade          \
+    "\r\nConnection: Upgrade, HTTP2-Settings\r\n"                              \
+    "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"                                     \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"                          \
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: podterm.v1\r\n\r\n"
+
+/* Controller, gateway, and the agent behind its key. */
+static struct wspeer *door(int which)
+{
+    own_mem char *addr =
+        mem_printf("127.0.0.1:%d", which ? stack->attach_port : stack->port);
+
+    return which == 2 ? direct_dial(&agent) : wspeer_try_dial(addr);
+}
+
+static void no_door_changes_to_another_protocol(void **arg)
+{
+    static const char *const asks[] = {
+        UP_TO("h2c"), UP_TO("h2c, websocket"), UP_TO("TLS/1.2"),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+        "CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n"};
+
+    (void)arg;
+    for (int which = 0; which < 3; which++)
+        for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
+            struct wspeer *p = door(which);
+            int n;
+
+            assert_non_null(p);
+            p->may_die = true;
+            wspeer_puts(p, asks[i]);
+            while ((n = wspeer_more(p, WSPEER_MS)) > 0)
+                ;
+            if (n == 0)
+                fail_msg("door %d stays open after %s", which, asks[i]);
+            /* hung up on, or an HTTP/1 answer that is a refusal */
+            if (p->in_len && (p->in_len < 10 || p->in[9] < '4' ||
+                              memcmp(p->in, "HTTP/1.", 7) != 0))
+                fail_msg("door %d, %s\nwas answered: %.*s", which, asks[i],
+                         (int)p->in_len, (char *)p->in);
+            wspeer_free(p);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_page_that_rebinds_its_name_gets_nothing),
         cmocka_unit_test(a_page_of_another_origin_gets_nothing),
         cmocka_unit_test(another_user_of_the_machine_gets_no_identity),
+        cmocka_unit_test(no_door_changes_to_another_protocol),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -110,6 +110,14 @@ struct bench *bench_new(void)
 
 /* --- the process --- */
 
+static bool is_said(const char *const *more, const char *flag)
+{
+    for (; more && *more; more++)
+        if (strncmp(*more, flag, strlen(flag)) == 0)
+            return true;
+    return false;
+}
+
 static void exec_gateway(struct bench *b, const char *const *more)
 {
     char *argv[ARGS_MAX] = {program_path("podterm-gateway")};
@@ -117,7 +125,8 @@ static void exec_gateway(struct bench *b, const char *const *more)
 
     argv[n++] = mem_printf("--store=%s/podterm.db", b->dir);
     argv[n++] = mem_printf("--seal-key-file=%s/seal", b->dir);
-    argv[n++] = mem_printf("--jwks-file=%s/jwks.json", b->dir);
+    if (!is_said(more, "--jwks-url="))
+        argv[n++] = mem_printf("--jwks-file=%s/jwks.json", b->dir);
     argv[n++] = mem_str("--issuer=" BENCH_ISS);
     argv[n++] = mem_str("--audience=" BENCH_AUD);
     if (!more || !more[0] || strncmp(more[0], "--listen=", 9) != 0)

@@ -44,12 +44,13 @@ static void peer_read(void *arg, int events)
     struct peer *p = arg;
     ssize_t n;
 
-    (void)events;
-    p->in = mem_resize(p->in, p->len + 65536 + 1, 1);
-    n = recv(p->fd, p->in + p->len, 65536, MSG_DONTWAIT);
-    if (n > 0)
-        p->len += (size_t)n;
-    p->in[p->len] = 0;
+    do { /* after a reset nobody calls again */
+        p->in = mem_resize(p->in, p->len + 65536 + 1, 1);
+        n = recv(p->fd, p->in + p->len, 65536, MSG_DONTWAIT);
+        if (n > 0)
+            p->len += (size_t)n;
+        p->in[p->len] = 0;
+    } while (n > 0 && events & LOOP_HANGUP);
     if (n > 0 || (n < 0 && errno == EAGAIN))
         return;
     p->is_closed = true;
