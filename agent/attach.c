@@ -260,13 +260,33 @@ static void attach_end(struct attach *a, const struct frame *f)
     life_end(a->set->life, REASON_DELETED, "ended by its owner");
 }
 
+/* Closed once it holds: that is how the controller knows. */
+static void attach_take_viewers(struct attach *a, const struct frame *f)
+{
+    struct frame_viewers viewers;
+    struct err e = {0};
+
+    if (frame_viewers_read(f, &viewers) < 0)
+        err_set(&e, ERR_INPUT, "VIEWERS: not a list of subjects");
+    else
+        life_viewers(a->set->life, &viewers, &e);
+    if (e.kind)
+        attach_refuse_err(a, &e);
+    else
+        attach_close(a, 1000, "these are the viewers");
+}
+
 static const struct {
     uint8_t type;
     void (*take)(struct attach *a, const struct frame *f);
 } takers[] = {
-    {FRAME_INPUT, attach_input},   {FRAME_RESIZE, attach_resize},
-    {FRAME_SIGNAL, attach_signal}, {FRAME_OUTPUT_ACK, attach_output_ack},
-    {FRAME_PING, attach_ping},     {FRAME_END, attach_end},
+    {FRAME_INPUT, attach_input},
+    {FRAME_RESIZE, attach_resize},
+    {FRAME_SIGNAL, attach_signal},
+    {FRAME_OUTPUT_ACK, attach_output_ack},
+    {FRAME_PING, attach_ping},
+    {FRAME_END, attach_end},
+    {FRAME_VIEWERS, attach_take_viewers},
 };
 
 static void attach_take(struct attach *a, const struct frame *f)
@@ -441,6 +461,22 @@ void attach_ended(struct attach_set *set)
 {
     set->is_ended = true;
     attach_due(set, 0, false);
+}
+
+/* Who stays may have another place on the list now. */
+void attach_viewers(struct attach_set *set, const struct frame_viewers *next)
+{
+    const struct frame_viewers *now = &life_spec(set->life)->viewers;
+
+    for (struct attach *a = set->all; a; a = a->next) {
+        if (a->role != ROLE_VIEWER ||
+            (a->phase != ATTACH_OPEN && a->phase != ATTACH_MOVING))
+            continue;
+        a->viewer = frame_viewers_find(next, now->subjects[a->viewer]);
+        if (a->viewer < 0)
+            attach_refuse(a, ERR_DENIED,
+                          "You are not a viewer of this session any more.");
+    }
 }
 
 bool attach_has_owner(const struct attach_set *set)

@@ -1,7 +1,7 @@
 /*
  * Attachments: the podterm.v1 server. One owner who types, at most
  * ATTACH_VIEWERS_MAX viewers who only read and never hold the owner back, and
- * control connections that may only end the session.
+ * control connections that may only end the session or say who may view it.
  *
  * Per attachment the memory is constant: everything but the few messages of
  * the greeting is made when the socket can take it, from the state's ring and
@@ -45,6 +45,10 @@ void attach_resized(struct attach_set *set);
 void attach_ended(struct attach_set *set); /* EXIT behind the last OUTPUT */
 /* A note to owners ("idle: ends in 60 s"); a STAGE that is not kept. */
 void attach_notice(struct attach_set *set, const char *detail);
+
+/* These will be the viewers: who is not among them any more is cut off. Before
+ * they stand in the life's spec. */
+void attach_viewers(struct attach_set *set, const struct frame_viewers *next);
 
 bool attach_has_owner(const struct attach_set *set);
 /* Did the owner get and acknowledge all, EXIT included? */

@@ -1,9 +1,9 @@
 #include "agent/bundle.h"
 
-#include "agent/cache.h"
 #include "agent/fetch.h"
 #include "agent/manifest.h"
 #include "agent/unpack.h"
+#include "base/cache.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -111,46 +111,12 @@ static int bundle_verify(const struct agent_spec *spec,
 
 /* --- the cache --- */
 
-static void bundle_cache_owner(const struct agent_spec *spec, char out[600])
+static void bundle_cache_owner(const struct agent_spec *spec,
+                               char out[CACHE_OWNER_MAX])
 {
-    struct url u;
-    struct err e;
-
-    if (spec->fetch.public_cache_hosts.count > 0 &&
-        url_parse(spec->bundle_url, &u, &e) == 0 && u.scheme == URL_HTTPS &&
-        domain_list_has(&spec->fetch.public_cache_hosts, u.host, u.port, 443))
-        snprintf(out, 600, "public");
-    else
-        snprintf(out, 600, "%s\n%s", spec->owner_iss, spec->owner_sub);
+    cache_owner(&spec->fetch.public_cache_hosts, spec->bundle_url,
+                spec->owner_iss, spec->owner_sub, out);
 }
-
-/* An archive of the right digest, whose other rules are checked like a
- * fetched one's. -1: fetch it. */
-static int bundle_cached(struct bundle *b)
-{
-    const struct agent_spec *spec = b->conf.spec;
-    char owner[600];
-    struct stat st;
-    int fd;
-
-    /* a signature is over other bytes' hash: those are fetched anew */
-    if (!b->conf.cache_dir || spec->bundle_signature ||
-        spec->fetch.key_count > 0)
-        return -1;
-    bundle_cache_owner(spec, owner);
-    fd = cache_get(b->conf.cache_dir, owner, spec->bundle_sha256);
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &st) < 0 || st.st_size > spec->fetch.max_bytes ||
-        (spec->bundle_size > 0 && st.st_size != spec->bundle_size)) {
-        close(fd);
-        return -1;
-    }
-    bundle_tell(b, "fetch", "done", "from the cache", st.st_size, st.st_size);
-    return fd;
-}
-
-/* --- fetching --- */
 
 static int bundle_tmp_file(const struct bundle *b, struct err *e)
 {
@@ -172,6 +138,85 @@ static int bundle_tmp_file(const struct bundle *b, struct err *e)
     return fd;
 }
 
+/*
+ * The archive the launcher gave this session a link to. It belongs to the
+ * launcher's user, whom we must trust anyhow, and nobody else may write it,
+ * not even we: what is hashed here is what is unpacked, without a copy.
+ */
+static int bundle_given(const struct bundle *b)
+{
+    own_fd int fd = open(b->conf.cached_path,
+                         O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        st.st_uid == geteuid() || (st.st_mode & 0222) ||
+        !cache_is_right(fd, b->conf.spec->bundle_sha256))
+        return -1;
+    return own_fd_give(&fd);
+}
+
+/* A copy of the cache's own: others of our user may write there. */
+static int bundle_copied(const struct bundle *b)
+{
+    const struct agent_spec *spec = b->conf.spec;
+    char owner[CACHE_OWNER_MAX];
+    struct err e = {0};
+    own_fd int fd = bundle_tmp_file(b, &e);
+
+    bundle_cache_owner(spec, owner);
+    if (fd < 0 ||
+        cache_get(b->conf.cache_dir, owner, spec->bundle_sha256, fd) < 0)
+        return -1;
+    return own_fd_give(&fd);
+}
+
+/* An archive of the right digest, whose other rules are checked like a
+ * fetched one's. -1: fetch it. */
+static int bundle_cached(struct bundle *b)
+{
+    const struct agent_spec *spec = b->conf.spec;
+    own_fd int fd = -1;
+    struct stat st;
+
+    /* a signature is over other bytes' hash: those are fetched anew */
+    if (spec->bundle_signature || spec->fetch.key_count > 0)
+        return -1;
+    if (b->conf.cached_path)
+        fd = bundle_given(b);
+    else if (b->conf.cache_dir)
+        fd = bundle_copied(b);
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > spec->fetch.max_bytes ||
+        (spec->bundle_size > 0 && st.st_size != spec->bundle_size))
+        return -1;
+    bundle_tell(b, "fetch", "done", "from the cache", st.st_size, st.st_size);
+    return own_fd_give(&fd);
+}
+
+/* Keep a verified archive for later sessions: in the cache, or where the
+ * launcher takes it from. That it fails is no error of the session. */
+static void bundle_keep(const struct bundle *b, int fd)
+{
+    const struct agent_spec *spec = b->conf.spec;
+    char owner[CACHE_OWNER_MAX], self[32];
+    struct err e = {0};
+    int r = 0;
+
+    bundle_cache_owner(spec, owner);
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+    if (b->conf.cache_dir)
+        r = cache_put(b->conf.cache_dir, owner, spec->bundle_sha256, fd, &e);
+    else if (b->conf.keep_path &&
+             linkat(AT_FDCWD, self, AT_FDCWD, b->conf.keep_path,
+                    AT_SYMLINK_FOLLOW) < 0 &&
+             errno != EEXIST)
+        r = err_sys(&e, "%s", b->conf.keep_path);
+    if (r < 0)
+        log_err(&e, "cache.put");
+}
+
+/* --- fetching --- */
+
 static int bundle_fetch(struct bundle *b, struct err *e)
 {
     const struct agent_spec *spec = b->conf.spec;
@@ -184,8 +229,6 @@ static int bundle_fetch(struct bundle *b, struct err *e)
         .arg = b,
     };
     struct fetch_result r;
-    char owner[600];
-    struct err cache_e = {0};
 
     if (fd < 0)
         return -1;
@@ -196,10 +239,7 @@ static int bundle_fetch(struct bundle *b, struct err *e)
     bundle_tell(b, "fetch", "done", "", r.bytes, r.bytes);
     if (bundle_verify(spec, &r, e) < 0)
         return -1;
-    bundle_cache_owner(spec, owner);
-    if (b->conf.cache_dir && cache_put(b->conf.cache_dir, owner,
-                                       spec->bundle_sha256, fd, &cache_e) < 0)
-        log_err(&cache_e, "cache.put");
+    bundle_keep(b, fd);
     return own_fd_give(&fd);
 }
 

@@ -40,8 +40,11 @@ struct bundle_conf {
     const struct agent_spec *spec; /* outlives the job */
     const char *bundle_dir;        /* BUNDLE_ROOT appears in it by rename */
     const char *tmp_dir;           /* for the archive while it comes */
-    const char *cache_dir;         /* NULL = none */
-    const char *runner_root;       /* where the runner sees BUNDLE_ROOT */
+    /* verified archives: a cache of our own, or a file to look for at first
+     * and a name to leave a fetched one under for who keeps them (both are
+     * another user's, who trusts us with nothing); each NULL = none */
+    const char *cache_dir, *cached_path, *keep_path;
+    const char *runner_root; /* where the runner sees BUNDLE_ROOT */
     const struct bundle_verbs *verbs;
     void *arg;
 };

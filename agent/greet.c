@@ -24,15 +24,6 @@ static int greet_cells(const struct json *body, const char *name, uint16_t *out,
     return 0;
 }
 
-/* The first of the spec's viewers of this name, or -1. */
-static int greet_viewer(const struct agent_spec *spec, const char *sub)
-{
-    for (int i = 0; i < spec->viewer_count; i++)
-        if (strcmp(spec->viewers[i], sub) == 0)
-            return i;
-    return -1;
-}
-
 /* The claims against this session. The signature was checked before. */
 static int greet_judge(const struct agent_spec *spec,
                        const struct session_claims *c, struct err *e)
@@ -42,7 +33,7 @@ static int greet_judge(const struct agent_spec *spec,
     if (strcmp(c->bnd, spec->bundle_sha256) != 0)
         return err_set(e, ERR_TOKEN, "token names another bundle");
     if (c->role == ROLE_VIEWER) {
-        if (greet_viewer(spec, c->sub) < 0)
+        if (frame_viewers_find(&spec->viewers, c->sub) < 0)
             return err_set(e, ERR_DENIED, "subject is no viewer here");
     } else if (strcmp(c->sub, spec->owner_sub) != 0) {
         return err_set(e, ERR_DENIED, "subject is not the owner");
@@ -102,7 +93,9 @@ int greet_hello(const struct agent_spec *spec, struct state *s,
         greet_judge(spec, &claims, e) < 0)
         return -1;
     g.role = claims.role;
-    g.viewer = g.role == ROLE_VIEWER ? greet_viewer(spec, claims.sub) : -1;
+    g.viewer = g.role == ROLE_VIEWER
+                   ? frame_viewers_find(&spec->viewers, claims.sub)
+                   : -1;
     if (greet_output_from(spec, s->head, body, &g, e) < 0 ||
         state_jti_add(s, claims.jti, g.role,
                       claims.exp + spec->token_skew_s + 1, now_s, e) < 0)

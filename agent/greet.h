@@ -17,7 +17,7 @@
 /* A HELLO that was found good. */
 struct greet {
     enum role role;
-    int viewer;           /* which of the spec's viewers; -1 = none of them */
+    int viewer;           /* where on the list of viewers; -1 = nowhere */
     uint16_t cols, rows;  /* 0 = no wish */
     uint64_t output_from; /* where OUTPUT starts: within the ring */
 };

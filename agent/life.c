@@ -48,13 +48,24 @@ static void life_stage(struct life *l, const char *stage, const char *state,
         attach_stage(l->attachments, st);
 }
 
-static void life_status(struct life *l, const char *state)
+static int life_status(struct life *l, struct err *e)
+{
+    const char *state = l->head->started_ms ? "running" : "listening";
+
+    return l->conf.status_path
+               ? status_write(l->conf.status_path, state, l->conf.addr,
+                              l->head->started_ms, l->spec->isolation, e)
+               : 0;
+}
+
+/* A program runs, whether it can be told or not: it is tried again. */
+static void life_status_running(struct life *l)
 {
     struct err e = {0};
+    bool was_due = l->is_status_due;
 
-    if (l->conf.status_path &&
-        status_write(l->conf.status_path, state, l->conf.addr,
-                     l->head->started_ms, l->spec->isolation, &e) < 0)
+    l->is_status_due = life_status(l, &e) < 0;
+    if (l->is_status_due && !was_due)
         log_err(&e, "status.write");
 }
 
@@ -132,7 +143,7 @@ static void life_shim_started(void *arg, int master_fd, int pid)
     h->phase = PHASE_RUNNING;
     life_env_forget(l);
     life_stage(l, "started", "done", "", 0, 0);
-    life_status(l, "running");
+    life_status_running(l);
     log_info("session.start", NULL);
     malloc_trim(0); /* what fetching and starting took is not needed again */
 }
@@ -229,6 +240,8 @@ static void life_bundle_start(struct life *l)
         .bundle_dir = l->conf.bundle_dir,
         .tmp_dir = l->conf.tmp_dir,
         .cache_dir = l->conf.cache_dir,
+        .cached_path = l->conf.cached_path,
+        .keep_path = l->conf.keep_path,
         .runner_root = l->conf.runner_root,
         .verbs = &bundle_verbs,
         .arg = l,
@@ -303,6 +316,18 @@ void life_owner(struct life *l, bool is_there)
         life_linger(l);
 }
 
+/* Kept first: whoever starts after a kill judges by it. */
+int life_viewers(struct life *l, const struct frame_viewers *v, struct err *e)
+{
+    if (state_viewers_set(l->state, v, e) < 0)
+        return -1;
+    attach_viewers(l->attachments, v);
+    l->spec->viewers = *v;
+    log_info("session.viewers", "version", "i", (int64_t)v->version, "count",
+             "i", (int64_t)v->count, NULL);
+    return 0;
+}
+
 /* --- time --- */
 
 static void life_deadline(struct life *l, int64_t now)
@@ -332,7 +357,13 @@ static void life_tick(void *arg)
     struct life *l = arg;
     int64_t now = loop_now_ms();
 
+    stall_beat(&l->stall);
     attach_tick(l->attachments, now);
+    if (terminal_is_foul(l->terminal))
+        life_refuse(l, REASON_RUNNER_LOST, LEAVE_PROTOCOL,
+                    "the runner made its terminal block");
+    if (l->is_status_due)
+        life_status_running(l);
     if (l->head->phase != PHASE_RUNNING)
         return;
     life_deadline(l, now);
@@ -433,19 +464,24 @@ struct life *life_new(const struct life_conf *conf, struct err *e)
     return l;
 }
 
-void life_begin(struct life *l, struct attach_set *set)
+int life_begin(struct life *l, struct attach_set *set, struct err *e)
 {
     l->attachments = set;
-    life_status(l, l->head->started_ms ? "running" : "listening");
+    if (l->head->started_ms)
+        life_status_running(l);
+    else if (life_status(l, e) < 0)
+        return -1;
     l->tick =
         loop_timer_start(l->loop, LIFE_TICK_MS, LIFE_TICK_MS, life_tick, l);
     life_resume(l);
+    return stall_start(&l->stall, STALL_NUDGE_MS, STALL_KILL_MS, e);
 }
 
 void life_free(struct life *l)
 {
     if (!l)
         return;
+    stall_stop(&l->stall);
     bundle_cancel(l->bundle);
     shimlink_free(l->shim);
     terminal_free(l->terminal);

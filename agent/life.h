@@ -40,7 +40,7 @@ struct life_conf {
     const char *ipc_dir;
     const char *bundle_dir;
     const char *tmp_dir;
-    const char *cache_dir;   /* NULL = no cache */
+    const char *cache_dir, *cached_path, *keep_path; /* as bundle_conf's */
     const char *runner_root; /* where the runner sees the bundle's tree */
     const char *runner_home;
     const char *report_path;
@@ -53,8 +53,8 @@ struct life_conf {
 /* conf is copied, what it points to is not. */
 struct life *life_new(const struct life_conf *conf, struct err *e);
 /* Begin, or go on where the state says; the loop is stopped when all is
- * over. */
-void life_begin(struct life *l, struct attach_set *set);
+ * over. -1: that it listens cannot be told, so nobody would come. */
+int life_begin(struct life *l, struct attach_set *set, struct err *e);
 void life_free(struct life *l); /* takes NULL */
 
 const struct agent_spec *life_spec(const struct life *l);
@@ -66,6 +66,8 @@ int life_input(struct life *l, uint64_t offset, const uint8_t *bytes,
 void life_input_forget(struct life *l);
 void life_resize(struct life *l, uint16_t cols, uint16_t rows);
 void life_signal(struct life *l, uint8_t frame_signal);
+/* From now on these may view it. ERR_INPUT when newer ones are in force. */
+int life_viewers(struct life *l, const struct frame_viewers *v, struct err *e);
 /* End the session for this reason, unless it has ended already. */
 void life_end(struct life *l, enum end_reason reason, const char *detail);
 /* The owner consumed output up to state's output_acked. */

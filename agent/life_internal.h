@@ -8,6 +8,7 @@
 #include "agent/deadline.h"
 #include "agent/life.h"
 #include "agent/shimlink.h"
+#include "agent/stall.h"
 #include "agent/terminal.h"
 
 struct bundle;
@@ -32,9 +33,11 @@ struct life {
     uint64_t quiet_at;  /* output_end then */
     bool shim_is_there; /* HELLO was good */
     bool is_leaving;
+    bool is_status_due;    /* that it runs could not be written yet */
     int64_t owner_came_ms; /* when the newest owner attached */
     int64_t stop_by_ms;    /* the platform gives us a moment only; 0 = not so */
     struct deadline deadline;
+    struct stall stall; /* beaten by the tick */
 };
 
 /* (Re)arm the timer in slot, once. */

@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #define AGENT_FDS_MAX 256
@@ -49,6 +50,12 @@ struct agent {
     char *runner_root, *runner_home;
     char addr[128];
 };
+
+/* Started by a descriptor's path, ps would show that one's name. */
+static void agent_name(const char *name)
+{
+    prctl(PR_SET_NAME, name, 0, 0, 0);
+}
 
 static int agent_find_key(void *arg, const uint8_t *id, size_t id_len,
                           uint8_t key[32], uint64_t *tag)
@@ -156,6 +163,8 @@ static int agent_life(struct agent *a, struct err *e)
         .bundle_dir = settings.bundle_dir,
         .tmp_dir = settings.tmp_dir,
         .cache_dir = settings.cache_dir,
+        .cached_path = settings.cached,
+        .keep_path = settings.keep,
         .runner_root = a->runner_root,
         .runner_home = a->runner_home,
         .report_path = settings.report,
@@ -170,6 +179,21 @@ static int agent_life(struct agent *a, struct err *e)
         return -1;
     a->attachments = attach_set_new(a->life, a->loop);
     return 0;
+}
+
+/* Where it was resumed there may be a program, which is lost; else it could
+ * not start. */
+static void agent_report(const struct agent *a, const char *why)
+{
+    own_mem char *detail =
+        mem_printf("The session's agent could not start: %s", why);
+    struct err e = {0};
+
+    if (report_write_lost(settings.report,
+                          a->state.is_resumed ? REASON_RUNNER_LOST
+                                              : REASON_START_FAILED,
+                          detail, &e) < 0)
+        log_err(&e, "report.write");
 }
 
 static int agent_start(struct agent *a, struct err *e)
@@ -187,7 +211,9 @@ static int agent_start(struct agent *a, struct err *e)
     a->term = loop_signal_start(a->loop, SIGTERM, agent_term, a);
     if (settings.health_fd >= 0)
         a->health = health_start(a->loop, (int)settings.health_fd);
-    return 0;
+    log_info("agent.start", "addr", "s", a->addr, "restarts", "i",
+             (int64_t)a->state.head->restarts, NULL);
+    return life_begin(a->life, a->attachments, e);
 }
 
 static void agent_stop(struct agent *a)
@@ -210,25 +236,30 @@ static void agent_stop(struct agent *a)
 static int agent_main(void)
 {
     struct agent a = {0};
-    struct err e = {0}, again = {0};
+    struct err e = {0};
     int status = EXIT_FAILURE;
 
+    agent_name("podterm-main");
     proc_undumpable();
     mallopt(M_ARENA_MAX, 1); /* the worker shares ours: less lies idle */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like any */
     if (agent_start(&a, &e) == 0) {
-        log_info("agent.start", "addr", "s", a.addr, "restarts", "i",
-                 (int64_t)a.state.head->restarts, NULL);
-        life_begin(a.life, a.attachments);
         loop_run(a.loop);
         status = EXIT_SUCCESS;
     } else {
         log_err(&e, "agent.failed");
-        if (report_write_lost(settings.report, e.text, &again) < 0)
-            log_err(&again, "report.write");
+        agent_report(&a, e.text);
     }
     agent_stop(&a);
     return status;
+}
+
+static int agent_bind(const char *flag, const char *where, struct err *e)
+{
+    int fd = listen_tcp(where, false, e);
+
+    return fd < 0 ? err_wrap(e, "%s", flag) : fd;
 }
 
 static int agent_supervise(int argc, char **argv)
@@ -247,15 +278,17 @@ static int agent_supervise(int argc, char **argv)
      * the main process need not set it up */
     setenv("GNUTLS_NO_IMPLICIT_INIT", "1", 1);
     proc_undumpable();
-    conf.listen_fd = listen_tcp(settings.listen, false, &e);
+    conf.listen_fd = agent_bind("--listen", settings.listen, &e);
     if (conf.listen_fd >= 0 && settings.health_listen)
-        conf.health_fd = listen_tcp(settings.health_listen, false, &e);
+        conf.health_fd =
+            agent_bind("--health-listen", settings.health_listen, &e);
     if (conf.listen_fd >= 0 && (!settings.health_listen || conf.health_fd >= 0))
         r = supervisor_run(&conf, &e);
     if (r >= 0)
         return r;
     log_err(&e, "agent.failed");
     fprintf(stderr, "podterm-agent: %s\n", e.text);
+    agent_report(&(struct agent){0}, e.text);
     return EXIT_FAILURE;
 }
 
@@ -264,8 +297,11 @@ int main(int argc, char **argv)
     struct err e = {0};
     int r;
 
-    if (argc > 1 && strcmp(argv[1], "--unpack") == 0)
+    agent_name("podterm-agent");
+    if (argc > 1 && strcmp(argv[1], "--unpack") == 0) {
+        agent_name("podterm-unpack");
         return unpack_child_main(argc, argv);
+    }
     seal_init();
     r = settings_load(argc, argv, &e);
     if (r > 0)

@@ -12,12 +12,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* In place the room there is kept: the launcher took it beforehand, so that a
+ * disk that is full meanwhile does not keep an end from being told. Only what
+ * would show behind a shorter text is cut off first. */
 static int report_put(const char *path, int flags, const struct json *j,
                       struct err *e)
 {
     own_mem char *text = json_text(j);
     size_t len = strlen(text);
     own_fd int fd = -1;
+    struct stat st;
 
     if (len > REPORT_MAX)
         return err_set(e, ERR_INPUT, "report of %zu bytes, at most %d", len,
@@ -25,6 +29,8 @@ static int report_put(const char *path, int flags, const struct json *j,
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
     if (fd < 0)
         return err_sys(e, "open %s", path);
+    if (fstat(fd, &st) == 0 && st.st_size > (off_t)len && ftruncate(fd, 0) < 0)
+        return err_sys(e, "empty %s", path);
     if (write(fd, text, len) != (ssize_t)len)
         return err_sys(e, "write %s", path);
     return 0;
@@ -54,10 +60,11 @@ int report_write(const char *path, const struct state_head *h, struct err *e)
     json_set_int(j, "ended_ms", h->ended_ms);
     json_set_int(j, "output_bytes", (int64_t)h->output_end);
     json_set_int(j, "input_bytes", (int64_t)h->input_received);
-    return report_put(path, O_TRUNC, j, e);
+    return report_put(path, 0, j, e);
 }
 
-int report_write_lost(const char *path, const char *detail, struct err *e)
+int report_write_lost(const char *path, enum end_reason reason,
+                      const char *detail, struct err *e)
 {
     own_json struct json *j = NULL;
 
@@ -65,10 +72,10 @@ int report_write_lost(const char *path, const char *detail, struct err *e)
         return 0;
     j = json_object();
     json_set_int(j, "v", 1);
-    json_set_str(j, "reason", end_reason_name(REASON_RUNNER_LOST));
+    json_set_str(j, "reason", end_reason_name(reason));
     json_set_str(j, "detail", detail);
     json_set_int(j, "ended_ms", loop_wall_ms());
-    return report_put(path, O_TRUNC, j, e);
+    return report_put(path, 0, j, e);
 }
 
 int status_write(const char *path, const char *state, const char *addr,

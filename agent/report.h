@@ -12,13 +12,15 @@
 
 /*
  * Write the end report in place (the file may be a bind mount, which rename
- * cannot replace) with one write(2). h: reason, exit, times and counts.
+ * cannot replace) with one write(2), keeping the room it has on the disk.
+ * h: reason, exit, times and counts.
  */
 int report_write(const char *path, const struct state_head *h, struct err *e);
 
-/* The report of an agent that could not come back; used by the supervisor,
- * which has no state. A report that is there stands. */
-int report_write_lost(const char *path, const char *detail, struct err *e);
+/* The report of an agent that has no state: it could not begin (start_failed)
+ * or not come back (runner_lost). A report that is there stands. */
+int report_write_lost(const char *path, enum end_reason reason,
+                      const char *detail, struct err *e);
 
 /* Replace the status file: state "listening" or "running"; isolation as the
  * spec says it. */

@@ -12,7 +12,7 @@
 
 struct agent_settings {
     const char *spec, *state_file, *ipc_dir, *bundle_dir, *tmp_dir;
-    const char *cache_dir, *report, *status;
+    const char *cache_dir, *cached, *keep, *report, *status;
     const char *listen, *health_listen, *log_level;
     int64_t key_fd, runner_uid;
     /* from the supervisor to its main process */

@@ -130,14 +130,15 @@ static int spec_viewers(const struct json *root, struct agent_spec *s,
         return spec_bad(e, "", "viewer_history", "true or false");
     if (!j)
         return 0;
-    if (!json_is_array(j) || json_count(j) > SPEC_VIEWERS_MAX)
+    if (!json_is_array(j) || json_count(j) > FRAME_VIEWERS_MAX)
         return spec_bad(e, "", "viewers", "a list of at most 8 subjects");
     for (size_t i = 0; i < json_count(j); i++) {
         const char *sub = json_str(json_at(j, i));
 
-        if (!sub || !sub[0] || strlen(sub) >= TOKEN_STR_MAX)
+        if (!sub || !sub[0] || strlen(sub) >= FRAME_SUBJECT_SIZE)
             return spec_bad(e, "", "viewers", "subjects of 1 to 255 bytes");
-        snprintf(s->viewers[s->viewer_count++], TOKEN_STR_MAX, "%s", sub);
+        snprintf(s->viewers.subjects[s->viewers.count++], FRAME_SUBJECT_SIZE,
+                 "%s", sub);
     }
     return 0;
 }

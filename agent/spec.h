@@ -8,6 +8,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "base/frame.h"
 #include "base/json.h"
 #include "base/minisign.h"
 #include "base/token.h"
@@ -17,7 +18,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SPEC_VIEWERS_MAX 8
 #define SPEC_ARGS_MAX 256
 #define SPEC_ARG_BYTES_MAX 4096
 #define SPEC_ENV_COUNT_MAX 256
@@ -51,8 +51,7 @@ struct agent_spec {
     int64_t created_ms;
     char owner_iss[TOKEN_STR_MAX];
     char owner_sub[TOKEN_STR_MAX];
-    char viewers[SPEC_VIEWERS_MAX][TOKEN_STR_MAX];
-    int viewer_count;
+    struct frame_viewers viewers; /* version 0: those of the spec itself */
     bool viewer_history;
 
     char bundle_url[URL_MAX];

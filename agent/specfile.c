@@ -125,6 +125,8 @@ static int specfile_again(struct state *state, struct agent_spec *spec,
     }
     r = spec_of(root, spec, e);
     specfile_wipe(root);
+    if (r == 0 && state_viewers(state)->version > 0)
+        spec->viewers = *state_viewers(state);
     return r;
 }
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #define STATE_MAGIC "podtermS"
-#define STATE_VERSION 3
+#define STATE_VERSION 4
 #define STATE_PAGE 4096
 #define STATE_HEAD_BYTES                                                       \
     ((sizeof(struct state_head) + STATE_PAGE - 1) / STATE_PAGE * STATE_PAGE)
@@ -43,7 +43,8 @@ static int state_head_check(const struct state_head *h, int64_t file_bytes,
         h->end_wanted >= REASON_COUNT || h->stage_count > STATE_STAGES ||
         h->output_oldest > h->output_end ||
         h->output_end - h->output_oldest > h->ring_bytes ||
-        h->output_acked > h->output_end)
+        h->output_acked > h->output_end || h->viewers_at > 1 ||
+        h->viewers[h->viewers_at].count > FRAME_VIEWERS_MAX)
         return err_set(e, ERR_SYSTEM, "state file does not agree with itself");
     return 0;
 }
@@ -76,17 +77,21 @@ static int state_map(struct state *s, int fd, struct err *e)
 
 static int state_make(struct state *s, int fd, struct err *e)
 {
+    const size_t bytes = s->map_bytes + s->ring_bytes;
     int r;
 
     if (ftruncate(fd, 0) < 0)
         return err_sys(e, "empty the state file");
     /* Reserve the blocks now: a full disk is an error here, and would be a
      * SIGBUS in the middle of a session later. */
-    r = posix_fallocate(fd, 0, (off_t)(s->map_bytes + s->ring_bytes));
+    r = posix_fallocate(fd, 0, (off_t)bytes);
     if (r) {
-        errno = r;
-        return err_sys(e, "reserve %zu bytes for the state file",
-                       s->map_bytes + s->ring_bytes);
+        if (ftruncate(fd, 0) < 0) /* a part may have been had */
+            return err_sys(e, "empty the state file");
+        return err_set(e, ERR_SYSTEM,
+                       "%s for the session's state (%zu KiB): free some there, "
+                       "or choose another state directory",
+                       strerror(r), (bytes + 1023) / 1024);
     }
     if (state_map(s, fd, e) < 0)
         return -1;
@@ -121,7 +126,8 @@ static int state_look(struct state *s, int fd, int64_t size, struct err *e)
     return r;
 }
 
-/* Byte i of the guard: 0xf5..0xff and two more never stand in UTF-8. */
+/* The guard's byte for offset i of the output: 0xf5..0xff and two more never
+ * stand in UTF-8. By offset, so that a short read leaves the rest valid. */
 static uint8_t state_guard_byte(size_t i)
 {
     static const uint8_t never[13] = {0xf5, 0xc0, 0xfe, 0xfa, 0xf8, 0xc1, 0xff,
@@ -132,8 +138,21 @@ static uint8_t state_guard_byte(size_t i)
 
 static void state_guard_make(struct state *s)
 {
-    for (size_t i = 0; i < STATE_GUARD_BYTES; i++)
-        s->guard[i] = state_guard_byte(i);
+    for (size_t i = 0; i < sizeof(s->guard); i++)
+        s->guard[i] = state_guard_byte(i % STATE_GUARD_PERIOD);
+}
+
+static void state_guard_lay(struct state *s, uint64_t from, uint64_t end)
+{
+    const size_t turn = sizeof(s->guard) - STATE_GUARD_PERIOD;
+
+    while (from < end) {
+        size_t n = end - from < turn ? (size_t)(end - from) : turn;
+
+        memcpy(s->ring + (from & (s->ring_bytes - 1)),
+               s->guard + from % STATE_GUARD_PERIOD, n);
+        from += n;
+    }
 }
 
 /* The process before us was killed between a read and its state_ring_advance:
@@ -141,31 +160,29 @@ static void state_guard_make(struct state *s)
 static void state_guard_recover(struct state *s)
 {
     struct state_head *h = s->head;
-    const uint8_t *at = s->ring + (h->output_end & (s->ring_bytes - 1));
-    size_t len = (size_t)h->guard_len;
+    uint64_t end = h->guard_end;
 
-    if (h->guard_at != h->output_end + 1 || len > STATE_GUARD_BYTES)
+    h->guard_end = 0;
+    if (end <= h->output_end || end - h->output_end > STATE_GUARD_BYTES ||
+        end - h->output_oldest > s->ring_bytes)
         return;
-    while (len > 0 && at[len - 1] == s->guard[len - 1])
-        len--;
-    if (len > 0 && h->output_end + len - h->output_oldest <= s->ring_bytes)
-        state_ring_advance(s, len);
-    h->guard_at = 0;
+    while (end > h->output_end && s->ring[(end - 1) & (s->ring_bytes - 1)] ==
+                                      s->guard[(end - 1) % STATE_GUARD_PERIOD])
+        end--;
+    state_ring_advance(s, (size_t)(end - h->output_end));
 }
 
 void state_ring_guard(struct state *s, size_t len)
 {
     struct state_head *h = s->head;
+    uint64_t end = h->output_end + len, from = h->guard_end;
 
     assert(len <= STATE_GUARD_BYTES);
-    if (h->guard_at == h->output_end + 1 && h->guard_len == len)
+    if (from >= end)
         return;
-    h->guard_at = 0;
+    state_guard_lay(s, from > h->output_end ? from : h->output_end, end);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    memcpy(s->ring + (h->output_end & (s->ring_bytes - 1)), s->guard, len);
-    h->guard_len = len;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    h->guard_at = h->output_end + 1;
+    h->guard_end = end; /* killed before: what lay there lies there */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
@@ -182,9 +199,9 @@ static int state_open_fd(struct state *s, int fd, struct err *e)
                        "must be a regular file of this user that nobody "
                        "else may open (chmod 600)");
     r = state_look(s, fd, st.st_size, e);
+    s->is_resumed = r != 0;
     if (r < 0)
         return -1;
-    s->is_resumed = r == 1;
     state_guard_make(s);
     if (r == 0)
         return state_make(s, fd, e);
@@ -206,10 +223,13 @@ int state_open(struct state *s, const char *path, size_t ring_bytes,
                        ring_bytes, STATE_RING_MIN, STATE_RING_MAX);
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return err_sys(e, "state file %s", path);
+        return err_set(e, ERR_SYSTEM,
+                       "%s: the session's state file %s cannot be made; its "
+                       "directory must be there, with room, and be uid %u's",
+                       strerror(errno), path, (unsigned)geteuid());
     if (state_open_fd(s, fd, e) < 0) {
         state_close(s);
-        return err_wrap(e, "state file %s", path);
+        return err_wrap(e, "%s", path);
     }
     s->head->restarts++;
     return 0;
@@ -316,6 +336,32 @@ int state_jti_add(struct state *s, const char *jti, enum role role,
     snprintf(slot->id, sizeof(slot->id), "%s", jti);
     slot->is_viewer = role == ROLE_VIEWER;
     slot->forget_s = forget_s;
+    return 0;
+}
+
+const struct frame_viewers *state_viewers(const struct state *s)
+{
+    return &s->head->viewers[s->head->viewers_at];
+}
+
+/* Beside the one in force, which goes on to be so until all of it is there. */
+int state_viewers_set(struct state *s, const struct frame_viewers *v,
+                      struct err *e)
+{
+    const struct frame_viewers *now = state_viewers(s);
+    uint32_t spare = !s->head->viewers_at;
+
+    if (v->version > now->version) {
+        s->head->viewers[spare] = *v;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        s->head->viewers_at = spare;
+        return 0;
+    }
+    if (v->version == 0 || v->version < now->version ||
+        memcmp(v->subjects, now->subjects, sizeof(v->subjects)) != 0)
+        return err_set(
+            e, ERR_INPUT, "viewers of version %llu, those of %llu are in force",
+            (unsigned long long)v->version, (unsigned long long)now->version);
     return 0;
 }
 

@@ -1,7 +1,8 @@
 /*
  * All that must outlive the agent's process, in one mapped file: output ring,
  * offsets both ways, the owner's acknowledgement, accepted token ids, the
- * session's spec, the shim's cookie, and how far the session has come.
+ * session's spec, its viewers where they were changed, the shim's cookie, and
+ * how far the session has come.
  *
  * The file is written through the mapping alone. A value that another depends
  * on is stored after what it speaks of: bytes are in the ring before
@@ -21,18 +22,20 @@
 #define PODTERM_AGENT_STATE_H
 
 #include "base/err.h"
+#include "base/frame.h"
 #include "base/vocab.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define STATE_SPEC_MAX (192 * 1024)       /* bytes of spec text */
-#define STATE_ENV_MAX (64 * 1024)         /* bytes of the env's JSON */
-#define STATE_RING_MIN (64 * 1024)        /* bytes */
-#define STATE_RING_MAX (64 * 1024 * 1024) /* bytes */
-#define STATE_GUARD_BYTES 4096 /* one read of a PTY gives at most that */
-#define STATE_JTIS 256         /* token ids remembered at once */
+#define STATE_SPEC_MAX (192 * 1024)         /* bytes of spec text */
+#define STATE_ENV_MAX (64 * 1024)           /* bytes of the env's JSON */
+#define STATE_RING_MIN (64 * 1024)          /* bytes */
+#define STATE_RING_MAX (64 * 1024 * 1024)   /* bytes */
+#define STATE_GUARD_BYTES 32768             /* one read(2) takes no more */
+#define STATE_GUARD_PERIOD 169              /* bytes after which it repeats */
+#define STATE_JTIS 256                      /* token ids remembered at once */
 #define STATE_JTIS_VIEWERS (STATE_JTIS / 2) /* of them, by all viewers */
 #define STATE_STAGES 12
 #define STATE_COOKIE_BYTES 32
@@ -71,11 +74,10 @@ struct state_head {
     uint8_t cookie[STATE_COOKIE_BYTES];
     uint32_t cookie_used; /* 1: the file in the ipc directory is gone */
 
-    uint64_t output_end;    /* bytes read from the PTY */
-    uint64_t output_oldest; /* oldest byte still in the ring */
-    uint64_t output_acked;  /* by owners */
-    uint64_t guard_at;      /* output_end a guard was laid for, + 1; 0 = none */
-    uint64_t guard_len;     /* bytes of it */
+    uint64_t output_end;     /* bytes read from the PTY */
+    uint64_t output_oldest;  /* oldest byte still in the ring */
+    uint64_t output_acked;   /* by owners */
+    uint64_t guard_end;      /* the guard lies from output_end up to here */
     uint64_t input_received; /* bytes write(2) to the PTY took */
 
     uint32_t end_wanted; /* enum end_reason of an end we began, 0 = none */
@@ -95,6 +97,8 @@ struct state_head {
     uint32_t stage_count;
     struct state_stage stages[STATE_STAGES];
     struct state_jti jtis[STATE_JTIS];
+    uint32_t viewers_at;             /* which of the two is in force */
+    struct frame_viewers viewers[2]; /* version 0 = the spec's own hold */
 };
 
 struct state {
@@ -103,9 +107,9 @@ struct state {
     char *env;               /* mapped, STATE_ENV_MAX bytes */
     uint8_t *ring;           /* mapped twice, 2 * ring_bytes */
     size_t ring_bytes;
-    size_t map_bytes;                 /* of all but the ring */
-    bool is_resumed;                  /* the file was there and whole */
-    uint8_t guard[STATE_GUARD_BYTES]; /* private: its pattern */
+    size_t map_bytes; /* of all but the ring */
+    bool is_resumed;  /* the file held a session before us */
+    uint8_t guard[STATE_GUARD_PERIOD * 25]; /* private: its pattern */
 };
 
 /*
@@ -135,8 +139,8 @@ void state_env_wipe(struct state *s);
  * when there is no room.
  */
 uint8_t *state_ring_tail(struct state *s, uint64_t keep_from, size_t *room);
-/* Lay the guard over the first len bytes (at most STATE_GUARD_BYTES) of the
- * place state_ring_tail gave; nothing to do when it still lies there. */
+/* See that the guard lies over the first len bytes (at most STATE_GUARD_BYTES)
+ * of the place state_ring_tail gave: what is left of it there still holds. */
 void state_ring_guard(struct state *s, size_t len);
 /* len bytes were put there. */
 void state_ring_advance(struct state *s, size_t len);
@@ -151,6 +155,13 @@ const uint8_t *state_ring_at(const struct state *s, uint64_t offset,
  * owner's place. */
 int state_jti_add(struct state *s, const char *jti, enum role role,
                   int64_t forget_s, int64_t now_s, struct err *e);
+
+/* The list of viewers in force; version 0 = none came after the spec's. */
+const struct frame_viewers *state_viewers(const struct state *s);
+/* Put a newer one in its place, whole or not at all. The same once more is
+ * fine; ERR_INPUT for an older one, and for another of the same version. */
+int state_viewers_set(struct state *s, const struct frame_viewers *v,
+                      struct err *e);
 
 /* Note a stage: one of the same name is replaced, else appended; past
  * STATE_STAGES the last is replaced. Returns it. */

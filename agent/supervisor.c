@@ -92,7 +92,8 @@ static int supervisor_child_ended(struct supervisor *s, int status)
     else if (supervisor_start(s, &e) == 0)
         return 0;
     log_err(&e, "agent.lost");
-    if (report_write_lost(s->conf->report_path, e.text, &e) < 0)
+    if (report_write_lost(s->conf->report_path, REASON_RUNNER_LOST, e.text,
+                          &e) < 0)
         log_err(&e, "agent.report");
     return EXIT_FAILURE + 1;
 }

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,8 @@ struct terminal {
     int events; /* what watch is armed for */
     bool hold;
     bool is_at_end;
+    bool is_foul;          /* the master was made to block, and is closed */
+    int interrupts;        /* of calls on the master, since we were asked */
     bool is_input_blocked; /* the last write(2) took less than offered */
 
     uint8_t *in; /* circular would save a memmove of at most 64 KiB */
@@ -29,6 +32,8 @@ struct terminal {
     void *arg;
 };
 
+/* An interrupt may hit a call that does not wait; so many hit one that does. */
+#define TERMINAL_INTERRUPTS_MAX 3
 /* So few bytes are an echo, which waits for no second read(2). */
 #define TERMINAL_ECHO_BYTES 64
 
@@ -69,6 +74,32 @@ void terminal_free(struct terminal *t)
     free(t);
 }
 
+static bool terminal_does_block(const struct terminal *t)
+{
+    return t->master_fd >= 0 && !(fcntl(t->master_fd, F_GETFL) & O_NONBLOCK);
+}
+
+/* A call on the master was interrupted (agent/stall.h). May it be made again?
+ * O_NONBLOCK may be there again by now. */
+static bool terminal_interrupted(struct terminal *t)
+{
+    if (++t->interrupts < TERMINAL_INTERRUPTS_MAX && !terminal_does_block(t))
+        return true;
+    t->is_foul = true;
+    terminal_drop_master(t);
+    return false;
+}
+
+bool terminal_is_foul(struct terminal *t)
+{
+    t->interrupts = 0;
+    if (terminal_does_block(t)) {
+        t->is_foul = true;
+        terminal_drop_master(t);
+    }
+    return t->is_foul;
+}
+
 static uint64_t terminal_keep_from(const struct terminal *t)
 {
     const struct state_head *h = t->state->head;
@@ -102,6 +133,10 @@ static void terminal_rearm(struct terminal *t)
 void terminal_adopt(struct terminal *t, int master_fd)
 {
     terminal_drop_master(t);
+    if (t->is_foul) { /* once is enough */
+        close(master_fd);
+        return;
+    }
     t->master_fd = master_fd;
     t->is_at_end = false;
     t->events = LOOP_READ;
@@ -122,7 +157,8 @@ bool terminal_is_at_end(const struct terminal *t)
 
 /*
  * Read one turn's worth. Returns bytes read; *blocked when the master has no
- * more at this moment. A PTY gives some 4 KB a read whatever is asked for.
+ * more at this moment. A PTY gives 4 KB a read, and more while its other side
+ * goes on writing.
  */
 static size_t terminal_read_turn(struct terminal *t, bool *blocked)
 {
@@ -145,9 +181,11 @@ static size_t terminal_read_turn(struct terminal *t, bool *blocked)
                 break;
             continue;
         }
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR && terminal_interrupted(t))
             continue;
         *blocked = true;
+        if (t->is_foul)
+            break;
         /* EIO: the last holder of the other side has closed it */
         if (n == 0 || errno != EAGAIN)
             t->is_at_end = true;
@@ -221,7 +259,7 @@ static bool terminal_write(struct terminal *t)
             continue;
         }
         n = write(t->master_fd, t->in, run);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR && terminal_interrupted(t))
             continue;
         if (n <= 0) {
             t->is_input_blocked = true;

@@ -42,6 +42,10 @@ void terminal_adopt(struct terminal *t, int master_fd);
 bool terminal_has_master(const struct terminal *t);
 /* Was the end of file reached? Nobody holds the other side any more. */
 bool terminal_is_at_end(const struct terminal *t);
+/* To be asked now and then: does the master block? Whoever shares its
+ * description with us clears O_NONBLOCK only to make us stand still. Such a
+ * master is closed: what had been read is all there is. */
+bool terminal_is_foul(struct terminal *t);
 
 /* Are bytes the owner has not acknowledged to be kept? */
 void terminal_hold(struct terminal *t, bool hold);

@@ -21,10 +21,17 @@ void buf_init(struct buf *b, size_t max)
     *b = (struct buf){.max = max};
 }
 
+void buf_init_secret(struct buf *b, size_t max)
+{
+    *b = (struct buf){.max = max, .is_secret = true};
+}
+
 void buf_fini(struct buf *b)
 {
     if (!b)
         return;
+    if (b->is_secret && b->data)
+        explicit_bzero(b->data, b->cap);
     free(b->data);
     b->data = NULL;
     b->len = b->cap = 0;
@@ -40,6 +47,19 @@ void buf_fini_secret(struct buf *b)
 void buf_clear(struct buf *b)
 {
     b->len = 0;
+}
+
+/* realloc(3) leaves what it moved behind. */
+static uint8_t *buf_move_secret(const struct buf *b, size_t cap)
+{
+    uint8_t *data = mem_zero(cap, 1);
+
+    if (!b->data)
+        return data;
+    memcpy(data, b->data, b->len);
+    explicit_bzero(b->data, b->cap);
+    free(b->data);
+    return data;
 }
 
 /* One byte past max is allowed in cap: the terminator of buf_cstr. */
@@ -58,7 +78,8 @@ static int buf_grow(struct buf *b, size_t more)
         cap *= 2;
     if (cap > b->max + 1)
         cap = b->max + 1;
-    b->data = mem_resize(b->data, cap, 1);
+    b->data =
+        b->is_secret ? buf_move_secret(b, cap) : mem_resize(b->data, cap, 1);
     b->cap = cap;
     return 0;
 }

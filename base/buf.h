@@ -15,14 +15,17 @@
 #include <stdint.h>
 
 struct buf {
-    uint8_t *data; /* owned; NULL while empty */
-    size_t len;    /* bytes in use, <= cap */
-    size_t cap;    /* bytes allocated, <= max */
-    size_t max;    /* bytes, the named limit of the caller */
+    uint8_t *data;  /* owned; NULL while empty */
+    size_t len;     /* bytes in use, <= cap */
+    size_t cap;     /* bytes allocated, <= max */
+    size_t max;     /* bytes, the named limit of the caller */
+    bool is_secret; /* bytes given back are wiped: when it moves, and at last */
 };
 
 /* An empty buffer that may hold max bytes. Allocates nothing. */
 void buf_init(struct buf *b, size_t max);
+/* The same for secrets. */
+void buf_init_secret(struct buf *b, size_t max);
 /* Releases the bytes; the buffer is empty and may be used again. */
 void buf_fini(struct buf *b);
 /* Like buf_fini, wiping the bytes first: for secrets. */

@@ -2,6 +2,8 @@
 
 #include "base/buf.h"
 
+#include <string.h>
+
 struct frame_rule {
     uint8_t type;
     bool is_up;
@@ -66,6 +68,7 @@ static int frame_take_fields(struct cursor *c, struct frame *f)
         return frame_take_offset(c, f);
     case FRAME_PING:
     case FRAME_PONG:
+    case FRAME_VIEWERS:
         return buf_take_u64(c, &f->offset);
     case FRAME_RESIZE:
     case FRAME_RESIZED:
@@ -110,6 +113,51 @@ bool frame_is_allowed(enum role role, uint8_t type)
     if (!rule || role >= ROLE_COUNT || type == FRAME_HELLO)
         return false;
     return rule->is_up && (rule->roles & 1u << role);
+}
+
+static int frame_take_subject(struct cursor *c, char out[FRAME_SUBJECT_SIZE])
+{
+    uint8_t len;
+
+    if (buf_take_u8(c, &len) < 0 || len == 0 ||
+        buf_take_copy(c, out, len) < 0 || memchr(out, 0, len))
+        return -1;
+    return 0;
+}
+
+int frame_viewers_read(const struct frame *f, struct frame_viewers *out)
+{
+    struct cursor c = cursor_of(f->body, f->body_len);
+    struct frame_viewers v = {.version = f->offset};
+
+    for (; cursor_left(&c) > 0; v.count++)
+        if (v.count == FRAME_VIEWERS_MAX ||
+            frame_take_subject(&c, v.subjects[v.count]) < 0)
+            return -1;
+    *out = v;
+    return 0;
+}
+
+size_t frame_viewers(uint8_t *out, const struct frame_viewers *v)
+{
+    size_t at = frame_head_offset(out, FRAME_VIEWERS, v->version);
+
+    for (uint32_t i = 0; i < v->count; i++) {
+        size_t len = strlen(v->subjects[i]);
+
+        out[at++] = (uint8_t)len;
+        memcpy(out + at, v->subjects[i], len);
+        at += len;
+    }
+    return at;
+}
+
+int frame_viewers_find(const struct frame_viewers *v, const char *subject)
+{
+    for (uint32_t i = 0; i < v->count; i++)
+        if (strcmp(v->subjects[i], subject) == 0)
+            return (int)i;
+    return -1;
 }
 
 const char *frame_name(uint8_t type)

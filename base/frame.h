@@ -23,7 +23,8 @@
     X(OUTPUT_ACK, 0x04, 8, 8, FRAME_O | FRAME_V)                               \
     X(SIGNAL, 0x05, 1, 1, FRAME_O)                                             \
     X(PING, 0x06, 8, 8, FRAME_O | FRAME_V)                                     \
-    X(END, 0x07, 0, 0, FRAME_O | FRAME_C)
+    X(END, 0x07, 0, 0, FRAME_O | FRAME_C)                                      \
+    X(VIEWERS, 0x08, 8, 8 + FRAME_VIEWERS_MAX * FRAME_SUBJECT_SIZE, FRAME_C)
 #define FRAME_DOWN(X)                                                          \
     X(READY, 0x81, 2, 8191)                                                    \
     X(OUTPUT, 0x82, 9, 8 + 65536)                                              \
@@ -55,6 +56,10 @@ enum frame_type {
 #define FRAME_DOWN_MAX (1 + 8 + FRAME_OUTPUT_BYTES_MAX)
 #define FRAME_CELLS_MIN 1
 #define FRAME_CELLS_MAX 1000 /* columns and rows */
+#define FRAME_VIEWERS_MAX 8
+#define FRAME_SUBJECT_SIZE 256 /* 1..255 bytes, and length or terminator */
+#define FRAME_VIEWERS_BYTES_MAX                                                \
+    (1 + 8 + FRAME_VIEWERS_MAX * FRAME_SUBJECT_SIZE) /* a whole VIEWERS */
 
 enum frame_signal { /* body of SIGNAL */
                     FRAME_SIG_INT = 1,
@@ -67,8 +72,9 @@ enum frame_signal { /* body of SIGNAL */
 /* One message, taken apart. Pointers go into the caller's bytes. */
 struct frame {
     uint8_t type;
-    uint64_t offset;     /* INPUT, OUTPUT, *_ACK; value of PING and PONG */
-    const uint8_t *body; /* bytes of INPUT/OUTPUT; JSON text */
+    uint64_t offset;     /* INPUT, OUTPUT, *_ACK; value of PING and PONG;
+                            version of VIEWERS */
+    const uint8_t *body; /* bytes of INPUT/OUTPUT; JSON text; subjects */
     size_t body_len;
     uint16_t cols, rows; /* RESIZE, RESIZED: FRAME_CELLS_MIN..MAX */
     uint8_t signal;      /* SIGNAL: an enum frame_signal */
@@ -85,6 +91,21 @@ int frame_parse(const void *bytes, size_t len, bool is_up, struct frame *out);
 
 /* May this role send this type once it is attached? HELLO only first. */
 bool frame_is_allowed(enum role role, uint8_t type);
+
+/* Who may view a session: what VIEWERS carries. */
+struct frame_viewers {
+    uint64_t version; /* grows with every change of the list */
+    uint32_t count;
+    char subjects[FRAME_VIEWERS_MAX][FRAME_SUBJECT_SIZE]; /* rest zero */
+};
+
+/* Read the list of a VIEWERS that was taken apart. 0, or -1: too many, an
+ * empty subject, one with a zero byte, a cut one; *out is left alone then. */
+int frame_viewers_read(const struct frame *f, struct frame_viewers *out);
+/* Write a whole VIEWERS to out (FRAME_VIEWERS_BYTES_MAX); its bytes. */
+size_t frame_viewers(uint8_t *out, const struct frame_viewers *v);
+/* Where on the list a subject stands, or -1. */
+int frame_viewers_find(const struct frame_viewers *v, const char *subject);
 
 /* Name of a type ("OUTPUT"), or "?" */
 const char *frame_name(uint8_t type);

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,23 @@ static void *json_must(void *p)
     if (!p)
         abort(); /* out of memory */
     return p;
+}
+
+/* --- memory --- */
+
+/* Trees hold secrets (a session's environment): whatever cJSON frees, at the
+ * end or on a way out in the middle, is wiped. */
+static void json_forget(void *p)
+{
+    if (p)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
+__attribute__((constructor)) static void json_hooks(void)
+{
+    cJSON_InitHooks(
+        &(cJSON_Hooks){.malloc_fn = malloc, .free_fn = json_forget});
 }
 
 /* --- parsing --- */
@@ -404,7 +422,7 @@ char *json_text(const struct json *j)
 {
     struct buf b;
 
-    buf_init(&b, JSON_TEXT_MAX);
+    buf_init_secret(&b, JSON_TEXT_MAX); /* of a tree that may hold some */
     if (json_put(&b, raw(j)) < 0)
         abort(); /* a text of our own making without end */
     buf_cstr(&b);

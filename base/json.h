@@ -20,7 +20,7 @@
 #define JSON_DEPTH_MAX 32
 #define JSON_NODES_MAX 20000
 
-struct json; /* a value; a tree is owned by its root */
+struct json; /* a value; a tree is owned by its root; wiped when freed */
 
 /* Parse len bytes. Returns the root, owned by the caller (json_free), or
  * NULL with ERR_INPUT saying what and at which byte (or which name is there

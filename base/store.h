@@ -55,6 +55,9 @@ struct store_session {
     uint8_t psk_sealed[SEALED_KEY_BYTES]; /* wiped when ended */
     struct store_stage stages[STORE_STAGES_MAX];
     int stage_count;
+    /* changes of the list of viewers since the agent was told one; lies in
+     * what was padding, and zero, before it was there */
+    uint32_t viewers_untold;
     int64_t rev; /* grows with every change, over all rows */
 };
 

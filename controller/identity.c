@@ -1,23 +1,36 @@
 #include "controller/identity.h"
 
 #include "base/http_client.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
+/*
+ * A fetch has a thread of its own: a provider that hangs holds none of those
+ * that serve requests. Whoever needs its outcome waits until the fetch is
+ * IDENTITY_WAIT_MS old, if not too many do; else it is told to come again.
+ */
 struct identity {
     struct identity_conf conf;
-    pthread_rwlock_t lock; /* keys: read while a token is verified */
+    pthread_rwlock_t keys_lock; /* read while a token is verified */
     struct token_keys *keys;
-    pthread_mutex_t fetching;     /* one fetch at a time; guards what follows */
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t fetch_over;
+    pthread_t fetcher;
+    bool has_fetcher; /* to be joined, running or not */
+    bool is_fetching;
+    bool is_last_good;            /* the last fetch that ended */
     int64_t fetched_ms, tried_ms; /* 0 = never */
     int64_t age_ms;
-    atomic_bool has_keys;
+    struct timespec wait_until; /* real time, for waiters of this fetch */
+    int waiters;
 };
 
 /* max-age of a Cache-Control header within our bounds. */
@@ -64,18 +77,22 @@ static int fetch_http(void *arg, struct token_keys **keys, int64_t *age_ms,
 struct identity *identity_new(const struct identity_conf *conf)
 {
     struct identity *id = mem_zero(1, sizeof *id);
+    pthread_condattr_t attr;
 
     id->conf = *conf;
     id->keys = conf->keys;
-    id->has_keys = conf->keys != NULL;
     if (!id->conf.fetch && conf->jwks_url) {
         id->conf.fetch = fetch_http;
         id->conf.fetch_arg = id;
     }
     if (!id->conf.now_ms)
         id->conf.now_ms = loop_now_ms;
-    pthread_rwlock_init(&id->lock, NULL);
-    pthread_mutex_init(&id->fetching, NULL);
+    pthread_rwlock_init(&id->keys_lock, NULL);
+    pthread_mutex_init(&id->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&id->fetch_over, &attr);
+    pthread_condattr_destroy(&attr);
     return id;
 }
 
@@ -83,60 +100,114 @@ void identity_free(struct identity *id)
 {
     if (!id)
         return;
+    if (id->has_fetcher)
+        pthread_join(id->fetcher, NULL);
     token_keys_free(id->keys);
-    pthread_rwlock_destroy(&id->lock);
-    pthread_mutex_destroy(&id->fetching);
+    pthread_rwlock_destroy(&id->keys_lock);
+    pthread_mutex_destroy(&id->lock);
+    pthread_cond_destroy(&id->fetch_over);
     free(id);
 }
 
-/* Fetch and swap the set in; with id->fetching held. */
-static int fetch_now(struct identity *id, int64_t now_ms, struct err *e)
-{
-    struct token_keys *fresh = NULL, *old;
-    int64_t age_ms = 0;
+/* --- fetching --- */
 
-    id->tried_ms = now_ms;
-    if (id->conf.fetch(id->conf.fetch_arg, &fresh, &age_ms, e) < 0)
-        return -1;
-    pthread_rwlock_wrlock(&id->lock);
+static void swap_keys(struct identity *id, struct token_keys *fresh)
+{
+    struct token_keys *old;
+
+    pthread_rwlock_wrlock(&id->keys_lock);
     old = id->keys;
     id->keys = fresh;
-    pthread_rwlock_unlock(&id->lock);
+    pthread_rwlock_unlock(&id->keys_lock);
     token_keys_free(old);
-    id->has_keys = true;
-    id->fetched_ms = now_ms;
-    id->age_ms = age_ms;
-    return 0;
+}
+
+static void *fetch_run(void *arg)
+{
+    struct identity *id = arg;
+    struct token_keys *fresh = NULL;
+    struct err e = {0};
+    int64_t age_ms = 0;
+    int got = id->conf.fetch(id->conf.fetch_arg, &fresh, &age_ms, &e);
+
+    if (got == 0)
+        swap_keys(id, fresh);
+    else
+        log_err(&e, "identity.fetch");
+    pthread_mutex_lock(&id->lock);
+    if (got == 0) {
+        id->fetched_ms = id->tried_ms;
+        id->age_ms = age_ms;
+    }
+    id->is_last_good = got == 0;
+    id->is_fetching = false;
+    pthread_cond_broadcast(&id->fetch_over);
+    pthread_mutex_unlock(&id->lock);
+    return NULL;
+}
+
+/* With id->lock held. The thread takes no signals: its maker, a worker, does
+ * not either. */
+static void fetch_start(struct identity *id, int64_t now_ms)
+{
+    struct err e = {0};
+
+    if (id->has_fetcher)
+        pthread_join(id->fetcher, NULL); /* it has nothing left to do */
+    id->tried_ms = now_ms;
+    clock_gettime(CLOCK_MONOTONIC, &id->wait_until);
+    id->wait_until.tv_sec += IDENTITY_WAIT_MS / 1000;
+    errno = pthread_create(&id->fetcher, NULL, fetch_run, id);
+    id->has_fetcher = id->is_fetching = errno == 0;
+    if (errno) {
+        id->is_last_good = false;
+        err_sys(&e, "pthread_create");
+        log_err(&e, "identity.fetch");
+    }
+}
+
+/* With id->lock held, which is let go meanwhile. */
+static void fetch_await(struct identity *id)
+{
+    const struct timespec until = id->wait_until;
+    int late = 0;
+
+    if (id->waiters >= id->conf.waiters_max)
+        return;
+    id->waiters++;
+    while (id->is_fetching && !late)
+        late = pthread_cond_timedwait(&id->fetch_over, &id->lock, &until);
+    id->waiters--;
 }
 
 /*
- * Have a set that is young enough, or fresher than what did not know a kid.
- * true when the set may have changed. Whoever comes while another fetches
- * goes on with the old set if that will do, else waits.
+ * Have a set that is young enough, or fresher than what did not know a kid,
+ * as far as a short wait brings it.
+ *
+ * returns  is the set of now the last word on an unknown kid? Not while a
+ *          fetch is under way, nor when the last one failed.
  */
-static bool refresh(struct identity *id, bool kid_unknown, struct err *e)
+static bool refresh(struct identity *id, bool kid_unknown)
 {
-    bool fetched = false;
+    bool is_final, is_old, is_calm;
     int64_t now_ms;
 
     if (!id->conf.fetch)
-        return false;
-    if (pthread_mutex_trylock(&id->fetching) != 0) {
-        if (!kid_unknown && id->has_keys)
-            return false;
-        pthread_mutex_lock(&id->fetching);
-        pthread_mutex_unlock(&id->fetching);
         return true;
-    }
     now_ms = id->conf.now_ms();
-    bool is_old = !id->fetched_ms || now_ms - id->fetched_ms >= id->age_ms;
-    bool is_calm =
-        !id->tried_ms || now_ms - id->tried_ms >= IDENTITY_REFETCH_MS;
-    if ((is_old || kid_unknown) && is_calm)
-        fetched = fetch_now(id, now_ms, e) == 0;
-    pthread_mutex_unlock(&id->fetching);
-    return fetched;
+    pthread_mutex_lock(&id->lock);
+    is_old = !id->fetched_ms || now_ms - id->fetched_ms >= id->age_ms;
+    is_calm = !id->tried_ms || now_ms - id->tried_ms >= IDENTITY_REFETCH_MS;
+    if (!id->is_fetching && is_calm && (is_old || kid_unknown))
+        fetch_start(id, now_ms);
+    if (id->is_fetching && (is_old || kid_unknown))
+        fetch_await(id);
+    is_final = !id->is_fetching && id->is_last_good;
+    pthread_mutex_unlock(&id->lock);
+    return is_final;
 }
+
+/* --- judging --- */
 
 static struct json *verify(struct identity *id, const char *token,
                            bool *kid_unknown, struct err *e)
@@ -150,13 +221,14 @@ static struct json *verify(struct identity *id, const char *token,
     };
     struct json *claims = NULL;
 
-    pthread_rwlock_rdlock(&id->lock);
+    *kid_unknown = false;
+    pthread_rwlock_rdlock(&id->keys_lock);
     if (id->keys)
         claims =
             token_verify(id->keys, token, strlen(token), &want, kid_unknown, e);
     else
         err_set(e, ERR_SYSTEM, "no key set of the identity provider");
-    pthread_rwlock_unlock(&id->lock);
+    pthread_rwlock_unlock(&id->keys_lock);
     return claims;
 }
 
@@ -180,8 +252,8 @@ static int take_owner(const struct identity *id, const struct json *claims,
 int identity_check(struct identity *id, const char *authorization,
                    struct owner *who, struct err *e)
 {
-    struct err why = {0}, fetch_why = {0};
-    bool kid_unknown = false;
+    struct err why = {0};
+    bool kid_unknown;
     struct json *claims;
     const char *token;
     int got;
@@ -192,14 +264,18 @@ int identity_check(struct identity *id, const char *authorization,
     token = authorization + 7;
     if (strlen(token) > TOKEN_MAX)
         return err_set(e, ERR_TOKEN, "the token is too long");
-    refresh(id, false, &fetch_why);
+    refresh(id, false);
     claims = verify(id, token, &kid_unknown, &why);
-    if (!claims && kid_unknown && refresh(id, true, &fetch_why))
+    if (!claims && kid_unknown) {
+        const bool is_final = refresh(id, true);
+
         claims = verify(id, token, &kid_unknown, &why);
+        /* whom we refuse gives up, and the key may be a new one */
+        if (!claims && kid_unknown && !is_final)
+            err_set(&why, ERR_SYSTEM, "a key that the next set may have");
+    }
     if (!claims) {
         *e = why;
-        if (fetch_why.kind && why.kind == ERR_SYSTEM)
-            *e = fetch_why, e->kind = ERR_SYSTEM;
         return -1;
     }
     got = take_owner(id, claims, who, e);

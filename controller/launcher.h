@@ -19,6 +19,8 @@ struct launch { /* a session to be started */
     uint8_t key[SESSION_KEY_BYTES];
     char *spec;  /* JSON (PROTOCOL.md 6); holds the environment: a secret */
     char *trust; /* kids its agent trusts, one a line */
+    char *cache_owner; /* whose its archive is in the cache: base/cache.h */
+    char bundle_sha256[65];
 };
 void launch_free(struct launch *what); /* wipes; takes NULL */
 

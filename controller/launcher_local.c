@@ -22,8 +22,10 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define EVENT_BYTES 65536 /* of inotify events read at once */
+#define ARCHIVES_MAX 8    /* waiting to be taken into the cache */
 
 /* --- the table --- */
 
@@ -57,7 +59,8 @@ static void run_release(struct run *r)
     loop_timer_stop(r->retry);
     own_fd_release(&r->pid_fd);
     r->l->count--;
-    slots_give(&r->l->slots, r->runner);
+    slots_give(&r->l->slots, r->owner.agent);
+    archive_free(r->archive);
     launch_free(r->what);
     free(r->dir);
     free(r);
@@ -139,10 +142,18 @@ static void run_stop(struct run *r)
 static void keeper_gone(void *arg, int events)
 {
     struct run *r = arg;
-    int status;
+    int status = 0;
 
     (void)events;
-    proc_reap(r->pid_fd, &status); /* how it left does not matter */
+    /* it leaves with a code only when it could not start its parts; one that
+     * an earlier controller started tells us nothing */
+    if (proc_reap(r->pid_fd, &status) == 1 && !r->is_listening && !r->wanted &&
+        WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+        r->wanted = REASON_START_FAILED;
+        snprintf(r->wanted_detail, sizeof r->wanted_detail,
+                 "The session's processes could not be started here: the "
+                 "controller's log says why (keeper.failed).");
+    }
     run_clean(r);
 }
 
@@ -161,6 +172,9 @@ static void tell_status(struct run *r, const struct local_status *s)
     }
     if (s->is_running && !r->is_running) {
         r->is_running = true;
+        if (r->archive)
+            archive_take(r->archive, r->l->archives);
+        r->archive = NULL;
         sink->running(sink->arg, r->sid, s->started_ms);
     }
 }
@@ -238,10 +252,17 @@ static void local_start(struct launcher *base, struct launch *what)
     r->what = what;
     r->job = local_prepare;
     r->job_done = came_up;
-    r->runner = l->owner.is_root ? slots_take(&l->slots) : 0;
-    if (l->owner.is_root && r->runner == 0) {
+    r->owner.is_root = l->is_root;
+    if (l->is_root) {
+        r->owner.agent = slots_take(&l->slots);
+        r->owner.runner = r->owner.agent ? r->owner.agent + 1 : 0;
+        r->archive = archive_new(l->set, r->dir, what);
+    }
+    if (l->is_root && r->owner.agent == 0) {
         err_set(&r->failure, ERR_BUSY, "all uids are in use: --uid-count");
         r->wanted = REASON_START_FAILED;
+        snprintf(r->wanted_detail, sizeof r->wanted_detail,
+                 "As many sessions run here as may: try again later.");
         came_up(r);
         return;
     }
@@ -267,8 +288,9 @@ static struct run *local_adopt(struct launcher *base, const char *sid)
     struct local *l = (struct local *)base;
     struct run *r = run_new(l, sid);
 
-    r->runner = l->owner.is_root ? sessdir_runner(r->dir) : 0;
-    slots_mark(&l->slots, r->runner);
+    if (l->is_root)
+        r->owner = sessdir_owner_of(r->dir);
+    slots_mark(&l->slots, r->owner.runner);
     r->job = local_find;
     r->job_done = came_up;
     return r;
@@ -362,6 +384,7 @@ static void local_free(struct launcher *base)
         next = r->next;
         run_release(r); /* its keeper lives on */
     }
+    worker_free(l->archives);
     loop_fd_stop(l->inotify);
     own_fd_release(&l->inotify_fd);
     own_fd_release(&l->uids_fd);
@@ -404,10 +427,8 @@ struct launcher *launcher_local_new(struct loop *loop, struct worker *worker,
     l->worker = worker;
     l->set = set;
     l->life_fd = life_fd;
-    l->owner.is_root = geteuid() == 0;
-    l->owner.agent = (uid_t)set->uid_first;
-    slots_init(&l->slots, (uid_t)set->uid_first + 1,
-               (size_t)set->uid_count - 1);
+    l->is_root = geteuid() == 0;
+    slots_init(&l->slots, (uid_t)set->uid_first, (size_t)set->uid_count);
     l->uids_fd = -1;
     l->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (l->inotify_fd < 0) {
@@ -415,10 +436,12 @@ struct launcher *launcher_local_new(struct loop *loop, struct worker *worker,
         local_free(&l->base);
         return NULL;
     }
-    if (l->owner.is_root && take_uids(l, e) < 0) {
+    if (l->is_root && take_uids(l, e) < 0) {
         local_free(&l->base);
         return NULL;
     }
+    if (l->is_root)
+        l->archives = worker_new(loop, 1, ARCHIVES_MAX);
     l->inotify = loop_fd_start(loop, l->inotify_fd, LOOP_READ, changed, l);
     return &l->base;
 }

@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "controller/app.h"
+#include "controller/control.h"
 #include "controller/counts.h"
-#include "controller/ender.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,9 @@
 #define FACT_STAGES_MAX 8 /* stages gathered for one write */
 #define TAKE_UP_MS 2000   /* to learn that a session found has started */
 #define RETRY_MS 250      /* a write the store refused is tried again */
+/* Between two tellings of viewers: each costs the agent one of the token ids
+ * it remembers, for a minute and a half. */
+#define TELL_GAP_MS 1000
 
 struct facts { /* what a record has still to be told */
     bool has_any;
@@ -25,6 +28,7 @@ struct facts { /* what a record has still to be told */
     int64_t started_ms;
     bool is_ended;
     struct launch_end end;
+    uint32_t told; /* changes of viewers the agent has heard of; 0 = none */
 };
 
 struct session { /* one live session */
@@ -39,7 +43,11 @@ struct session { /* one live session */
     bool is_writing, is_refused; /* refused: the record had ended already */
     struct err failure;
     struct loop_timer *deadline, *retry;
-    struct ender *ender;
+    struct control *ender, *teller; /* END, VIEWERS under way */
+    struct loop_timer *tell_wait;   /* for the gap to be over */
+    int64_t told_at_ms;             /* when the last telling began */
+    bool is_untold; /* after the write: viewers the agent has not heard of */
+    bool is_tell_due;
 };
 
 struct live {
@@ -65,7 +73,9 @@ static void release(struct session *s)
     count_add(COUNT_LIVE, -1);
     loop_timer_stop(s->deadline);
     loop_timer_stop(s->retry);
-    ender_stop(s->ender);
+    loop_timer_stop(s->tell_wait);
+    control_stop(s->ender);
+    control_stop(s->teller);
     free(s);
 }
 
@@ -127,8 +137,11 @@ static int apply(void *arg, struct store_session *row, struct err *e)
         row->state = STATE_RUNNING;
         row->started_ms = f->started_ms;
     }
+    if (f->told && f->told == row->viewers_untold)
+        row->viewers_untold = 0;
     if (f->is_ended)
         apply_end(row, &f->end);
+    s->is_untold = row->viewers_untold != 0;
     return 0;
 }
 
@@ -161,6 +174,8 @@ static void facts_merge(struct facts *to, const struct facts *newer)
         to->is_running = true;
         to->started_ms = newer->started_ms;
     }
+    if (newer->told)
+        to->told = newer->told;
     if (newer->is_ended) {
         to->is_ended = true;
         to->end = newer->end;
@@ -168,6 +183,7 @@ static void facts_merge(struct facts *to, const struct facts *newer)
 }
 
 static void write_next(struct session *s);
+static void tell(void *arg);
 
 static void written(void *arg)
 {
@@ -193,6 +209,8 @@ static void written(void *arg)
     if (s->is_refused || s->failure.kind == ERR_ABSENT)
         s->l->app->launcher->end(s->l->app->launcher, s->sid, REASON_DELETED,
                                  "");
+    else if (s->is_untold && (s->writing.is_listening || s->writing.told))
+        tell(s); /* changed before it listened, or meanwhile */
     write_next(s);
 }
 
@@ -293,8 +311,9 @@ static void told_ended(void *arg, const char *sid, const struct launch_end *end)
     if (!s)
         return;
     s->is_gone = true;
-    ender_stop(s->ender);
-    s->ender = NULL;
+    control_stop(s->ender);
+    control_stop(s->teller);
+    s->ender = s->teller = NULL;
     s->facts.is_ended = s->facts.has_any = true;
     s->facts.end = *end;
     write_next(s);
@@ -348,11 +367,12 @@ void live_take_up(struct live *l, const struct store_session *row,
         live_delete(l, row->id);
 }
 
-static void delete_failed(void *arg)
+static void delete_failed(void *arg, int64_t told)
 {
     struct session *s = arg;
     struct launcher *launcher = s->l->app->launcher;
 
+    (void)told;
     s->ender = NULL;
     launcher->end(launcher, s->sid, REASON_DELETED, "");
 }
@@ -364,7 +384,55 @@ void live_delete(struct live *l, const char *sid)
     if (!s || s->is_gone || s->is_deleted)
         return;
     s->is_deleted = true;
-    s->ender = ender_start(l->app, sid, delete_failed, s);
+    s->ender = control_start(l->app, sid, CONTROL_END, delete_failed, s);
+}
+
+static void tell_over(void *arg, int64_t told)
+{
+    static struct log_rate rate = {.burst = 20, .interval_ms = 1000};
+    struct session *s = arg;
+
+    s->teller = NULL;
+    if (told < 0 && log_rate_ok(&rate, loop_now_ms()))
+        log_warn("session.viewers_unheard", "sid", "s", s->sid, "suppressed",
+                 "i", rate.suppressed, NULL);
+    if (told > 0) {
+        s->facts.told = (uint32_t)told;
+        s->facts.has_any = true;
+        write_next(s);
+    }
+    if (told < 0 || s->is_tell_due)
+        tell(s);
+}
+
+/* One at a time; what changes meanwhile is told by the next. */
+static void tell(void *arg)
+{
+    struct session *s = arg;
+    int64_t left_ms = s->told_at_ms + TELL_GAP_MS - loop_now_ms();
+
+    if (s->is_gone)
+        return;
+    s->is_tell_due = true;
+    if (s->teller)
+        return;
+    loop_timer_stop(s->tell_wait);
+    s->tell_wait = NULL;
+    if (left_ms > 0) {
+        s->tell_wait = loop_timer_start(s->l->app->loop, left_ms, 0, tell, s);
+        return;
+    }
+    s->is_tell_due = false;
+    s->told_at_ms = loop_now_ms();
+    s->teller = control_start(s->l->app, s->sid, CONTROL_VIEWERS, tell_over, s);
+}
+
+void live_viewers(struct live *l, const char *sid)
+{
+    struct session *s = find(l, sid);
+
+    if (s)
+        tell(s);
 }
 
 void live_stop(struct live *l, void (*stopped)(void *arg), void *arg)

@@ -28,8 +28,11 @@ void live_start(struct live *l, const struct store_session *row,
 /* One of an earlier process; trusted as in launcher.h. */
 void live_take_up(struct live *l, const struct store_session *row,
                   const char *trusted);
-/* DELETE: the agent is asked to end it, and after ENDER_MS the launcher. */
+/* DELETE: the agent is asked to end it, and after CONTROL_MS the launcher. */
 void live_delete(struct live *l, const char *sid);
+/* The record's list of viewers has changed: the agent is told, again and
+ * again until it has heard; at once, or TELL_GAP_MS after the last time. */
+void live_viewers(struct live *l, const char *sid);
 /* End all now; stopped (on the loop) when the last record is written. */
 void live_stop(struct live *l, void (*stopped)(void *arg), void *arg);
 int live_count(const struct live *l);

@@ -26,7 +26,10 @@
 
 static int check_program(const char *path, const char *flag, struct err *e)
 {
-    if (!path || access(path, X_OK) < 0)
+    struct stat st;
+
+    if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+        access(path, X_OK) < 0)
         return err_set(e, ERR_INPUT,
                        "%s is no program that can be run: set --%s",
                        path ? path : "(nothing)", flag);
@@ -79,9 +82,9 @@ static int probe_wait(int pid_fd, int out_fd, char *text, size_t size,
 static int probe_cage(const struct local *l, char *text, size_t size,
                       struct err *e)
 {
-    own_mem char *uid = mem_printf("%u", (unsigned)l->owner.agent + 1);
+    own_mem char *uid = mem_printf("%u", (unsigned)l->slots.first + 1);
     char *const argv[] = {"podterm-keeper", "--probe",
-                          l->owner.is_root ? "--runner-uid" : NULL, uid, NULL};
+                          l->is_root ? "--runner-uid" : NULL, uid, NULL};
     own_fd int in = -1, out = -1, pid_fd = -1;
     int ends[2], got;
     pid_t pid;
@@ -113,9 +116,9 @@ int local_probe(struct launcher *base, struct err *e)
     if (check_program(l->set->keeper, "keeper", e) < 0 ||
         check_program(l->set->agent, "agent", e) < 0 ||
         check_program(l->set->shim, "shim", e) < 0 ||
-        sessdir_setup(l->set->state_dir, &l->owner, e) < 0)
+        sessdir_setup(l->set->state_dir, l->is_root, e) < 0)
         return -1;
-    if (l->owner.is_root && check_way(l->set->state_dir, e) < 0)
+    if (l->is_root && check_way(l->set->state_dir, e) < 0)
         return -1;
     got = probe_cage(l, why, sizeof why, e);
     if (got < 0)
@@ -123,11 +126,11 @@ int local_probe(struct launcher *base, struct err *e)
     base->isolation = got == 0 ? "full" : "none";
     if (got == 0)
         return 0;
-    if (l->owner.is_root || l->set->is_strict)
+    if (l->is_root || l->set->is_strict)
         return err_set(e, ERR_SYSTEM,
                        "programs cannot be isolated here (%s), and %s they "
                        "must be",
-                       why, l->owner.is_root ? "as root" : "by --isolation");
+                       why, l->is_root ? "as root" : "by --isolation");
     log_warn("isolation.none", "why", "s", why, NULL);
     return 0;
 }
@@ -153,31 +156,25 @@ static int spawn_keeper(struct run *r, struct err *e)
 {
     const struct settings *set = r->l->set;
     own_mem char *cache = mem_printf("%s/cache", set->state_dir);
-    own_mem char *agent_uid = mem_printf("%u", (unsigned)r->l->owner.agent);
-    own_mem char *runner_uid = mem_printf("%u", (unsigned)r->runner);
+    own_mem char *agent_uid = mem_printf("%u", (unsigned)r->owner.agent);
+    own_mem char *runner_uid = mem_printf("%u", (unsigned)r->owner.runner);
     own_fd int key = key_fd(r->what->key, e);
-    const char *argv[20] = {"podterm-keeper",
-                            "--dir",
-                            r->dir,
-                            "--agent",
-                            set->agent,
-                            "--shim",
-                            set->shim,
-                            "--cache",
-                            cache,
-                            "--isolation",
-                            r->l->base.isolation,
-                            "--egress",
-                            set->egress};
-    size_t n = 13;
+    const char *argv[20] = {
+        "podterm-keeper",     "--dir",    r->dir,     "--agent",
+        set->agent,           "--shim",   set->shim,  "--isolation",
+        r->l->base.isolation, "--egress", set->egress};
+    size_t n = 11;
 
     if (key < 0)
         return -1;
-    if (r->l->owner.is_root) {
+    if (r->l->is_root) {
         argv[n++] = "--agent-uid";
         argv[n++] = agent_uid;
         argv[n++] = "--runner-uid";
         argv[n++] = runner_uid;
+    } else {
+        argv[n++] = "--cache";
+        argv[n++] = cache;
     }
     if (r->l->life_fd >= 0)
         argv[n++] = "--life";
@@ -203,11 +200,11 @@ static void watch_dir(struct run *r)
 void local_prepare(void *arg)
 {
     struct run *r = arg;
-    struct sessdir_owner owner = r->l->owner;
 
-    owner.runner = r->runner;
-    if (sessdir_make(r->dir, &owner, r->what->spec, r->what->trust,
+    if (sessdir_make(r->dir, &r->owner, r->what->spec, r->what->trust,
                      &r->failure) == 0) {
+        if (r->archive)
+            archive_give(r->archive);
         watch_dir(r);
         if (r->watch < 0)
             err_sys(&r->failure, "watching %s", r->dir);
@@ -217,7 +214,8 @@ void local_prepare(void *arg)
     if (r->pid_fd < 0) {
         r->wanted = REASON_START_FAILED;
         snprintf(r->wanted_detail, sizeof r->wanted_detail,
-                 "The session's processes could not be started here.");
+                 "The session could not be started here: %.200s",
+                 r->failure.text);
     }
 }
 
@@ -319,7 +317,10 @@ void local_clean(void *arg)
     struct launch_end report;
     bool has_report;
 
-    slots_sweep(r->runner); /* strays, should the keeper have been killed */
+    /* strays, should the keeper have been killed; and nothing may be left of
+     * one session when the next gets its uids */
+    slots_sweep(r->owner.runner);
+    slots_sweep(r->owner.agent);
     has_report = read_report(r->dir, &report);
     read_runner(r->dir, &runner);
     report_judge(has_report ? &report : NULL, &runner, r->wanted,

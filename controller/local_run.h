@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "base/proc.h"
 #include "base/worker.h"
+#include "controller/archive.h"
 #include "controller/launcher.h"
 #include "controller/sessdir.h"
 #include "controller/settings.h"
@@ -19,10 +20,11 @@ struct local {
     struct loop *loop;
     struct worker *worker;
     const struct settings *set;
-    int life_fd;                /* -1 = none */
-    struct sessdir_owner owner; /* runner is each run's own */
+    int life_fd; /* -1 = none */
+    bool is_root;
     struct slots slots;
-    int uids_fd; /* holds our uids; -1 when not root */
+    int uids_fd;             /* holds our uids; -1 when not root */
+    struct worker *archives; /* takes what agents fetched; NULL when not root */
     int inotify_fd;
     struct loop_fd *inotify;
     struct run *runs;
@@ -38,11 +40,12 @@ struct run {
     enum run_state state;
     char sid[ID_SIZE];
     char *dir;
-    uid_t runner;                  /* as root; 0 otherwise */
+    struct sessdir_owner owner;    /* as root; 0 otherwise */
+    struct archive *archive;       /* as root, until it runs; NULL */
     bool is_listening, is_running; /* told */
     bool is_quiet;                 /* discarded: nothing is told */
     enum end_reason wanted;
-    char wanted_detail[160];
+    char wanted_detail[256];
     struct loop_fd *exit_watch;
     struct loop_timer *kill_timer, *retry;
     void (*job)(void *arg);

@@ -5,6 +5,7 @@
 #include "base/own.h"
 #include "base/proc.h"
 #include "base/seal.h"
+#include "base/tls_files.h"
 #include "controller/app.h"
 #include "controller/launcher_local.h"
 #include "controller/live.h"
@@ -19,9 +20,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#define QUEUE_MAX 4096      /* jobs that wait for a worker */
-#define STOP_MS 8000        /* for sessions to end when all must */
-#define CERT_CHECK_MS 30000 /* certificate files are looked at */
+#define QUEUE_MAX 4096 /* jobs that wait for a worker */
+#define STOP_MS 8000   /* for sessions to end when all must */
 
 struct controller {
     struct app app;
@@ -30,7 +30,7 @@ struct controller {
     struct loop_signal *term, *interrupt, *hangup;
     struct loop_fd *life;
     struct loop_timer *stop_timer, *cert_timer;
-    struct timespec cert_time;
+    struct tls_files tls_files;
 };
 
 /* --- stopping --- */
@@ -66,14 +66,30 @@ static void stop(struct controller *c)
     live_stop(c->app.live, stopped, c);
 }
 
+/* The pair that was loaded before serves until the next one loads. */
+static void check_cert(void *arg)
+{
+    struct controller *c = arg;
+    struct err e = {0};
+
+    if (!tls_files_look(&c->tls_files))
+        return;
+    if (server_reload(c->server, &e) == 0)
+        log_info("certificate.loaded", NULL);
+    else if (tls_files_failed(&c->tls_files))
+        log_err(&e, "certificate.refused");
+}
+
 static void on_signal(void *arg, int signum)
 {
     struct controller *c = arg;
 
-    if (signum == SIGHUP)
-        server_reload(c->server);
-    else
+    if (signum == SIGHUP) {
+        tls_files_ask(&c->tls_files);
+        check_cert(c);
+    } else {
         stop(c);
+    }
 }
 
 static void on_life(void *arg, int events)
@@ -107,6 +123,9 @@ static int open_identity(struct app *a, struct err *e)
         .audience = set->oidc_audience,
         .jwks_url = set->oidc_jwks_url,
         .ca_path = set->oidc_ca,
+        .waiters_max =
+            (int)(set->workers > IDENTITY_WAITERS_MAX ? IDENTITY_WAITERS_MAX
+                                                      : set->workers - 1),
     };
 
     if (set->dev_issuer) {
@@ -169,20 +188,6 @@ static int start_app(struct app *a, struct err *e)
     return a->launcher->probe(a->launcher, e);
 }
 
-static void check_cert(void *arg)
-{
-    struct controller *c = arg;
-    struct stat st;
-
-    if (stat(c->app.set->tls_cert, &st) < 0 ||
-        (st.st_mtim.tv_sec == c->cert_time.tv_sec &&
-         st.st_mtim.tv_nsec == c->cert_time.tv_nsec))
-        return;
-    if (c->cert_time.tv_sec)
-        server_reload(c->server);
-    c->cert_time = st.st_mtim;
-}
-
 static void watch(struct controller *c)
 {
     struct app *a = &c->app;
@@ -192,9 +197,8 @@ static void watch(struct controller *c)
     c->interrupt = loop_signal_start(a->loop, SIGINT, on_signal, c);
     if (a->set->tls_cert) {
         c->hangup = loop_signal_start(a->loop, SIGHUP, on_signal, c);
-        check_cert(c);
-        c->cert_timer = loop_timer_start(a->loop, CERT_CHECK_MS, CERT_CHECK_MS,
-                                         check_cert, c);
+        c->cert_timer = loop_timer_start(a->loop, TLS_FILES_LOOK_MS,
+                                         TLS_FILES_LOOK_MS, check_cert, c);
     }
     if (a->set->life_fd >= 0)
         c->life =
@@ -208,6 +212,7 @@ static int start(struct controller *c, struct err *e)
     c->reaper = reaper_start(&c->app, e);
     if (!c->reaper)
         return -1;
+    tls_files_init(&c->tls_files, c->app.set->tls_cert, c->app.set->tls_key);
     c->server = server_start(&c->app, e);
     if (!c->server)
         return -1;
@@ -262,8 +267,9 @@ int main(int argc, char **argv)
     if (!c.app.set || log_init("controller", c.app.set->log_level) < 0) {
         if (c.app.set)
             err_set(&e, ERR_INPUT,
-                    "--log-level must be debug, info, warn or "
-                    "error");
+                    "--log-level: \"%.20s\" is none of debug, info, warn, "
+                    "error",
+                    c.app.set->log_level);
         log_err(&e, "controller.not_started");
         return EXIT_FAILURE;
     }

@@ -16,6 +16,7 @@ void launch_free(struct launch *what)
         wipe(what->spec, strlen(what->spec));
     free(what->spec);
     free(what->trust);
+    free(what->cache_owner);
     wipe(what, sizeof *what);
     free(what);
 }
@@ -134,12 +135,22 @@ static void end_with(struct launch_end *out, enum end_reason reason,
     snprintf(out->detail, sizeof out->detail, "%s", detail);
 }
 
+/* Did it only leave because there was no agent, or no more? */
+static bool was_left_alone(const struct runner_exit *r)
+{
+    return !r->is_signalled &&
+           (r->value == LEAVE_STOPPED || r->value == LEAVE_NO_AGENT);
+}
+
 /* The platform's word: what an exit other than 0 of the runner means. The
- * report's detail is kept where both say the same. */
+ * report's detail is kept where both say the same, and where an agent that
+ * could not start said so: its runner then leaves alone. */
 static void judge_runner(const struct runner_exit *r, struct launch_end *out)
 {
     enum end_reason told = out->reason;
 
+    if (told == REASON_START_FAILED && was_left_alone(r))
+        return;
     if (!r->is_signalled && r->value == LEAVE_BUNDLE_REFUSED) {
         if (told != REASON_BUNDLE_REFUSED)
             end_with(out, REASON_BUNDLE_REFUSED, "The bundle was refused.");

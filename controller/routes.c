@@ -20,7 +20,7 @@ const struct route routes[] = {
     {"GET", "/dev/token", AUTH_DEV, PLACE_API, devissuer_token},
     {"GET", "/livez", AUTH_NONE, PLACE_API, health_livez},
     {"GET", "/readyz", AUTH_NONE, PLACE_METRICS, health_readyz},
-    {"GET", "/metrics", AUTH_NONE, PLACE_METRICS, health_metrics},
+    {"GET", "/metrics", AUTH_MACHINE, PLACE_METRICS, health_metrics},
 };
 const size_t route_count = sizeof routes / sizeof *routes;
 

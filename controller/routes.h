@@ -24,6 +24,8 @@ enum route_auth {
     AUTH_NONE,     /* open to all */
     AUTH_IDENTITY, /* an identity token */
     AUTH_DEV,      /* development issuer: loopback peer of our own uid */
+    AUTH_MACHINE,  /* on the public listener: this machine alone, and not
+                      what a proxy on it lets in; else it is 404 */
 };
 
 enum route_place { PLACE_API, PLACE_METRICS }; /* --metrics-listen moves it */

@@ -156,11 +156,18 @@ static void preflight(struct call *c, const char *allow)
     answer_header(&c->answer, "access-control-max-age", "600");
 }
 
-static bool is_served(const struct listener *l, const struct call *c)
+static bool is_of_this_machine(const struct ws_request *r)
 {
-    const struct route *r = c->route;
+    return addr_is_loopback((const struct sockaddr *)ws_request_peer(r)) &&
+           !ws_request_header(r, "x-forwarded-for");
+}
 
-    if (r->auth == AUTH_DEV && !c->app->devissuer)
+static bool is_served(const struct listener *l, const struct route *r,
+                      const struct ws_request *from)
+{
+    if (r->auth == AUTH_DEV && !l->app->devissuer)
+        return false;
+    if (r->auth == AUTH_MACHINE && l->is_only && !is_of_this_machine(from))
         return false;
     /* liveness is asked on either port */
     return l->is_only || r->place == l->place || strcmp(r->path, "/livez") == 0;
@@ -173,7 +180,7 @@ static bool find_route(const struct listener *l, struct call *c)
 
     c->route =
         routes_find(method, ws_request_path(c->r), c->sid, allow, sizeof allow);
-    if (c->route && is_served(l, c))
+    if (c->route && is_served(l, c->route, c->r))
         return true;
     c->route = NULL;
     if (*allow && strcmp(method, "OPTIONS") == 0) {
@@ -194,17 +201,17 @@ static bool find_route(const struct listener *l, struct call *c)
 static bool wants_body(void *arg, const struct ws_request *r)
 {
     const struct listener *l = arg;
-    struct call c = {.app = l->app};
-    char allow[64];
+    const struct route *route;
+    char allow[64], sid[ID_SIZE];
 
     if (l->place == PLACE_API &&
         !guard_host_ok(&l->app->guard, ws_request_header(r, "host")))
         return false;
-    c.route = routes_find(ws_request_method(r), ws_request_path(r), c.sid,
-                          allow, sizeof allow);
-    if (!c.route || !is_served(l, &c))
+    route = routes_find(ws_request_method(r), ws_request_path(r), sid, allow,
+                        sizeof allow);
+    if (!route || !is_served(l, route, r))
         return false;
-    return c.route->auth != AUTH_IDENTITY ||
+    return route->auth != AUTH_IDENTITY ||
            ws_request_header(r, "authorization");
 }
 
@@ -251,7 +258,8 @@ static int listen_on(struct listener *l, struct app *app, const char *where,
     l->place = place;
     conf.listen_fd = listen_tcp(where, false, e);
     if (conf.listen_fd < 0)
-        return -1;
+        return err_wrap(e,
+                        place == PLACE_API ? "--listen" : "--metrics-listen");
     listen_name(conf.listen_fd, l->name, sizeof l->name);
     if (place == PLACE_API) {
         conf.cert_path = app->set->tls_cert;
@@ -288,14 +296,9 @@ void server_stop(struct server *s)
     free(s);
 }
 
-void server_reload(struct server *s)
+int server_reload(struct server *s, struct err *e)
 {
-    struct err e = {0};
-
-    if (ws_server_reload(s->api.ws, &e) < 0)
-        log_err(&e, "tls.reload");
-    else
-        log_info("tls.reload", NULL);
+    return ws_server_reload(s->api.ws, e);
 }
 
 const char *server_name(const struct server *s)

@@ -18,7 +18,7 @@ struct server;
 struct server *server_start(struct app *app, struct err *e);
 void server_stop(struct server *s); /* takes NULL */
 /* Certificate and key afresh; on failure the old ones stay. */
-void server_reload(struct server *s);
+int server_reload(struct server *s, struct err *e);
 /* "127.0.0.1:8080", where it listens. */
 const char *server_name(const struct server *s);
 

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/ours.h"
 #include "base/own.h"
+#include "controller/report.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,38 +37,19 @@ static int make_dir(const char *path, mode_t mode, uid_t uid, gid_t gid,
     return give_dir(fd, path, mode, uid, gid, o, e);
 }
 
-/* As root it belongs to the agents, or to those of an earlier choice of
- * uids: it must be a directory, and who may write it is set right. */
-static int cache_setup(const char *path, const struct sessdir_owner *o,
-                       struct err *e)
+int sessdir_setup(const char *state_dir, bool is_root, struct err *e)
 {
-    own_fd int fd = -1;
-
-    if (!o->is_root) {
-        fd = ours_dir(path, 0700, e);
-        return fd < 0 ? -1 : 0;
-    }
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return err_sys(e, "%s", path);
-    fd = open(path, SESSDIR_OPEN);
-    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
-        return err_set(e, ERR_SYSTEM,
-                       "%s is no directory of its own (a link is not "
-                       "followed): remove it, or choose another place",
-                       path);
-    return give_dir(fd, path, 0700, o->agent, o->agent, o, e);
-}
-
-int sessdir_setup(const char *state_dir, const struct sessdir_owner *o,
-                  struct err *e)
-{
+    const struct sessdir_owner root = {.is_root = is_root};
     own_mem char *sessions = mem_printf("%s/sessions", state_dir);
     own_mem char *cache = mem_printf("%s/cache", state_dir);
     own_fd int fd = ours_dir(sessions, 0711, e);
+    own_fd int cache_fd = -1;
 
-    if (fd < 0 || give_dir(fd, sessions, 0711, 0, 0, o, e) < 0)
+    if (fd < 0 || give_dir(fd, sessions, 0711, 0, 0, &root, e) < 0)
         return -1;
-    return cache_setup(cache, o, e);
+    /* as root it is out of the agents' reach: controller/archive.h */
+    cache_fd = ours_dir(cache, 0700, e);
+    return cache_fd < 0 ? -1 : 0;
 }
 
 static int make_file(const char *dir, const char *name, mode_t mode,
@@ -93,6 +75,23 @@ static int make_file(const char *dir, const char *name, mode_t mode,
     return 0;
 }
 
+/* Empty, with room for the report: a disk that is full at the session's end
+ * does not keep it from being told. */
+static int make_report(const char *dir, uid_t uid, gid_t gid,
+                       const struct sessdir_owner *o, struct err *e)
+{
+    own_mem char *path = mem_printf("%s/end.json", dir);
+    own_fd int fd = -1;
+
+    if (make_file(dir, "end.json", 0600, "", uid, gid, o, e) < 0)
+        return -1;
+    fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, REPORT_MAX) < 0 &&
+                   errno != EOPNOTSUPP))
+        return err_sys(e, "%s", path);
+    return 0;
+}
+
 static int fill(const char *dir, const struct sessdir_owner *o,
                 const char *spec, const char *trust, struct err *e)
 {
@@ -105,7 +104,7 @@ static int fill(const char *dir, const struct sessdir_owner *o,
         make_dir(ipc, 0755, uid, gid, o, e) < 0 ||
         make_dir(bundle, 0755, uid, gid, o, e) < 0 ||
         make_file(agent, "spec.json", 0600, spec, uid, gid, o, e) < 0 ||
-        make_file(agent, "end.json", 0600, "", uid, gid, o, e) < 0)
+        make_report(agent, uid, gid, o, e) < 0)
         return -1;
     return make_file(dir, "trust", 0600, trust, 0, 0, o, e);
 }
@@ -153,11 +152,17 @@ int sessdir_read(const char *dir, const char *name, struct buf *out,
     }
 }
 
-uid_t sessdir_runner(const char *dir)
+struct sessdir_owner sessdir_owner_of(const char *dir)
 {
+    own_mem char *agent = mem_printf("%s/agent", dir);
+    struct sessdir_owner o = {.is_root = true};
     struct stat st;
 
-    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) ? st.st_gid : 0;
+    if (lstat(dir, &st) == 0 && S_ISDIR(st.st_mode))
+        o.runner = st.st_gid;
+    if (lstat(agent, &st) == 0 && S_ISDIR(st.st_mode))
+        o.agent = st.st_uid;
+    return o;
 }
 
 static int remove_at(int parent_fd, const char *name, int depth);

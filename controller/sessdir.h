@@ -20,10 +20,9 @@ struct sessdir_owner { /* uids as root; is_root false = all is ours */
     uid_t agent, runner;
 };
 
-/* Make STATE/sessions (0711) and STATE/cache (the agent's, 0700). STATE is
- * ours alone; links and what others may write are refused. */
-int sessdir_setup(const char *state_dir, const struct sessdir_owner *o,
-                  struct err *e);
+/* Make STATE/sessions (0711) and STATE/cache (0700), ours alone as STATE is;
+ * links and what others may write are refused. */
+int sessdir_setup(const char *state_dir, bool is_root, struct err *e);
 
 /* Make dir with agent/, ipc/, bundle/, spec.json, trust and an empty
  * end.json. Removes what it made when it fails. */
@@ -37,8 +36,9 @@ int sessdir_make(const char *dir, const struct sessdir_owner *o,
 int sessdir_read(const char *dir, const char *name, struct buf *out,
                  struct err *e);
 
-/* The runner's uid of a directory made as root: its group. 0 = unknown. */
-uid_t sessdir_runner(const char *dir);
+/* The uids of a directory made as root: its group is the runner, whose is
+ * agent/ the agent. 0 = unknown. */
+struct sessdir_owner sessdir_owner_of(const char *dir);
 
 /* Remove dir and all below it; one that is gone is fine. The name goes
  * first, so that nothing new finds its way in. */

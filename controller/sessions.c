@@ -336,11 +336,21 @@ static int change_own(void *arg, struct store_session *row, struct err *e)
         return err_set(e, ERR_ABSENT, "another's session");
     if (row->state == STATE_ENDED)
         return err_set(e, ERR_ENDED, "The session has ended.");
-    if (change->viewers)
-        memcpy(row->viewers, change->viewers, sizeof row->viewers);
-    else
+    if (!change->viewers) {
         row->end_wanted = true;
+        return 0;
+    }
+    if (memcmp(row->viewers, change->viewers, sizeof row->viewers) == 0)
+        return 0;
+    memcpy(row->viewers, change->viewers, sizeof row->viewers);
+    row->viewers_untold++;
     return 0;
+}
+
+static void tell_now(struct app *app, void *arg)
+{
+    live_viewers(app->live, arg);
+    free(arg);
 }
 
 void sessions_patch(struct call *c)
@@ -365,6 +375,11 @@ void sessions_patch(struct call *c)
         answer_err(&c->answer, &e);
     else
         answer_session(c, 200, row);
+    if (e.kind || !row->viewers_untold)
+        return;
+    c->after = tell_now;
+    c->after_arg = mem_str(c->sid);
+    log_info("session.viewers", "sid", "s", c->sid, NULL);
 }
 
 static void delete_now(struct app *app, void *arg)

@@ -17,6 +17,10 @@ static struct settings set;
     {                                                                          \
         name, CONF_STR, &set.slot, 0, 4096, value, unit, help                  \
     }
+#define NAME(name, slot, value, unit, help) /* not empty */                    \
+    {                                                                          \
+        name, CONF_STR, &set.slot, 1, 4096, value, unit, help                  \
+    }
 #define NUMBER(name, slot, min, max, value, unit, help)                        \
     {                                                                          \
         name, CONF_INT, &set.slot, min, max, value, unit, help                 \
@@ -27,31 +31,32 @@ static struct settings set;
     }
 
 static const struct conf_row rows[] = {
-    TEXT("listen", listen, "127.0.0.1:8080", "host:port",
+    NAME("listen", listen, "127.0.0.1:8080", "host:port",
          "where the REST API listens"),
-    TEXT("metrics-listen", metrics_listen, NULL, "host:port",
-         "serve /readyz and /metrics here instead"),
-    TEXT("state-dir", state_dir, "state", "directory",
+    NAME("metrics-listen", metrics_listen, NULL, "host:port",
+         "serve /readyz and /metrics here instead; without it /metrics is "
+         "for this machine alone"),
+    NAME("state-dir", state_dir, "state", "directory",
          "keys, store and sessions"),
-    TEXT("store", store, NULL, "file",
+    NAME("store", store, NULL, "file",
          "SQLite store (default: podterm.db in the state directory)"),
-    TEXT("attach-url", attach_url, NULL, "URL",
+    NAME("attach-url", attach_url, NULL, "URL",
          "the gateway's address for clients: wss://HOST/v1/attach"),
-    TEXT("installation", installation, "podterm", "",
+    NAME("installation", installation, "podterm", "",
          "name of this installation: audience of session tokens"),
-    TEXT("issuer", issuer, "podterm-controller", "",
+    NAME("issuer", issuer, "podterm-controller", "",
          "issuer of session tokens"),
-    TEXT("oidc-issuer", oidc_issuer, NULL, "URL", "issuer of identity tokens"),
-    TEXT("oidc-audience", oidc_audience, NULL, "",
+    NAME("oidc-issuer", oidc_issuer, NULL, "URL", "issuer of identity tokens"),
+    NAME("oidc-audience", oidc_audience, NULL, "",
          "audience of identity tokens"),
-    TEXT("oidc-jwks-url", oidc_jwks_url, NULL, "URL",
+    NAME("oidc-jwks-url", oidc_jwks_url, NULL, "URL",
          "the issuer's key set (https; http on loopback)"),
-    TEXT("oidc-ca", oidc_ca, NULL, "file",
+    NAME("oidc-ca", oidc_ca, NULL, "file",
          "certificates to trust for the key set instead of the system's"),
     FLAG("dev-issuer", dev_issuer,
          "serve /dev/token instead of OIDC; loopback listeners only"),
-    TEXT("tls-cert", tls_cert, NULL, "file", "certificate chain, PEM"),
-    TEXT("tls-key", tls_key, NULL, "file", "its private key, PEM"),
+    NAME("tls-cert", tls_cert, NULL, "file", "certificate chain, PEM"),
+    NAME("tls-key", tls_key, NULL, "file", "its private key, PEM"),
     TEXT("trusted-proxies", trusted_proxies, "", "CIDRs",
          "peers whose X-Forwarded-For is believed"),
     NUMBER("proxy-hops", proxy_hops, 1, 16, "1", "",
@@ -67,7 +72,7 @@ static const struct conf_row rows[] = {
          "hosts bundles may come from: example.com, *.example.com"),
     FLAG("bundle-http", bundle_http,
          "allow http and loopback addresses for bundles"),
-    TEXT("bundle-file-root", bundle_file_root, NULL, "directory",
+    NAME("bundle-file-root", bundle_file_root, NULL, "directory",
          "allow file: bundles below this directory"),
     TEXT("deny-cidrs", deny_cidrs, "", "CIDRs",
          "addresses no bundle may come from, beside the private ones"),
@@ -118,16 +123,16 @@ static const struct conf_row rows[] = {
            "unacknowledged output under way"),
     NUMBER("input-window-bytes", input_window_bytes, 4096, 1048576, "65536",
            "bytes", "unacknowledged input under way"),
-    TEXT("isolation", isolation, "best", "best|strict",
+    NAME("isolation", isolation, "best", "best|strict",
          "run unisolated where the kernel refuses a cage, or refuse"),
-    TEXT("egress", egress, "none", "none|open", "the program's network"),
-    TEXT("keeper", keeper, NULL, "file", "podterm-keeper (default: beside)"),
-    TEXT("agent", agent, NULL, "file", "podterm-agent (default: beside)"),
-    TEXT("shim", shim, NULL, "file", "podterm-shim (default: beside)"),
+    NAME("egress", egress, "none", "none|open", "the program's network"),
+    NAME("keeper", keeper, NULL, "file", "podterm-keeper (default: beside)"),
+    NAME("agent", agent, NULL, "file", "podterm-agent (default: beside)"),
+    NAME("shim", shim, NULL, "file", "podterm-shim (default: beside)"),
     NUMBER("uid-first", uid_first, 1000, 4000000000, "210000", "",
-           "first uid of the range programs run under, as root"),
+           "first uid of the range sessions run under, as root"),
     NUMBER("uid-count", uid_count, 2, 65536, "4096", "",
-           "uids in it: one for all agents, one a session"),
+           "uids in it: two a session, its agent's and its program's"),
     NUMBER("limit-nproc", nproc, 1, 1 << 20, "512", "", "processes"),
     NUMBER("limit-nofile", nofile, 16, 1 << 20, "1024", "",
            "descriptors of a process"),
@@ -241,25 +246,55 @@ static int check_choice(const char *flag, const char *value, const char *a,
     return 0;
 }
 
+static int check_listen(const char *flag, const char *value, struct err *e)
+{
+    struct sockaddr_storage sa;
+
+    return !value || addr_parse(value, &sa, e) == 0 ? 0
+                                                    : err_wrap(e, "%s", flag);
+}
+
+static int check_files(struct err *e)
+{
+    if (!set.tls_cert != !set.tls_key)
+        return err_set(e, ERR_INPUT,
+                       "--tls-cert and --tls-key go together: set both, or "
+                       "neither");
+    if (conf_file("tls-cert", set.tls_cert, false, e) < 0 ||
+        conf_file("tls-key", set.tls_key, false, e) < 0 ||
+        conf_file("oidc-ca", set.oidc_ca, false, e) < 0)
+        return -1;
+    if (set.bundle_file_root && set.bundle_file_root[0] != '/')
+        return err_set(e, ERR_INPUT,
+                       "--bundle-file-root must be an absolute path, not "
+                       "\"%.100s\"",
+                       set.bundle_file_root);
+    return conf_file("bundle-file-root", set.bundle_file_root, true, e);
+}
+
 static int check(struct err *e)
 {
-    if (check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0)
+    if (check_listen("--listen", set.listen, e) < 0 ||
+        check_listen("--metrics-listen", set.metrics_listen, e) < 0 ||
+        check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0 ||
+        check_files(e) < 0)
         return -1;
-    if (!set.tls_cert != !set.tls_key)
-        return err_set(e, ERR_INPUT, "--tls-cert and --tls-key go together");
     if (check_choice("isolation", set.isolation, "best", "strict", e) < 0 ||
         check_choice("egress", set.egress, "none", "open", e) < 0)
         return -1;
     if (set.lifetime_s > set.lifetime_max_s)
-        return err_set(e, ERR_INPUT, "--lifetime-s is above --lifetime-max-s");
+        return err_set(e, ERR_INPUT,
+                       "--lifetime-s %lld is above --lifetime-max-s %lld: "
+                       "lower the one or raise the other",
+                       (long long)set.lifetime_s,
+                       (long long)set.lifetime_max_s);
     if (set.ring_bytes & (set.ring_bytes - 1))
-        return err_set(e, ERR_INPUT, "--ring-bytes must be a power of two");
+        return err_set(e, ERR_INPUT,
+                       "--ring-bytes must be a power of two, not %lld",
+                       (long long)set.ring_bytes);
     if (set.window_bytes > set.ring_bytes / 2)
         return err_set(e, ERR_INPUT,
                        "--window-bytes may be at most half of --ring-bytes");
-    if (set.bundle_file_root && set.bundle_file_root[0] != '/')
-        return err_set(e, ERR_INPUT,
-                       "--bundle-file-root must be an absolute path");
     return 0;
 }
 
@@ -305,6 +340,8 @@ static int derive(struct err *e)
     set.bundles.file_root = set.bundle_file_root;
     if (domain_list_parse(set.bundle_domains, &set.bundles.domains, e) < 0)
         return err_wrap(e, "--bundle-domains");
+    if (domain_list_parse(set.public_cache_hosts, &set.public_hosts, e) < 0)
+        return err_wrap(e, "--public-cache-hosts");
     if (cidr_list_parse(set.trusted_proxies, &set.proxies, e) < 0)
         return err_wrap(e, "--trusted-proxies");
     struct cidr_list denied = {0}; /* the agent's; judged here for form */

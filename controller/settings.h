@@ -44,6 +44,7 @@ struct settings {
 
     /* made of it */
     struct url_policy bundles;
+    struct domain_list public_hosts; /* public_cache_hosts */
     struct cidr_list proxies;
     bool is_strict, is_egress_open;
 };

@@ -9,10 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void slots_init(struct slots *s, uid_t first, size_t count)
+void slots_init(struct slots *s, uid_t first, size_t uids)
 {
-    *s = (struct slots){.first = first, .count = count};
-    s->is_used = mem_zero(count, sizeof *s->is_used);
+    *s = (struct slots){.first = first, .count = uids / 2};
+    s->is_used = mem_zero(s->count, sizeof *s->is_used);
 }
 
 void slots_fini(struct slots *s)
@@ -30,26 +30,26 @@ uid_t slots_take(struct slots *s)
             continue;
         s->is_used[at] = true;
         s->next = at + 1;
-        return s->first + (uid_t)at;
+        return s->first + 2 * (uid_t)at;
     }
     return 0;
 }
 
 static bool is_ours(const struct slots *s, uid_t uid)
 {
-    return uid >= s->first && uid - s->first < s->count;
+    return uid >= s->first && (uid - s->first) / 2 < s->count;
 }
 
 void slots_mark(struct slots *s, uid_t uid)
 {
     if (is_ours(s, uid))
-        s->is_used[uid - s->first] = true;
+        s->is_used[(uid - s->first) / 2] = true;
 }
 
 void slots_give(struct slots *s, uid_t uid)
 {
     if (is_ours(s, uid))
-        s->is_used[uid - s->first] = false;
+        s->is_used[(uid - s->first) / 2] = false;
 }
 
 /*

@@ -1,6 +1,7 @@
 #include "controller/spec.h"
 
 #include "base/buf.h"
+#include "base/cache.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -73,6 +74,7 @@ struct launch *spec_launch(const struct settings *s, const struct keys *k,
 {
     struct launch *what = mem_zero(1, sizeof *what);
     struct json *spec = json_object();
+    char owner[CACHE_OWNER_MAX];
 
     json_set_int(spec, "v", 1);
     json_set_str(spec, "sid", row->id);
@@ -84,6 +86,10 @@ struct launch *spec_launch(const struct settings *s, const struct keys *k,
     keys_session(k, row->id, what->key);
     what->spec = json_text(spec);
     what->trust = spec_trust(k);
+    cache_owner(&s->public_hosts, c->url, row->owner_iss, row->owner_sub,
+                owner);
+    what->cache_owner = mem_str(owner);
+    snprintf(what->bundle_sha256, sizeof what->bundle_sha256, "%s", c->sha256);
     create_wipe(json_get(spec, "env"));
     json_free(spec);
     return what;

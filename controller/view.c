@@ -59,6 +59,8 @@ static void set_owned(struct json *to, const struct store_session *row)
 
     for (int i = 0; i < STORE_VIEWERS_MAX && row->viewers[i][0]; i++)
         json_set_str(list, NULL, row->viewers[i]);
+    if (row->viewers_untold && row->state != STATE_ENDED)
+        json_set_bool(to, "viewers_pending", true);
     json_set_bool(to, "viewer_history", row->viewer_history);
     json_set_int(to, "lifetime_s", row->lifetime_s);
     json_set_int(to, "idle_s", row->idle_s);

@@ -135,6 +135,8 @@ static int keep_start_agent(struct keep *k, struct err *e)
     own_mem char *report = mem_printf("%s/agent/end.json", dir);
     own_mem char *status = mem_printf("%s/agent/status.json", dir);
     own_mem char *tmp = mem_printf("%s/agent/tmp", dir);
+    own_mem char *cached = mem_printf("%s/agent/cached", dir);
+    own_mem char *keep = mem_printf("%s/agent/archive", dir);
     own_mem char *uid = mem_printf("%u", (unsigned)c->cage.uid);
     const char *argv[] = {"podterm-agent",
                           "--spec",
@@ -157,8 +159,10 @@ static int keep_start_agent(struct keep *k, struct err *e)
                           c->listen,
                           "--runner-uid",
                           uid,
-                          c->cache_dir ? "--cache-dir" : NULL,
-                          c->cache_dir,
+                          c->cache_dir ? "--cache-dir" : "--cached",
+                          c->cache_dir ? c->cache_dir : cached,
+                          c->cage.set_ids && !c->cache_dir ? "--keep" : NULL,
+                          keep,
                           NULL};
     own_fd int program = open(c->agent, O_RDONLY | O_CLOEXEC);
     struct proc_spawn how = {

@@ -385,6 +385,7 @@ static void each_role_may_send_what_its_row_says(void **state)
         {FRAME_END, "", 0},
         {FRAME_PING, "\0\0\0\0\0\0\0\1", 8},
         {FRAME_OUTPUT_ACK, "\0\0\0\0\0\0\0\0", 8},
+        {FRAME_VIEWERS, "\0\0\0\0\0\0\0\1", 8},
     };
     static const enum role roles[] = {ROLE_VIEWER, ROLE_CONTROL};
 

@@ -470,6 +470,41 @@ static void a_second_time_it_comes_from_the_cache(void **state)
     assert_string_equal(f->stages[0].detail, "from the cache");
 }
 
+/* As root on one machine: the launcher links, and takes what is left. */
+static void what_was_left_can_be_given_to_the_next(void **state)
+{
+    struct fixture *f = *state;
+    own_mem char *keep = mem_printf("%s/archive", f->dir);
+    own_mem char *given = mem_printf("%s/cached", f->dir);
+    struct stat st;
+
+    serve_good(f);
+    f->conf.cache_dir = NULL;
+    f->conf.cached_path = given; /* not there yet */
+    f->conf.keep_path = keep;
+    assert_ready(f, ROOT_SEEN "/bin/prog");
+    assert_ready(f, ROOT_SEEN "/bin/prog"); /* is there already: fine */
+    assert_int_equal(fileserver_requests(f->server), 2);
+    assert_int_equal(rename(keep, given), 0);
+    assert_int_equal(chmod(given, 0444), 0);
+    assert_ready(f, ROOT_SEEN "/bin/prog"); /* ours, who could write it */
+    assert_int_equal(fileserver_requests(f->server), 3);
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(given, 65534, 65534), 0);
+    assert_ready(f, ROOT_SEEN "/bin/prog");
+    assert_int_equal(fileserver_requests(f->server), 3);
+    assert_string_equal(f->stages[0].detail, "from the cache");
+    assert_int_equal(chmod(given, 0464), 0); /* its group could */
+    assert_ready(f, ROOT_SEEN "/bin/prog");
+    assert_int_equal(fileserver_requests(f->server), 4);
+    assert_int_equal(truncate(given, 9), 0);
+    assert_int_equal(chmod(given, 0444), 0);
+    assert_ready(f, ROOT_SEEN "/bin/prog"); /* other bytes */
+    assert_int_equal(fileserver_requests(f->server), 5);
+    assert_int_equal(stat(given, &st), 0); /* and not ours to remove */
+}
+
 static void the_cache_is_no_way_round_the_rules(void **state)
 {
     struct fixture *f = *state;
@@ -702,6 +737,7 @@ int main(int argc, char **argv)
         T(a_bundle_that_cannot_be_started_is_refused),
         T(a_command_may_choose_what_is_there_alone),
         T(a_second_time_it_comes_from_the_cache),
+        T(what_was_left_can_be_given_to_the_next),
         T(the_cache_is_no_way_round_the_rules),
         T(a_spoilt_cache_entry_is_fetched_anew),
         T(a_full_disk_while_fetching_ends_it),

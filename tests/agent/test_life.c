@@ -7,9 +7,11 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "base/proc.h"
 #include "runner-image/shim.h"
 #include "tests/lib/agentbox.h"
 #include "tests/lib/fileserver.h"
+#include "tests/lib/programs.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -460,6 +462,40 @@ static void nobody_of_the_agents_user_looks_into_it(void **state)
         assert_int_equal(access(environ_of, R_OK), -1);
 }
 
+static void is_called(pid_t pid, const char *name)
+{
+    own_mem char *path = mem_printf("/proc/%d/comm", pid);
+    own_mem char *line = mem_printf("%s\n", name);
+
+    if (!file_has(path, line))
+        fail_msg("%s is not \"%s\"", path, name);
+}
+
+/* They are started by way of /proc/self/exe, which would be their name. */
+static void ps_shows_who_is_who(void **state)
+{
+    own_mem char *exe = program_path("podterm-agent");
+    char *argv[] = {"x", "--unpack", "1", "1", "1", "1", "1", NULL};
+    struct proc_spawn how = {.path = exe,
+                             .argv = argv,
+                             .fds = (int[]){-1, -1, 2, -1, -1, -1},
+                             .fd_count = 6};
+    struct err e = {0};
+    own_fd int fd = -1;
+    pid_t pid;
+
+    (void)state;
+    box = agentbox_new("exec sleep 100", NULL);
+    is_called(box->agent, "podterm-agent");
+    is_called(agentbox_main(box, 0), "podterm-main");
+    fd = proc_spawn(&how, &pid, &e);
+    assert_true(fd >= 0);
+    /* it has nothing to unpack and is gone, but not yet waited for */
+    assert_int_equal(poll(&(struct pollfd){fd, POLLIN, 0}, 1, MS), 1);
+    is_called(pid, "podterm-unpack");
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 /* --- the program's own end --- */
 
 static void a_report_says_how_it_was(void **state)
@@ -559,6 +595,7 @@ int main(void)
         T(a_shim_that_comes_and_goes_does_not_fill_the_log),
         T(the_environment_is_wiped_once_the_program_has_it),
         T(nobody_of_the_agents_user_looks_into_it),
+        T(ps_shows_who_is_who),
         T(a_report_says_how_it_was),
         T(a_program_killed_by_a_signal_is_signalled),
         T(an_owner_that_has_it_all_lets_the_agent_go),

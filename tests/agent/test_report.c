@@ -152,7 +152,8 @@ static void the_longest_report_is_within_its_limit(void **arg)
     assert_int_equal(strlen(json_get_str(j, "detail")), sizeof(h.detail) - 1);
     put(path, "");
     memset(detail, 1, sizeof(detail) - 1);
-    assert_int_equal(report_write_lost(path, detail, &e), 0);
+    assert_int_equal(report_write_lost(path, REASON_RUNNER_LOST, detail, &e),
+                     0);
     json_free(j);
     j = read_back(end_names);
 }
@@ -180,7 +181,8 @@ static void the_first_report_stands(void **arg)
 
     (void)arg;
     assert_int_equal(report_write(path, &h, &e), 0);
-    assert_int_equal(report_write_lost(path, "killed 20 times", &e), 0);
+    assert_int_equal(
+        report_write_lost(path, REASON_RUNNER_LOST, "killed 20 times", &e), 0);
     j = read_back(end_names);
     assert_string_equal(json_get_str(j, "reason"), "exited");
 }
@@ -191,7 +193,8 @@ static void an_empty_file_takes_the_lost_report(void **arg)
 
     (void)arg;
     put(path, "");
-    assert_int_equal(report_write_lost(path, "killed 20 times", &e), 0);
+    assert_int_equal(
+        report_write_lost(path, REASON_RUNNER_LOST, "killed 20 times", &e), 0);
     j = read_back(end_names);
     assert_string_equal(json_get_str(j, "reason"), "runner_lost");
     assert_string_equal(json_get_str(j, "detail"), "killed 20 times");
@@ -221,7 +224,8 @@ static void a_place_that_cannot_be_written_is_named(void **arg)
     assert_int_equal(report_write(nowhere, &h, &e), -1);
     assert_int_equal(e.kind, ERR_SYSTEM);
     assert_non_null(strstr(e.text, nowhere));
-    assert_int_equal(report_write_lost(nowhere, "x", &e), -1);
+    assert_int_equal(report_write_lost(nowhere, REASON_RUNNER_LOST, "x", &e),
+                     -1);
     assert_int_equal(status_write(nowhere, "listening", "a", 0, "full", &e),
                      -1);
     if (access("/dev/full", W_OK) == 0)

@@ -64,6 +64,8 @@ static void what_is_not_said_has_its_default(void **arg)
     assert_int_equal(settings.key_fd, 3);
     assert_int_equal(settings.runner_uid, 0);
     assert_null(settings.cache_dir);
+    assert_null(settings.cached);
+    assert_null(settings.keep);
     assert_null(settings.status);
     assert_null(settings.health_listen);
     assert_false(settings.is_main);

@@ -69,8 +69,8 @@ static void a_whole_spec_is_taken_as_it_stands(void **arg)
     assert_string_equal(s.psk_id, "zyxwvutsrqponmlkjihgfedcba");
     assert_string_equal(s.owner_iss, "https://id.test");
     assert_string_equal(s.owner_sub, "alice");
-    assert_int_equal(s.viewer_count, 1);
-    assert_string_equal(s.viewers[0], SPEC_VIEWER);
+    assert_int_equal(s.viewers.count, 1);
+    assert_string_equal(s.viewers.subjects[0], SPEC_VIEWER);
     assert_true(s.viewer_history);
     assert_string_equal(s.bundle_sha256, BND);
     assert_null(s.bundle_signature);
@@ -359,7 +359,7 @@ static void lists_have_their_limits(void **arg)
         const char *path, *open, *item, *close;
         int max;
     } rows[] = {
-        {"viewers", "[", "\"v#\"", "]", SPEC_VIEWERS_MAX},
+        {"viewers", "[", "\"v#\"", "]", FRAME_VIEWERS_MAX},
         {"command", "[", "\"w#\"", "]", SPEC_ARGS_MAX},
         {"env", "{", "\"N#\":\"\"", "}", SPEC_ENV_COUNT_MAX},
         {"fetch.signing_keys", "[", "\"" PUBKEY "\"", "]", SPEC_KEYS_MAX},

@@ -126,6 +126,28 @@ static void a_restart_reads_the_state_alone(void **arg)
     assert_int_equal(b->state.head->restarts, 2);
 }
 
+/* Those of the spec hold until others were told, and never again after. */
+static void a_restart_knows_the_viewers_told_last(void **arg)
+{
+    struct frame_viewers v = {.version = 9, .count = 1, .subjects = {"walt"}};
+    struct bench *b = *arg;
+
+    put_spec(b, NULL, NULL);
+    must_load(b);
+    must_load(b);
+    assert_int_equal(b->spec.viewers.version, 0);
+    assert_string_equal(b->spec.viewers.subjects[0], SPEC_VIEWER);
+    assert_int_equal(state_viewers_set(&b->state, &v, &b->e), 0);
+    must_load(b);
+    assert_int_equal(b->spec.viewers.version, 9);
+    assert_int_equal(b->spec.viewers.count, 1);
+    assert_string_equal(b->spec.viewers.subjects[0], "walt");
+    v = (struct frame_viewers){.version = 10};
+    assert_int_equal(state_viewers_set(&b->state, &v, &b->e), 0);
+    must_load(b);
+    assert_int_equal(b->spec.viewers.count, 0); /* nobody, not the spec's */
+}
+
 static void a_file_put_there_later_changes_nothing_and_goes(void **arg)
 {
     struct bench *b = *arg;
@@ -318,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_spec_is_taken_and_its_file_deleted),
         T(a_restart_reads_the_state_alone),
+        T(a_restart_knows_the_viewers_told_last),
         T(a_file_put_there_later_changes_nothing_and_goes),
         T(a_wiped_environment_is_in_no_file),
         T(a_bad_spec_is_refused_and_nothing_kept_of_it),

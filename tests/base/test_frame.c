@@ -195,6 +195,65 @@ static void heads_are_read_back_as_written(void **state)
     assert_true(f.cols == 132 && f.rows == 43);
 }
 
+/* --- VIEWERS --- */
+
+#define VERSION "\x08\0\0\0\0\0\0\x01\x02"
+
+static int read_viewers(const char *bytes, size_t len, struct frame_viewers *v)
+{
+    struct frame f;
+
+    assert_int_equal(frame_parse(bytes, len, true, &f), 0);
+    return frame_viewers_read(&f, v);
+}
+
+static void a_list_of_viewers_is_read_back_as_written(void **state)
+{
+    struct frame_viewers v = {.version = UINT64_MAX}, got;
+    uint8_t m[FRAME_VIEWERS_BYTES_MAX];
+    size_t len;
+
+    (void)state;
+    for (int n = 0; n <= FRAME_VIEWERS_MAX; n++) {
+        v.count = (uint32_t)n;
+        len = frame_viewers(m, &v);
+        assert_int_equal(read_viewers((char *)m, len, &got), 0);
+        assert_memory_equal(&got, &v, sizeof(v));
+        if (n < FRAME_VIEWERS_MAX)
+            memset(v.subjects[n], 'a' + n, FRAME_SUBJECT_SIZE - 1);
+    }
+    assert_int_equal(len, sizeof(m));
+    assert_int_equal(read_viewers(VERSION "\3vic\4vera", 18, &got), 0);
+    assert_true(got.version == 0x102 && got.count == 2);
+    assert_string_equal(got.subjects[1], "vera");
+    assert_int_equal(frame_viewers_find(&got, "vic"), 0);
+    assert_int_equal(frame_viewers_find(&got, "vera"), 1);
+    assert_int_equal(frame_viewers_find(&got, "ver"), -1);
+    assert_int_equal(frame_viewers_find(&got, ""), -1);
+}
+
+static void a_list_of_viewers_that_is_none_is_refused(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } lists[] = {
+        {VERSION "\0", 10},      {VERSION "\3vi", 12},
+        {VERSION "\3vic\0", 14}, {VERSION "\3vic\4ver", 17},
+        {VERSION "\3v\0c", 13},  {VERSION "\1a\1b\1c\1d\1e\1f\1g\1h\1i", 27},
+        {VERSION "\xffvic", 13},
+    };
+    struct frame_viewers v, before;
+
+    (void)state;
+    memset(&v, 0x5a, sizeof(v));
+    before = v;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        assert_int_equal(read_viewers(lists[i].bytes, lists[i].len, &v), -1);
+        assert_memory_equal(&v, &before, sizeof(v));
+    }
+}
+
 /* Written out once more, so that a slip in the table shows. */
 static void roles_may_send_what_the_protocol_gives_them(void **state)
 {
@@ -209,6 +268,7 @@ static void roles_may_send_what_the_protocol_gives_them(void **state)
         {FRAME_SIGNAL, true, false, false},
         {FRAME_PING, true, true, false},
         {FRAME_END, true, false, true},
+        {FRAME_VIEWERS, false, false, true},
     };
 
     (void)state;
@@ -238,6 +298,8 @@ int main(void)
         cmocka_unit_test(sizes_and_signals_outside_their_bounds_are_refused),
         cmocka_unit_test(an_offset_ends_at_two_to_the_63),
         cmocka_unit_test(heads_are_read_back_as_written),
+        cmocka_unit_test(a_list_of_viewers_is_read_back_as_written),
+        cmocka_unit_test(a_list_of_viewers_that_is_none_is_refused),
         cmocka_unit_test(roles_may_send_what_the_protocol_gives_them),
     };
 

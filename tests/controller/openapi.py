@@ -209,6 +209,8 @@ def walk_refs(doc, node, bad):
             walk_refs(doc, child, bad)
 
 
+# what is refused by a request's head, whatever it is for
+ALWAYS = ("400", "403", "411", "413", "421", "429", "503")
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 
 
@@ -226,7 +228,10 @@ def routes(doc, table):
             bad.append("%s %s: security says %s, the table %s" % (method, path, needs, auth))
         if needs and "401" not in op["responses"]:
             bad.append("%s %s: no 401" % (method, path))
-        if "{id}" in path and "404" not in op["responses"]:
+        for status in ALWAYS:
+            if status not in op["responses"]:
+                bad.append("%s %s: no %s" % (method, path, status))
+        if ("{id}" in path or auth in ("dev", "machine")) and "404" not in op["responses"]:
             bad.append("%s %s: no 404" % (method, path))
     names = []
     for path, item in doc["paths"].items():
@@ -247,10 +252,10 @@ def answers(doc, seen):
         one = json.loads(line)
         where = "%s %s %d" % (one["method"], one["path"], one["status"])
         op = doc["paths"].get(one["path"], {}).get(one["method"].lower())
-        if op is None:
+        if op is None and (one["status"] != 405 or one["path"] not in doc["paths"]):
             bad.append(where + ": no such operation")
             continue
-        answer = resolve(doc, op["responses"].get(str(one["status"])))
+        answer = resolve(doc, op["responses"].get(str(one["status"])) if op else doc["components"]["responses"]["MethodNotAllowed"])
         count += 1
         statuses.add((one["method"], one["path"], one["status"]))
         if answer is None:

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/loop.h"
 #include "base/mem.h"
 #include "base/seal.h"
 #include "controller/identity.h"
@@ -69,6 +68,7 @@ static int setup(void **state)
                                  .audience = OIDC_AUD,
                                  .jwks_url = "https://issuer.test/keys",
                                  .fetch = fetch,
+                                 .waiters_max = 1,
                                  .now_ms = fake_clock};
 
     fetches = 0;
@@ -85,24 +85,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A bearer header for these claims; %lld is now. */
-static char *bearer(struct token_signer *s, const char *typ, const char *iss,
-                    const char *aud, const char *sub)
-{
-    long long now = loop_wall_s();
-    char *head = forge_head(s, typ);
-    char *body = mem_printf("{\"iss\":\"%s\",\"aud\":%s,\"sub\":\"%s\","
-                            "\"iat\":%lld,\"exp\":%lld}",
-                            iss, aud, sub, now, now + 600);
-    char *token = forge_token(s, head, body);
-    char *out = mem_printf("Bearer %s", token);
-
-    free(head);
-    free(body);
-    free(token);
-    return out;
-}
-
 static int check(void **state, char *header)
 {
     int got;
@@ -113,7 +95,7 @@ static int check(void **state, char *header)
     return got;
 }
 
-#define GOOD(s) bearer(s, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", "alice")
+#define GOOD(s) forge_bearer(s, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", "alice")
 
 static void a_right_token_names_its_owner(void **state)
 {
@@ -123,9 +105,10 @@ static void a_right_token_names_its_owner(void **state)
     assert_int_equal(fetches, 1);
     assert_int_equal(check(state, GOOD(one)), 0);
     assert_int_equal(fetches, 1);
-    assert_int_equal(check(state, bearer(one, "JWT", OIDC_ISS,
-                                         "[\"x\",\"" OIDC_AUD "\"]", "b")),
-                     0);
+    assert_int_equal(
+        check(state, forge_bearer(one, "JWT", OIDC_ISS,
+                                  "[\"x\",\"" OIDC_AUD "\"]", "b")),
+        0);
 }
 
 static void everything_else_is_refused(void **state)
@@ -137,22 +120,24 @@ static void everything_else_is_refused(void **state)
     assert_int_equal(check(state, mem_str("Basic abc")), -1);
     assert_int_equal(check(state, mem_str("Bearer ")), -1);
     assert_int_equal(check(state, mem_str("Bearer a.b.c")), -1);
-    assert_int_equal(check(state, bearer(one, "JWT", "https://other",
-                                         "\"" OIDC_AUD "\"", "a")),
+    assert_int_equal(check(state, forge_bearer(one, "JWT", "https://other",
+                                               "\"" OIDC_AUD "\"", "a")),
                      -1);
     assert_int_equal(
-        check(state, bearer(one, "JWT", OIDC_ISS, "\"other-app\"", "a")), -1);
-    assert_int_equal(check(state, bearer(one, TOKEN_TYP_SESSION, OIDC_ISS,
-                                         "\"" OIDC_AUD "\"", "a")),
-                     -1);
-    assert_int_equal(
-        check(state, bearer(one, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", "")), -1);
-    assert_int_equal(check(state, bearer(one, "JWT", OIDC_ISS,
-                                         "\"" OIDC_AUD "\"", long_sub)),
-                     -1);
-    assert_int_equal(
-        check(state, bearer(one, "JWT", OIDC_ISS, "\"" OIDC_AUD "\"", "a\\nb")),
+        check(state, forge_bearer(one, "JWT", OIDC_ISS, "\"other-app\"", "a")),
         -1);
+    assert_int_equal(check(state, forge_bearer(one, TOKEN_TYP_SESSION, OIDC_ISS,
+                                               "\"" OIDC_AUD "\"", "a")),
+                     -1);
+    assert_int_equal(check(state, forge_bearer(one, "JWT", OIDC_ISS,
+                                               "\"" OIDC_AUD "\"", "")),
+                     -1);
+    assert_int_equal(check(state, forge_bearer(one, "JWT", OIDC_ISS,
+                                               "\"" OIDC_AUD "\"", long_sub)),
+                     -1);
+    assert_int_equal(check(state, forge_bearer(one, "JWT", OIDC_ISS,
+                                               "\"" OIDC_AUD "\"", "a\\nb")),
+                     -1);
     assert_int_equal(e.kind, ERR_TOKEN);
     free(long_sub);
 }

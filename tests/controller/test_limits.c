@@ -182,6 +182,35 @@ static void only_trusted_proxies_say_who_the_client_is(void **state)
                      200);
 }
 
+/* On the public listener they are this machine's own, and not what a proxy on
+ * it lets in. */
+static void metrics_are_not_for_everybody(void **state)
+{
+    const char *by_proxy = "X-Forwarded-For: 192.0.2.1\r\n";
+
+    (void)state;
+    start(NULL);
+    assert_int_equal(status_of(ME, "GET", "/metrics", ""), 200);
+    assert_int_equal(status_of(ME, "GET", "/metrics", by_proxy), 404);
+    assert_int_equal(status_of(ME, "GET", "/readyz", by_proxy), 200);
+    assert_int_equal(status_of(ME, "POST", "/metrics", "Content-Length: 1\r\n"),
+                     405);
+}
+
+/* Every answer is what the API's description says, also that one. */
+static void too_many_of_one_address_is_a_problem_document(void **state)
+{
+    static const char *const extra[] = {"--trusted-proxies", "127.0.0.1/32",
+                                        "--conns-per-address", "1", NULL};
+    const char *from = "X-Forwarded-For: 192.0.2.1\r\n";
+
+    (void)state;
+    start(extra);
+    hold(ME, BEARER "X-Forwarded-For: 192.0.2.1\r\n", 1);
+    assert_int_equal(api_status(&api, "GET", "/api/sessions", NULL, from, NULL),
+                     429);
+}
+
 #define TEST(f) cmocka_unit_test_teardown(f, finish)
 
 int main(int argc, char **argv)
@@ -191,6 +220,8 @@ int main(int argc, char **argv)
         TEST(nor_do_they_without_a_share_for_each_address),
         TEST(without_an_identity_no_body_is_waited_for),
         TEST(only_trusted_proxies_say_who_the_client_is),
+        TEST(metrics_are_not_for_everybody),
+        TEST(too_many_of_one_address_is_a_problem_document),
     };
 
     fake_keeper_maybe(argc, argv);

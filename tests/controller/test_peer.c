@@ -119,14 +119,15 @@ static void no_two_sessions_share_a_uid(void **state)
     struct slots s;
 
     (void)state;
-    slots_init(&s, 5000, 3);
-    slots_mark(&s, 5001);
+    slots_init(&s, 5000, 7); /* two a session: the last has no pair */
+    slots_mark(&s, 5003);
     slots_mark(&s, 4000); /* not ours */
+    slots_mark(&s, 5006);
     assert_int_equal(slots_take(&s), 5000);
-    assert_int_equal(slots_take(&s), 5002);
+    assert_int_equal(slots_take(&s), 5004);
     assert_int_equal(slots_take(&s), 0);
-    slots_give(&s, 5001);
-    assert_int_equal(slots_take(&s), 5001);
+    slots_give(&s, 5002);
+    assert_int_equal(slots_take(&s), 5002);
     slots_give(&s, 0);
     slots_fini(&s);
 }
@@ -136,10 +137,10 @@ static void given_uids_are_used_again_late(void **state)
     struct slots s;
 
     (void)state;
-    slots_init(&s, 5000, 3);
+    slots_init(&s, 5000, 6);
     assert_int_equal(slots_take(&s), 5000);
     slots_give(&s, 5000);
-    assert_int_equal(slots_take(&s), 5001);
+    assert_int_equal(slots_take(&s), 5002);
     slots_fini(&s);
 }
 

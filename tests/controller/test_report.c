@@ -162,6 +162,14 @@ static const struct judged cases[] = {
      REASON_BUNDLE_REFUSED, 3},
     {"start_failed", EXITED(LEAVE_START_FAILED), REASON_NONE,
      REASON_START_FAILED, 3},
+    /* an agent that could not start left its runner alone */
+    {"start_failed", EXITED(LEAVE_STOPPED), REASON_NONE, REASON_START_FAILED,
+     3},
+    {"start_failed", EXITED(LEAVE_NO_AGENT), REASON_NONE, REASON_START_FAILED,
+     3},
+    {"start_failed", SIGNALLED(9), REASON_NONE, REASON_RUNNER_LOST, -1},
+    {"bundle_refused", EXITED(LEAVE_STOPPED), REASON_NONE, REASON_RUNNER_LOST,
+     -1},
     /* no report */
     {NULL, EXITED(0), REASON_NONE, REASON_RUNNER_LOST, -1},
     {NULL, UNKNOWN, REASON_NONE, REASON_RUNNER_LOST, -1},

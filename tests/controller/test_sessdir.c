@@ -28,7 +28,7 @@ static int setup(void **state)
     snprintf(dir, sizeof dir, "%s/aaaaaaaaaaaaaaaaaaaaaaaaaa", sessions);
     owner = (struct sessdir_owner){geteuid() == 0, 210000, 210001};
     memset(&e, 0, sizeof e);
-    return sessdir_setup(top, &owner, &e);
+    return sessdir_setup(top, owner.is_root, &e);
 }
 
 static int teardown(void **state)
@@ -74,8 +74,11 @@ static void directories_are_for_whom_they_should(void **state)
     assert_mode("bundle", 0755, 210000, 210001);
     assert_mode("agent/spec.json", 0600, 210000, 210001);
     assert_mode("agent/end.json", 0600, 210000, 210001);
-    if (owner.is_root)
-        assert_int_equal(sessdir_runner(dir), 210001);
+    if (!owner.is_root)
+        return;
+    assert_int_equal(sessdir_owner_of(dir).runner, 210001);
+    assert_int_equal(sessdir_owner_of(dir).agent, 210000);
+    assert_int_equal(sessdir_owner_of("/no/where").agent, 0);
 }
 
 static void making_twice_fails_and_leaves_the_first(void **state)

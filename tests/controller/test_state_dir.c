@@ -166,8 +166,6 @@ static void what_is_another_users_is_refused(void **state)
         own_mem char *path = below(places[i]);
         own_fd int fd = -1;
 
-        if (strcmp(places[i], "cache") == 0) /* root gives it to the agents */
-            continue;
         if (strstr(places[i], "-wal"))
             fd = open(path, O_CREAT | O_RDWR, 0600);
         assert_int_equal(lchown(path, OTHER, OTHER), 0);
@@ -190,8 +188,6 @@ static void what_others_may_write_is_refused(void **state)
         own_fd int fd = -1;
         struct stat st;
 
-        if (strcmp(places[i], "cache") == 0 && geteuid() == 0)
-            continue;
         if (strstr(places[i], "-wal"))
             fd = open(path, O_CREAT | O_RDWR, 0600);
         assert_int_equal(lstat(path, &st), 0);
@@ -204,23 +200,6 @@ static void what_others_may_write_is_refused(void **state)
     run_once();
 }
 
-static void as_root_the_cache_becomes_the_agents(void **state)
-{
-    own_mem char *path = below("cache");
-    struct stat st;
-
-    (void)state;
-    if (geteuid() != 0)
-        skip();
-    run_once();
-    assert_int_equal(lchown(path, OTHER, OTHER), 0); /* other uids' time */
-    assert_int_equal(chmod(path, 0777), 0);
-    run_once();
-    assert_int_equal(lstat(path, &st), 0);
-    assert_int_equal(st.st_uid, 1000000 + getpid() % 20000 * 25000L);
-    assert_int_equal(st.st_mode & 07777, 0700);
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -230,7 +209,6 @@ int main(int argc, char **argv)
         T(a_link_with_a_slash_behind_it_is_not_followed_either),
         T(what_is_another_users_is_refused),
         T(what_others_may_write_is_refused),
-        T(as_root_the_cache_becomes_the_agents),
     };
 
     fake_keeper_maybe(argc, argv);

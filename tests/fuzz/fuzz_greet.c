@@ -62,8 +62,8 @@ static void prepare(void)
     strcpy(spec.sid, SID);
     strcpy(spec.bundle_sha256, BND);
     strcpy(spec.owner_sub, "alice");
-    strcpy(spec.viewers[0], "bob");
-    spec.viewer_count = 1;
+    strcpy(spec.viewers.subjects[0], "bob");
+    spec.viewers.count = 1;
     strcpy(spec.token_iss, "i");
     strcpy(spec.token_aud, "a");
     spec.token_skew_s = TOKEN_SKEW_S;

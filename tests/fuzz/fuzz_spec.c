@@ -26,7 +26,7 @@ static void check(const struct agent_spec *s)
         strlen(s->bundle_sha256) != 64 || !*s->bundle_url || !s->token_keys ||
         s->token_skew_s > TOKEN_SKEW_S || s->token_skew_s < 0)
         abort();
-    if (s->viewer_count < 0 || s->viewer_count > SPEC_VIEWERS_MAX ||
+    if (s->viewers.count > FRAME_VIEWERS_MAX || s->viewers.version != 0 ||
         s->fetch.key_count < 0 || s->fetch.key_count > SPEC_KEYS_MAX ||
         s->cols < FRAME_CELLS_MIN || s->cols > FRAME_CELLS_MAX ||
         s->rows < FRAME_CELLS_MIN || s->rows > FRAME_CELLS_MAX)

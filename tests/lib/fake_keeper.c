@@ -71,12 +71,45 @@ static void *opened(void *arg, struct ws_conn *c)
     return c;
 }
 
+static void keep_viewers(const struct frame_viewers *v)
+{
+    char path[512];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/agent/viewers", fake.dir);
+    f = fopen(path, "ae");
+    if (!f)
+        _exit(5);
+    fprintf(f, "%llu", (unsigned long long)v->version);
+    for (uint32_t i = 0; i < v->count; i++)
+        fprintf(f, " %s", v->subjects[i]);
+    fputc('\n', f);
+    fclose(f);
+}
+
+static void hear_viewers(struct ws_conn *c, const uint8_t *bytes, size_t len)
+{
+    struct frame_viewers v;
+    struct frame f;
+
+    if (strcmp(fake.mode, "forgetful") == 0) {
+        fake.mode[0] = '\0';
+        ws_abort(c);
+    } else if (frame_parse(bytes, len, true, &f) == 0 &&
+               frame_viewers_read(&f, &v) == 0) {
+        keep_viewers(&v);
+        ws_close(c, 1000, "");
+    }
+}
+
 /* HELLO's token must be of role control; its payload is looked into only. */
 static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
 {
     (void)is_text;
     if (bytes[0] == FRAME_HELLO && len > 2)
         ws_send(user, "\x81{\"sid\":\"x\"}", 12);
+    if (bytes[0] == FRAME_VIEWERS)
+        hear_viewers(user, bytes, len);
     if (bytes[0] == FRAME_END && strcmp(fake.mode, "deaf") != 0)
         end("{\"v\":1,\"reason\":\"deleted\",\"output_bytes\":5}",
             "{\"status\":\"exited\",\"value\":0}");

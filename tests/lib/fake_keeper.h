@@ -6,10 +6,13 @@
  *   exit      reports exit code 3 at once
  *   pending   never says anything
  *   deaf      listens, does not hear END
+ *   forgetful listens, hangs up at the first VIEWERS
  *   stubborn  like pending, and ignores SIGTERM
  *   die       listens and kills itself
  *   liar      reports nonsense
  *   babbler   says running, then many times something that is no status
+ * The lists of VIEWERS it has heard are lines of agent/viewers: the version
+ * and the subjects, with blanks between.
  */
 #ifndef PODTERM_TESTS_LIB_FAKE_KEEPER_H
 #define PODTERM_TESTS_LIB_FAKE_KEEPER_H

@@ -23,7 +23,7 @@
 struct fileserver {
     const uint8_t *body;
     size_t len;
-    const struct fileserver_reply *script;
+    struct fileserver_reply *script; /* a copy: the thread may outlive a test */
     size_t count;
     int listen_fd, port;
     struct ssl_ctx_st *ctx;
@@ -244,7 +244,8 @@ struct fileserver *fileserver_start(const void *body, size_t len,
 
     s->body = body;
     s->len = len;
-    s->script = script;
+    s->script = mem_zero(count, sizeof(*script));
+    memcpy(s->script, script, count * sizeof(*script));
     s->count = count;
     pthread_mutex_init(&s->lock, NULL);
     s->listen_fd = listen_tcp("127.0.0.1:0", false, &e);
@@ -296,5 +297,6 @@ void fileserver_stop(struct fileserver *s)
     close(s->listen_fd);
     tls_ctx_free(s->ctx);
     pthread_mutex_destroy(&s->lock);
+    free(s->script);
     free(s);
 }

@@ -40,7 +40,8 @@ struct fileserver_reply {
 struct fileserver;
 
 /* Serve body on 127.0.0.1. tls_dir: "srv.pem" and "srv.key" in it make it
- * https; NULL = http. Neither bytes nor script are copied. */
+ * https; NULL = http. The script is copied, but not the bytes that
+ * it and body point to. */
 struct fileserver *fileserver_start(const void *body, size_t len,
                                     const struct fileserver_reply *script,
                                     size_t count, const char *tls_dir);

@@ -1,6 +1,7 @@
 #include "tests/lib/forge.h"
 
 #include "base/digest.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/token_keys.h"
@@ -108,4 +109,17 @@ char *forge_head(const struct token_signer *s, const char *typ)
 {
     return mem_printf("{\"alg\":\"RS256\",\"typ\":\"%s\",\"kid\":\"%s\"}", typ,
                       token_signer_kid(s));
+}
+
+char *forge_bearer(const struct token_signer *s, const char *typ,
+                   const char *iss, const char *aud, const char *sub)
+{
+    long long now = loop_wall_s();
+    own_mem char *head = forge_head(s, typ);
+    own_mem char *body = mem_printf("{\"iss\":\"%s\",\"aud\":%s,\"sub\":"
+                                    "\"%s\",\"iat\":%lld,\"exp\":%lld}",
+                                    iss, aud, sub, now, now + 600);
+    own_mem char *token = forge_token(s, head, body);
+
+    return mem_printf("Bearer %s", token);
 }

@@ -19,5 +19,9 @@ char *forge_hs256(const struct token_signer *s, const char *head,
 char *forge_jwks(const struct token_signer *a, const struct token_signer *b);
 /* {"alg":"RS256","typ":typ,"kid":kid of s} */
 char *forge_head(const struct token_signer *s, const char *typ);
+/* "Bearer TOKEN" with these claims, good for ten minutes from now. aud: JSON,
+ * so that it may be a list. */
+char *forge_bearer(const struct token_signer *s, const char *typ,
+                   const char *iss, const char *aud, const char *sub);
 
 #endif

@@ -368,6 +368,21 @@ int stack_delete(struct stack *s, const char *who, const char *sid)
     return status;
 }
 
+int stack_viewers(struct stack *s, const char *who, const char *sid,
+                  const char *list, struct json **out)
+{
+    own_mem char *path = mem_printf("/api/sessions/%s", sid);
+    own_mem char *body = mem_printf("{\"viewers\":%s}", list);
+    int status;
+    struct json *j = stack_call(s, who, "PATCH", path, body, &status);
+
+    if (out)
+        *out = j;
+    else
+        json_free(j);
+    return status;
+}
+
 /* --- attachments --- */
 
 static void stack_take_ready(struct stack_link *l, const uint8_t *text,
@@ -434,6 +449,8 @@ bool stack_attach(struct stack *s, struct stack_link *l, const char *token,
              size);
     wspeer_binary(l->peer, FRAME_HELLO, hello);
     while (wspeer_recv(l->peer, &m)) {
+        if (m.opcode == WSFRAME_CLOSE)
+            break; /* we need not wait until the other side gives up */
         if (m.opcode != 2 || m.len < 1)
             continue;
         if (m.bytes[0] == FRAME_READY) {

@@ -79,6 +79,10 @@ struct json *stack_get(struct stack *s, const char *who, const char *sid);
 struct json *stack_wait(struct stack *s, const char *who, const char *sid,
                         const char *state, int ms);
 int stack_delete(struct stack *s, const char *who, const char *sid);
+/* PATCH: who may watch, a JSON list of subjects. The status, and the answer
+ * (the caller's) when out is not NULL. */
+int stack_viewers(struct stack *s, const char *who, const char *sid,
+                  const char *list, struct json **out);
 
 /* One attachment of a raw client that keeps offsets. */
 struct stack_link {

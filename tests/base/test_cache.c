@@ -1,5 +1,5 @@
 /* The cache of archives: no way round what a fetch would have checked. */
-#include "agent/cache.h"
+#include "base/cache.h"
 
 #include "base/digest.h"
 #include "base/mem.h"
@@ -85,17 +85,23 @@ static void put(struct bench *b)
         fail_msg("%s", b->e.text);
 }
 
+static bool is_got(const char *dir, const char *owner, const char *hex)
+{
+    own_fd int fd = memfd_create("copy", MFD_CLOEXEC);
+
+    return cache_get(dir, owner, hex, fd) == 0;
+}
+
 static bool is_hit(const struct bench *b)
 {
-    own_fd int fd = cache_get(b->dir, OWNER, b->hex);
+    own_fd int fd = memfd_create("copy", MFD_CLOEXEC);
     char text[64] = "";
 
-    if (fd < 0)
+    if (cache_get(b->dir, OWNER, b->hex, fd) < 0)
         return false;
-    /* the very descriptor, at its start, and only to read */
+    /* at its start */
     assert_int_equal(read(fd, text, sizeof(text)), strlen(BODY));
     assert_string_equal(text, BODY);
-    assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
     return true;
 }
 
@@ -126,7 +132,7 @@ static void what_was_put_is_got(void **arg)
     assert_true(is_hit(b));
     assert_true(is_hit(b));
     assert_int_equal(stat(b->entry, &st), 0);
-    assert_int_equal(st.st_mode & 07777, 0400);
+    assert_int_equal(st.st_mode & 07777, 0444);
     assert_int_equal(stat(b->owner_dir, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     put(b); /* again is fine */
@@ -142,7 +148,7 @@ static void another_owner_has_no_part_in_it(void **arg)
 
     put(b);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-        assert_int_equal(cache_get(b->dir, others[i], b->hex), -1);
+        assert_false(is_got(b->dir, others[i], b->hex));
     /* and the names on the disk tell no owner */
     assert_int_equal(entries(b->dir), 1);
     assert_null(strstr(b->owner_dir, "alice"));
@@ -271,12 +277,74 @@ static void a_link_in_place_of_a_directory_is_not_followed(void **arg)
     assert_int_equal(cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e),
                      -1);
     assert_int_equal(symlink(b->dir, as_link), 0);
-    assert_int_equal(cache_get(as_link, OWNER, b->hex), -1);
+    assert_false(is_got(as_link, OWNER, b->hex));
     unlink(as_link);
-    assert_int_equal(cache_get("/no/where", OWNER, b->hex), -1);
+    assert_false(is_got("/no/where", OWNER, b->hex));
     assert_int_equal(
         cache_put("/no/where", OWNER, b->hex, b->archive_fd, &b->e), -1);
     assert_non_null(strstr(b->e.text, "/no/where"));
+}
+
+static void sparse(const struct bench *b, const char *name, int64_t size,
+                   int64_t used_s)
+{
+    own_mem char *path = mem_printf("%s/%s", b->owner_dir, name);
+    struct timespec when[2] = {{.tv_sec = used_s}, {.tv_sec = used_s}};
+
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    assert_int_equal(truncate(path, size), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, when, 0), 0);
+}
+
+/* What was given to us by its writer, who writes on. */
+static void other_bytes_are_not_put_and_drive_nothing_out(void **arg)
+{
+    struct bench *b = *arg;
+    own_fd int fd = tmp_file("evil", 4);
+
+    assert_int_equal(mkdir(b->owner_dir, 0700), 0);
+    sparse(b, "a", CACHE_BYTES_MAX - 1, 1000);
+    assert_int_equal(cache_put(b->dir, OWNER, b->hex, fd, &b->e), -1);
+    assert_int_equal(b->e.kind, ERR_INPUT);
+    assert_int_equal(entries(b->owner_dir), 1); /* a */
+}
+
+/* A copy is ours: the entry may be written while it is hashed and used. */
+static void what_is_got_does_not_change_with_its_entry(void **arg)
+{
+    struct bench *b = *arg;
+    own_fd int copy = memfd_create("copy", MFD_CLOEXEC);
+    own_fd int fd = -1;
+    char text[64] = "";
+
+    put(b);
+    assert_int_equal(chmod(b->entry, 0600), 0);
+    fd = open(b->entry, O_WRONLY);
+    assert_int_equal(chmod(b->entry, 0444), 0);
+    assert_int_equal(cache_get(b->dir, OWNER, b->hex, copy), 0);
+    assert_int_equal(pwrite(fd, "T", 1, 0), 1); /* opened before */
+    assert_int_equal(read(copy, text, sizeof(text)), strlen(BODY));
+    assert_string_equal(text, BODY);
+}
+
+static void a_link_leads_to_the_entry_alone(void **arg)
+{
+    struct bench *b = *arg;
+    own_mem char *path = mem_printf("%s/given", b->dir);
+    struct stat st, entry;
+
+    assert_int_equal(cache_link(b->dir, OWNER, b->hex, path), -1);
+    put(b);
+    assert_int_equal(cache_link(b->dir, "another", b->hex, path), -1);
+    assert_int_equal(cache_link(b->dir, OWNER, b->hex, path), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(stat(b->entry, &entry), 0);
+    assert_int_equal(st.st_ino, entry.st_ino);
+    assert_int_equal(cache_link(b->dir, OWNER, b->hex, path), -1);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(chmod(b->entry, 0644), 0); /* somebody may write it */
+    assert_int_equal(cache_link(b->dir, OWNER, b->hex, path), -1);
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 /* --- how it comes and goes --- */
@@ -329,14 +397,10 @@ static void several_at_once_do_not_harm_each_other(void **arg)
         if (pids[p] != 0)
             continue;
         for (int i = 0; i < 50; i++) {
-            int fd;
-
             if (cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e) < 0)
                 _exit(1);
-            fd = cache_get(b->dir, OWNER, b->hex);
-            if (fd < 0)
+            if (!is_got(b->dir, OWNER, b->hex))
                 _exit(2);
-            close(fd);
             if (p == 0 && i == 25)
                 kill(getpid(), SIGKILL);
         }
@@ -347,17 +411,6 @@ static void several_at_once_do_not_harm_each_other(void **arg)
         assert_int_equal(status, p == 0 ? SIGKILL : 0);
     }
     assert_true(is_hit(b));
-}
-
-static void sparse(const struct bench *b, const char *name, int64_t size,
-                   int64_t used_s)
-{
-    own_mem char *path = mem_printf("%s/%s", b->owner_dir, name);
-    struct timespec when[2] = {{.tv_sec = used_s}, {.tv_sec = used_s}};
-
-    close(open(path, O_WRONLY | O_CREAT, 0600));
-    assert_int_equal(truncate(path, size), 0);
-    assert_int_equal(utimensat(AT_FDCWD, path, when, 0), 0);
 }
 
 static bool is_there(const struct bench *b, const char *name)
@@ -419,6 +472,9 @@ int main(void)
         T(a_fifo_or_a_directory_is_no_entry),
         T(a_directory_that_others_may_write_is_not_used),
         T(a_link_in_place_of_a_directory_is_not_followed),
+        T(other_bytes_are_not_put_and_drive_nothing_out),
+        T(what_is_got_does_not_change_with_its_entry),
+        T(a_link_leads_to_the_entry_alone),
         T(an_entry_appears_whole_or_not_at_all),
         T(several_at_once_do_not_harm_each_other),
         T(the_longest_unused_go_first),

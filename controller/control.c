@@ -1,4 +1,4 @@
-#include "controller/ender.h"
+#include "controller/control.h"
 
 #include "base/addr.h"
 #include "base/frame.h"
@@ -15,24 +15,33 @@
 
 #define CONTROL_MESSAGE_MAX 131072 /* bytes of what the agent may send */
 
-struct ender {
+struct control {
     struct app *app;
     char sid[ID_SIZE];
-    void (*failed)(void *arg);
+    enum control_word word;
+    void (*over)(void *arg, int64_t told);
     void *arg;
     struct loop_timer *timer;
     struct ws_conn *conn;
     bool is_working, is_stopped, is_ready;
     /* the worker's */
     struct err why;
+    bool has_nothing; /* to say */
     struct sockaddr_storage addr;
     char psk_id[ID_SIZE];
     uint8_t key[SESSION_KEY_BYTES];
     char *hello; /* type byte and JSON; holds a token */
     size_t hello_len;
+    uint8_t message[FRAME_VIEWERS_BYTES_MAX]; /* what is to be said */
+    size_t message_len;
+    uint32_t changes; /* of the list that is to be told */
 };
 
-static void ender_free(struct ender *n)
+_Static_assert(STORE_VIEWERS_MAX == FRAME_VIEWERS_MAX &&
+                   TOKEN_STR_MAX == FRAME_SUBJECT_SIZE,
+               "the record's list is the message's");
+
+static void control_free(struct control *n)
 {
     loop_timer_stop(n->timer);
     if (n->hello)
@@ -42,8 +51,8 @@ static void ender_free(struct ender *n)
     free(n);
 }
 
-/* Leave the connection to die alone: its verbs find the ender stopped. */
-static void ender_leave(struct ender *n)
+/* Leave the connection to die alone: its verbs find the control stopped. */
+static void control_leave(struct control *n)
 {
     n->is_stopped = true;
     loop_timer_stop(n->timer);
@@ -51,31 +60,32 @@ static void ender_leave(struct ender *n)
     if (n->conn)
         ws_abort(n->conn); /* closed frees */
     else if (!n->is_working)
-        ender_free(n);
+        control_free(n);
 }
 
-static void ender_fail(struct ender *n)
+static void control_over(struct control *n, int64_t told)
 {
-    void (*failed)(void *) = n->failed;
+    void (*over)(void *, int64_t) = n->over;
     void *arg = n->arg;
 
-    ender_leave(n);
-    failed(arg);
+    control_leave(n);
+    over(arg, told);
 }
 
 static void timed_out(void *arg)
 {
-    struct ender *n = arg;
+    struct control *n = arg;
 
-    log_warn("session.end_unheard", "sid", "s", n->sid, NULL);
-    ender_fail(n);
+    if (n->word == CONTROL_END)
+        log_warn("session.end_unheard", "sid", "s", n->sid, NULL);
+    control_over(n, -1);
 }
 
 /* --- the connection --- */
 
 static void *opened(void *arg, struct ws_conn *c)
 {
-    struct ender *n = arg;
+    struct control *n = arg;
 
     n->conn = c;
     if (n->is_stopped || ws_send(c, n->hello, n->hello_len) < 0)
@@ -85,14 +95,13 @@ static void *opened(void *arg, struct ws_conn *c)
 
 static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
 {
-    struct ender *n = user;
-    uint8_t end[FRAME_HEAD_MAX];
+    struct control *n = user;
 
     if (n->is_stopped || is_text || len == 0)
         return;
     if (bytes[0] == FRAME_READY && !n->is_ready) {
         n->is_ready = true;
-        ws_send(n->conn, end, frame_head(end, FRAME_END));
+        ws_send(n->conn, n->message, n->message_len);
     }
     /* what else it tells (STAGE, EXIT) the launcher will know */
 }
@@ -104,25 +113,27 @@ static void drained(void *user)
 
 static void closed(void *user, int code, const char *reason)
 {
-    struct ender *n = user;
+    struct control *n = user;
 
     n->conn = NULL;
     if (n->is_stopped) {
-        ender_free(n);
+        control_free(n);
         return;
     }
-    log_debug("ender.closed", "sid", "s", n->sid, "code", "i", (int64_t)code,
+    log_debug("control.closed", "sid", "s", n->sid, "code", "i", (int64_t)code,
               "reason", "s", reason, NULL);
+    if (n->word == CONTROL_VIEWERS)
+        control_over(n, n->is_ready && code == 1000 ? (int64_t)n->changes : -1);
+    else if (!n->is_ready)
+        control_over(n, -1);
     /* asked and gone: its end follows, or the timer's */
-    if (!n->is_ready)
-        ender_fail(n);
 }
 
 static const struct ws_verbs verbs = {opened, message, drained, closed};
 
 /* --- set-up --- */
 
-static int make_hello(struct ender *n, const struct store_session *row,
+static int make_hello(struct control *n, const struct store_session *row,
                       struct err *e)
 {
     const struct app *a = n->app;
@@ -144,13 +155,37 @@ static int make_hello(struct ender *n, const struct store_session *row,
     return 0;
 }
 
+/* The version is the record's own: it grows with each change of it, so that
+ * a list read earlier never takes the place of one read later. */
+static void make_viewers(struct control *n, const struct store_session *row)
+{
+    struct frame_viewers v = {.version = (uint64_t)row->rev};
+
+    while (v.count < FRAME_VIEWERS_MAX && row->viewers[v.count][0])
+        v.count++;
+    memcpy(v.subjects, row->viewers, sizeof v.subjects);
+    n->message_len = frame_viewers(n->message, &v);
+    n->changes = row->viewers_untold;
+}
+
+/* Before there is an agent, or once there is nothing new, it need not hear
+ * of viewers. */
+static bool has_to_say(const struct control *n, const struct store_session *row)
+{
+    return n->word == CONTROL_END ||
+           (row->viewers_untold && row->agent_addr[0] &&
+            row->state != STATE_ENDED);
+}
+
 static void look_up(void *arg)
 {
-    struct ender *n = arg;
+    struct control *n = arg;
     struct store_session *row = mem_zero(1, sizeof *row);
 
     if (store_get(n->app->store, n->sid, row, &n->why) < 0)
         ;
+    else if (!has_to_say(n, row))
+        n->has_nothing = true;
     else if (!row->agent_addr[0])
         err_set(&n->why, ERR_PEER, "no agent yet");
     else if (addr_parse(row->agent_addr, &n->addr, &n->why) == 0) {
@@ -160,22 +195,26 @@ static void look_up(void *arg)
             err_set(&n->why, ERR_SYSTEM, "the session key does not open");
         else
             make_hello(n, row, &n->why);
+        if (n->word == CONTROL_END)
+            n->message_len = frame_head(n->message, FRAME_END);
+        else
+            make_viewers(n, row);
     }
     free(row);
 }
 
 static void looked_up(void *arg)
 {
-    struct ender *n = arg;
+    struct control *n = arg;
     char host[ADDR_TEXT_MAX];
 
     n->is_working = false;
     if (n->is_stopped) {
-        ender_free(n);
+        control_free(n);
         return;
     }
-    if (n->why.kind) {
-        ender_fail(n);
+    if (n->why.kind || n->has_nothing) {
+        control_over(n, n->has_nothing ? 0 : -1);
         return;
     }
     addr_text((struct sockaddr *)&n->addr, host);
@@ -191,30 +230,32 @@ static void looked_up(void *arg)
                           .verbs = &verbs,
                           .arg = n,
                           .message_max = CONTROL_MESSAGE_MAX,
-                          .timeout_ms = ENDER_MS,
+                          .timeout_ms = CONTROL_MS,
                       },
                       &n->why);
     if (!n->conn)
-        ender_fail(n);
+        control_over(n, -1);
 }
 
-struct ender *ender_start(struct app *app, const char *sid,
-                          void (*failed)(void *arg), void *arg)
+struct control *control_start(struct app *app, const char *sid,
+                              enum control_word word,
+                              void (*over)(void *arg, int64_t told), void *arg)
 {
-    struct ender *n = mem_zero(1, sizeof *n);
+    struct control *n = mem_zero(1, sizeof *n);
 
     n->app = app;
     snprintf(n->sid, sizeof n->sid, "%s", sid);
-    n->failed = failed;
+    n->word = word;
+    n->over = over;
     n->arg = arg;
-    n->timer = loop_timer_start(app->loop, ENDER_MS, 0, timed_out, n);
+    n->timer = loop_timer_start(app->loop, CONTROL_MS, 0, timed_out, n);
     /* a full pool: the timer ends it */
     n->is_working = worker_add(app->worker, look_up, looked_up, n);
     return n;
 }
 
-void ender_stop(struct ender *n)
+void control_stop(struct control *n)
 {
     if (n)
-        ender_leave(n);
+        control_leave(n);
 }
