@@ -5,7 +5,7 @@ VERSION ?= 0.1.0
 CC := gcc
 MUSL_CC ?= musl-gcc
 
-# Everything that is not on a bare Debian 12. `make deps` installs what is
+# Everything that is not on a bare Debian 12 or 13. `make deps` installs what is
 # missing; TEST_PACKAGES are needed by `make test` and the gates alone.
 RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev \
@@ -13,7 +13,7 @@ RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libarchive-dev libsqlite3-dev libseccomp-dev ca-certificates
 TEST_PACKAGES := libcmocka-dev libjwt-dev python3 minisign socat haproxy nginx-light \
 	curl jq procps zip zstd xz-utils
-GATE_PACKAGES := cppcheck clang clang-tidy clang-format libclang-rt-14-dev
+GATE_PACKAGES := cppcheck clang clang-tidy clang-format libclang-rt-dev
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Werror
 # Hidden: our json_object must not stand in for jansson's in a library that
@@ -102,5 +102,5 @@ fmt: ## format the C sources
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z_.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
+	@grep -hE '^[a-z0-9_.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
 .DEFAULT_GOAL := all

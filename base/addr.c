@@ -153,14 +153,20 @@ static int cidr_parse(const char *text, size_t len, struct cidr *out,
     bool is_v4;
 
     if (len >= sizeof(copy))
-        return err_set(e, ERR_INPUT, "\"%.*s\" is no CIDR", 60, text);
+        return err_set(e, ERR_INPUT,
+                       "\"%.*s\" is no network (want one like 10.0.0.0/8 or "
+                       "2001:db8::/32)",
+                       60, text);
     memcpy(copy, text, len);
     copy[len] = 0;
     slash = strchr(copy, '/');
     if (slash)
         *slash = 0;
     if (addr_parse_ip(copy, out->bytes, &is_v4) < 0)
-        return err_set(e, ERR_INPUT, "\"%s\" is no address", copy);
+        return err_set(e, ERR_INPUT,
+                       "\"%.*s\" is no network (want one like 10.0.0.0/8 or "
+                       "2001:db8::/32)",
+                       (int)len, text);
     bits = most = is_v4 ? 32 : 128;
     if (slash) {
         bits = strtol(slash + 1, &end, 10);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CONF_ENV_MAX 96
 
@@ -59,6 +61,9 @@ static int conf_set(const struct conf_row *row, const char *text,
         return 0;
     case CONF_STR:
     case CONF_SECRET:
+        if (row->max > 0 && len == 0 && row->min > 0)
+            return err_set(e, ERR_INPUT, "%s: it is empty; want %s", where,
+                           row->unit[0] ? row->unit : "a text");
         if (row->max > 0 &&
             ((int64_t)len < row->min || (int64_t)len > row->max))
             return err_set(e, ERR_INPUT,
@@ -67,6 +72,22 @@ static int conf_set(const struct conf_row *row, const char *text,
         *(const char **)row->slot = text;
         return 0;
     }
+    return 0;
+}
+
+int conf_file(const char *name, const char *path, bool is_dir, struct err *e)
+{
+    struct stat st;
+
+    if (!path)
+        return 0;
+    if (stat(path, &st) < 0 || access(path, R_OK) < 0)
+        return err_set(e, ERR_INPUT, "--%s: %.150s: %s; want %s we may read",
+                       name, path, strerror(errno),
+                       is_dir ? "a directory" : "a file");
+    if (is_dir != S_ISDIR(st.st_mode))
+        return err_set(e, ERR_INPUT, "--%s: %.200s is %s", name, path,
+                       is_dir ? "no directory" : "a directory, not a file");
     return 0;
 }
 
@@ -158,7 +179,9 @@ int conf_load(const struct conf_row *rows, size_t count, const char *program,
         if (argv[i][0] != '-' || argv[i][1] == 0)
             break;
         if (conf_told(rows, count, program, summary, argv[i]))
-            return 1;
+            return fflush(stdout) == 0 && !ferror(stdout)
+                       ? 1
+                       : err_sys(e, "standard output");
         if (argv[i][1] != '-')
             return err_set(e, ERR_INPUT, "unknown option %.40s (see --help)",
                            argv[i]);

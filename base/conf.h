@@ -42,6 +42,9 @@ struct conf_row {
 int conf_load(const struct conf_row *rows, size_t count, const char *program,
               const char *summary, int argc, char **argv, int *rest,
               struct err *e);
+/* Is the file (directory) that this setting names there for us to read? NULL
+ * is: nothing was named. ERR_INPUT with flag, path and what is wrong. */
+int conf_file(const char *name, const char *path, bool is_dir, struct err *e);
 /* The table as text for --help, on stdout. */
 void conf_help(const struct conf_row *rows, size_t count, const char *program,
                const char *summary);

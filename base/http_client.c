@@ -384,7 +384,10 @@ static int http_fail(struct http_call *c, CURLcode code, const char *said)
 
 int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
 {
-    struct http_call c = {.r = r, .a = a, .e = e};
+    /* told if the call fails: in one that comes through, an address may have
+     * been refused on the way (libcurl 8 asks for those of both families) */
+    struct err why = {0};
+    struct http_call c = {.r = r, .a = a, .e = &why};
     struct http_body b = {.c = &c};
     struct curl_slist *list;
     char said[CURL_ERROR_SIZE] = "";
@@ -412,7 +415,10 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
         out = http_fail(&c, code, said);
     curl_slist_free_all(list);
     curl_easy_cleanup(curl);
-    if (out < 0)
+    if (out < 0) {
+        if (e)
+            *e = why;
         http_answer_fini(a);
+    }
     return out;
 }

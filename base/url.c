@@ -185,8 +185,8 @@ static int url_file_path(const char *path, struct url *u, struct err *e)
     return 0;
 }
 
-static int url_scheme_of(const char *text, struct url *u, const char **rest,
-                         struct err *e)
+/* What follows the scheme, or NULL. */
+static const char *url_scheme_of(const char *text, struct url *u, struct err *e)
 {
     static const struct {
         const char *text;
@@ -202,11 +202,11 @@ static int url_scheme_of(const char *text, struct url *u, const char **rest,
         if (strncmp(text, schemes[i].text, len) == 0) {
             u->scheme = schemes[i].scheme;
             u->port = schemes[i].port;
-            *rest = text + len;
-            return 0;
+            return text + len;
         }
     }
-    return err_set(e, ERR_INPUT, "URL: must begin with https://");
+    err_set(e, ERR_INPUT, "URL: must begin with https://");
+    return NULL;
 }
 
 static int url_chars(const char *text, struct err *e)
@@ -233,7 +233,10 @@ int url_parse(const char *text, struct url *out, struct err *e)
     const char *rest, *path;
     size_t host_len, path_len;
 
-    if (url_chars(text, e) < 0 || url_scheme_of(text, &u, &rest, e) < 0)
+    if (url_chars(text, e) < 0)
+        return -1;
+    rest = url_scheme_of(text, &u, e);
+    if (!rest)
         return -1;
     host_len = strcspn(rest, "/?");
     path = rest + host_len;

@@ -5,8 +5,10 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/ws_internal.h"
+#include "base/ws_target.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -67,6 +69,7 @@ void ws_conn_free(struct ws_conn *c)
         c->next->back = c->back;
     ws_drop_queue(c);
     buf_fini(&c->message);
+    ws_target_stop(c);
     ws_dialled_free(c->dialled);
     ws_drop_headers(c);
     free(c);
@@ -124,10 +127,23 @@ static int ws_ended(struct ws_conn *c)
     return 0;
 }
 
+/* What libwebsockets does not say of a dial that failed. */
+static void ws_say_untrusted(struct ws_conn *c)
+{
+    const bool is_checked = c->dialled && c->dialled->cert_host;
+    const char *why =
+        is_checked ? tls_client_refused(lws_get_ssl(c->wsi)) : NULL;
+
+    if (why && !c->close_reason[0])
+        snprintf(c->close_reason, sizeof(c->close_reason),
+                 "the server's certificate is not trusted: %.80s", why);
+}
+
 static int ws_failed(struct ws_conn *c, const char *why, size_t len)
 {
     size_t n = 0;
 
+    ws_say_untrusted(c);
     if (!c->close_reason[0])
         for (size_t i = 0;
              why && i < len && why[i] && n < sizeof(c->close_reason) - 1; i++)

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/ws_internal.h"
+#include "base/ws_target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,6 +51,15 @@ static const struct ws_named ws_methods[] = {
     {"OPTIONS", WSI_TOKEN_OPTIONS_URI},
 };
 #define WS_METHODS (sizeof(ws_methods) / sizeof(*ws_methods))
+
+bool ws_http_is_method(const char *name, size_t len)
+{
+    for (size_t i = 0; i < WS_METHODS; i++)
+        if (strlen(ws_methods[i].name) == len &&
+            memcmp(ws_methods[i].name, name, len) == 0)
+            return true;
+    return false;
+}
 
 struct ws_request {
     struct ws_conn *conn; /* NULL: gone */
@@ -267,6 +277,7 @@ static const char *ws_phrase(int status)
         {500, "Internal Server Error"},
         {502, "Bad Gateway"},
         {503, "Service Unavailable"},
+        {501, "Not Implemented"},
         {504, "Gateway Timeout"},
     };
 
@@ -326,34 +337,40 @@ void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
         return;
     }
     ws_build(r, status, h, count, body, len);
-    if (c->phase == WS_ASKED)
-        lws_rx_flow_control(c->wsi, 1); /* else nothing is written either */
     ws_phase(c, WS_ANSWERING, WS_ANSWER_DEADLINE_MS);
     ws_timer(c, loop_now_ms() + 100);
-    lws_callback_on_writable(c->wsi);
+    /* Begun at once, while reading is still paused: libwebsockets 4.3 first
+     * parses what else was sent (a pipelined request, an unread body), and
+     * hangs up on it with nothing answered. */
+    if (ws_http_write(c) < 0)
+        ws_drop(c);
+    else if (r->is_asked)
+        lws_rx_flow_control(c->wsi, 1); /* else no more is written either */
 }
 
-/* A problem document (RFC 9457) of this module's own. */
 static void ws_refuse(struct ws_request *r, int status)
 {
-    static const struct ws_header heads[] = {
-        {"content-type", "application/problem+json"},
-        {"x-content-type-options", "nosniff"},
-        {"referrer-policy", "no-referrer"},
-        {"content-security-policy",
-         "default-src 'none'; frame-ancestors 'none'"},
-        {"cache-control", "no-store"},
-    };
-    char body[160];
-    const int len =
-        snprintf(body, sizeof(body),
-                 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d}",
-                 ws_phrase(status), status);
+    char body[WS_PROBLEM_MAX];
+    const size_t len = ws_problem(status, body);
 
     if (!r->method)
         r->method = "GET";
-    ws_respond(r, status, heads, sizeof(heads) / sizeof(*heads), body,
-               (size_t)len);
+    ws_respond(r, status, ws_problem_headers, WS_PROBLEM_HEADERS, body, len);
+}
+
+void ws_http_refuse_early(struct ws_conn *c, int status)
+{
+    struct ws_request r = {.method = "GET"};
+    char body[WS_PROBLEM_MAX];
+    const size_t len = ws_problem(status, body);
+
+    ws_build(&r, status, ws_problem_headers, WS_PROBLEM_HEADERS, body, len);
+    ws_linger(c);
+    if (send(c->fd, r.out + LWS_PRE, r.out_len - LWS_PRE,
+             MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        shutdown(c->fd, SHUT_WR);
+    free(r.out);
+    ws_kill(c);
 }
 
 int ws_http_refuse_upgrade(struct ws_conn *c, int status)
@@ -438,14 +455,14 @@ int ws_http_head(struct ws_conn *c)
     r->peer = c->peer;
     r->fd = c->fd;
     c->request = r;
-    buf_init(&r->body, f->body_max);
+    buf_init_secret(&r->body, f->body_max);
     c->phase = WS_BODY; /* due when the head was */
     lws_set_timeout(c->wsi, NO_PENDING_TIMEOUT, 0);
     status = ws_read_head(r, c);
     if (status) {
         r->is_unread = true;
         ws_refuse(r, status);
-        return 0;
+        return c->phase == WS_DEAD ? -1 : 0;
     }
     r->is_unread = r->length && f->wants_body && !f->wants_body(f->arg, r);
     return r->length && !r->is_unread ? 0 : ws_ask(c);
@@ -454,6 +471,7 @@ int ws_http_head(struct ws_conn *c)
 int ws_http_body(struct ws_conn *c, const uint8_t *bytes, size_t len)
 {
     struct ws_request *r = c->request;
+    int kept;
 
     if (!r || c->phase == WS_DEAD)
         return -1;
@@ -462,7 +480,10 @@ int ws_http_body(struct ws_conn *c, const uint8_t *bytes, size_t len)
     /* libwebsockets 4.3 hands over whatever follows the body as well */
     if (c->phase != WS_BODY || len > r->length - r->body.len)
         return -1;
-    return buf_append(&r->body, bytes, len);
+    kept = buf_append(&r->body, bytes, len);
+    /* a body may hold secrets, and libwebsockets' buffer stays as it is */
+    explicit_bzero((void *)(uintptr_t)bytes, len);
+    return kept;
 }
 
 int ws_http_body_end(struct ws_conn *c)

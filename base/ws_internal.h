@@ -83,10 +83,11 @@ struct ws_conn {
     struct sockaddr_storage client; /* behind trusted proxies, else peer */
     uint8_t key[16];                /* of the client, for counting */
     bool is_counted;                /* among its client's connections */
-    int fd;                         /* number only */
+    int fd, look_fd;                /* numbers only */
     struct ws_request *request;
     struct ws_dialled *dialled;
     struct ws_out *headers; /* what ws_conn_header gave */
+    struct loop_fd *look;   /* at the request line to come (ws_target.c) */
 };
 
 /* what a client needs until it is established */

@@ -19,6 +19,15 @@ static int listen_bind(int fd, const struct sockaddr_storage *at,
         return err_set(e, ERR_SYSTEM,
                        "address in use: %s; choose another address or port",
                        host_port);
+    if (errno == EADDRNOTAVAIL)
+        return err_set(e, ERR_SYSTEM,
+                       "%s is no address of this machine; choose another",
+                       host_port);
+    if (errno == EACCES)
+        return err_set(e, ERR_SYSTEM,
+                       "%s: not permitted (ports below 1024 are for root "
+                       "alone); choose another port",
+                       host_port);
     return err_sys(e, "cannot listen on %s", host_port);
 }
 

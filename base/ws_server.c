@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/ws_internal.h"
+#include "base/ws_target.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -47,8 +48,12 @@ static void ws_server_adopt(struct ws_server *s, int fd,
              WS_DEFAULT(s->conf.head_deadline_ms, WS_HEAD_DEADLINE_MS));
     info.fd.sockfd = fd;
     s->is_born = false;
-    if (lws_adopt_descriptor_vhost_via_info(&info) || s->is_born)
-        return; /* if it failed, WSI_DESTROY comes or has come */
+    if (lws_adopt_descriptor_vhost_via_info(&info)) {
+        ws_target_watch(c);
+        return;
+    }
+    if (s->is_born)
+        return; /* it failed: WSI_DESTROY comes or has come */
     close(fd);
     s->conns--;
     ws_conn_free(c);

@@ -77,6 +77,32 @@ void attach_part(struct attach *a, int status, const char *why)
     attach_leave(a, status, text);
 }
 
+static void attach_detached(void *arg)
+{
+    struct attach *a = arg;
+    char why[128] = "detached";
+
+    if (!link_is_idle(&a->link) && a->link.role == ROLE_OWNER)
+        snprintf(why, sizeof(why),
+                 "detached; the last %zu typed bytes have not arrived",
+                 a->link.kept.len);
+    a->is_detached = !a->is_leaving;
+    attach_part(a, 0, why);
+}
+
+void attach_detach_check(struct attach *a)
+{
+    if (a->is_detaching && (link_is_idle(&a->link) || !a->leg))
+        attach_detached(a);
+}
+
+void attach_detach(struct attach *a)
+{
+    a->is_detaching = true;
+    attach_after(a, &a->parted, ATTACH_LEAVE_MS, attach_detached);
+    attach_detach_check(a);
+}
+
 void attach_final(struct attach *a, const char *why, const char *detail)
 {
     char text[REPLY_TEXT_MAX];
@@ -126,6 +152,8 @@ void attach_begin(struct attach *a)
     if (a->is_begun)
         return;
     a->is_begun = true;
+    if (a->is_tty)
+        progress_way_out(a->conf->progress, a->detach.key);
     progress_begin(a->conf->progress, a->is_tty);
     if (a->is_tty && tty_raw(STDIN_FILENO, STDOUT_FILENO, &e) < 0)
         attach_final(a, "the terminal", e.text);
@@ -382,6 +410,8 @@ static void attach_tell(struct attach *a)
     if (a->has_end) {
         reply_sentence(&a->end, text, sizeof(text));
         progress_end(p, &a->end, a->status, text);
+    } else if (a->is_detached) {
+        progress_detached(p, a->conf->sid, a->parting);
     } else if (a->parting[0]) {
         progress_failed(p, a->parting);
     }
@@ -408,6 +438,7 @@ static void attach_shut(struct attach *a)
     attach_timer_off(&a->limit);
     attach_timer_off(&a->front);
     attach_timer_off(&a->repaint);
+    attach_timer_off(&a->parted);
     attach_drop_token(a);
     loop_free(a->loop);
     free(a);

@@ -5,6 +5,7 @@
 
 #include "base/worker.h"
 #include "client/attach.h"
+#include "client/detach.h"
 #include "client/leg.h"
 #include "client/link.h"
 #include "client/retry.h"
@@ -48,6 +49,7 @@ struct attach {
     struct loop_timer *pause, *notice, *corner, *limit;
     struct loop_timer *front;   /* looks whether the terminal is ours again */
     struct loop_timer *repaint; /* until the size is told as it is */
+    struct loop_timer *parted;  /* detaching waits no longer */
     /* what is owed to the server */
     unsigned signals_due;  /* bit per enum frame_signal */
     unsigned signals_sent; /* and no PONG came behind them */
@@ -59,9 +61,13 @@ struct attach {
     bool is_eof, is_eof_sent;
     uint8_t last_byte;
     int interrupts; /* SIGINT, SIGTERM passed on */
+    struct detach detach;
+    bool is_detaching; /* what was typed before is on its way */
+    uint8_t keys[SOURCE_TURN_BYTES + 1];
     /* result */
     int status;
     bool wants_end;
+    bool is_detached;
     char parting[REPLY_TEXT_MAX]; /* a sentence at the end */
     uint8_t out[WS_PRE + FRAME_UP_MAX];
 };
@@ -72,6 +78,10 @@ struct attach {
 void attach_leave(struct attach *a, int status, const char *sentence);
 /* The same, telling how to come back. */
 void attach_part(struct attach *a, int status, const char *why);
+/* The user goes, the program stays: once what was typed has arrived. */
+void attach_detach(struct attach *a);
+/* May it be gone now? */
+void attach_detach_check(struct attach *a);
 /* The program has begun: its terminal is the user's now. */
 void attach_begin(struct attach *a);
 /* The corner of the screen was written to: clear it in a while. */

@@ -118,16 +118,25 @@ static void attach_eof_check(struct attach *a)
     link_type(&a->link, eof, a->last_byte == '\n' || a->last_byte == 0 ? 1 : 2);
 }
 
+/* A key that is held back has its place. */
+static size_t attach_room(const struct attach *a)
+{
+    size_t room = link_room(&a->link, a->is_tty ? LINK_TYPED_MAX : 0);
+
+    return a->detach.is_held && room > 0 ? room - 1 : room;
+}
+
 void attach_flow(struct attach *a)
 {
-    size_t ahead = a->is_tty ? LINK_TYPED_MAX : 0;
     bool on = a->is_tty ? a->is_begun : a->link.was_ready;
 
     attach_eof_check(a);
+    attach_detach_check(a);
     if (a->source)
-        source_want(a->source, on && !a->has_end && !a->is_leaving
-                                   ? link_room(&a->link, ahead)
-                                   : 0);
+        source_want(a->source,
+                    on && !a->has_end && !a->is_leaving && !a->is_detaching
+                        ? attach_room(a)
+                        : 0);
     attach_want(a);
 }
 
@@ -161,24 +170,33 @@ static void attach_keys(struct attach *a, const uint8_t *bytes, size_t len)
     link_type(&a->link, bytes + from, len - from);
 }
 
+static void attach_typed_keys(struct attach *a, const uint8_t *bytes,
+                              size_t len)
+{
+    bool wants_out, has_intr;
+    size_t n = detach_take(&a->detach, bytes, len, a->keys, &wants_out);
+
+    has_intr = memchr(a->keys, CHAR_INTR, n) != NULL;
+    if (has_intr && (a->link.role == ROLE_VIEWER || a->is_lost_told))
+        attach_part(a, 128 + 2, "you left");
+    else
+        attach_keys(a, a->keys, n);
+    explicit_bzero(a->keys, n); /* passwords are typed too */
+    if (wants_out)
+        attach_detach(a);
+}
+
 static void attach_typed(void *arg, const uint8_t *bytes, size_t len)
 {
     struct attach *a = arg;
-    bool has_intr = memchr(bytes, CHAR_INTR, len) != NULL;
 
     a->last_byte = bytes[len - 1];
-    if (!a->is_tty) {
+    if (a->is_tty)
+        attach_typed_keys(a, bytes, len);
+    else
         link_type(&a->link, bytes, len);
-    } else if (has_intr && a->link.role == ROLE_VIEWER) {
-        attach_part(a, 128 + 2, "you left");
-        return;
-    } else if (has_intr && a->is_lost_told) {
-        attach_part(a, 128 + 2, "you left");
-        return;
-    } else {
-        attach_keys(a, bytes, len);
-    }
-    attach_flow(a);
+    if (!a->is_leaving)
+        attach_flow(a);
 }
 
 static void attach_eof(void *arg)
@@ -306,6 +324,7 @@ int attach_streams(struct attach *a)
     bool filter = isatty(STDOUT_FILENO) && !a->conf->is_unfiltered;
 
     link_init(&a->link, a->conf->role);
+    detach_init(&a->detach, a->conf->detach_key);
     a->is_tty = tty_is_terminal(STDIN_FILENO, STDOUT_FILENO);
     a->sink = sink_new(a->loop, STDOUT_FILENO, filter, &sink_verbs, a);
     attach_source(a);

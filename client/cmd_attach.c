@@ -12,6 +12,7 @@
 static struct options opt;
 static bool view, raw, quiet;
 static int64_t retry_s;
+static const char *detach_text;
 
 static const struct conf_row rows[] = {
     OPTIONS_SERVER_ROWS(opt),
@@ -19,6 +20,7 @@ static const struct conf_row rows[] = {
     {"raw", CONF_BOOL, &raw, 0, 0, NULL, "",
      "do not filter what the program sends to this terminal"},
     {"quiet", CONF_BOOL, &quiet, 0, 0, NULL, "", "no progress on stderr"},
+    OPTIONS_DETACH_ROW(detach_text),
     {"retry-s", CONF_INT, &retry_s, 1, 86400, "600", "s",
      "how long a lost connection is tried again"},
 };
@@ -31,6 +33,8 @@ static int attach_to(struct remote *remote, const char *text, struct err *e)
                                .retry_ms = retry_s * 1000};
     struct attach_result result;
 
+    if (detach_key(detach_text, &conf.detach_key, e) < 0)
+        return say_failed(NULL, e);
     if (remote_find(remote, text, conf.sid, e) < 0)
         return say_failed(text, e);
     conf.progress = progress_for(STDERR_FILENO, opt.json, quiet);
@@ -51,8 +55,10 @@ int cmd_attach(int argc, char **argv)
                    "(whole, or the first characters)",
         .rows = rows,
         .row_count = sizeof(rows) / sizeof(*rows),
-        .more = "\nExit code: the program's, 128 + n for signal n, 125 when "
-                "podterm failed.\n"};
+        .more = "\nWith --json each line on stderr is a JSON object "
+                "(PROTOCOL.md 9).\n"
+                "\nExit code: the program's, 128 + n for signal n, 0 when you "
+                "detached, 125 when\npodterm failed.\n"};
     own_mem char **operands = NULL;
     struct err e = {0};
     struct remote remote;

@@ -24,6 +24,8 @@ static struct options opt;
 static const char *bundle, *sha, *signature, *image;
 static bool detach, raw, quiet;
 static int64_t lifetime_s, idle_s, retry_s;
+static const char *detach_text;
+static int detach_byte;
 
 static const struct conf_row rows[] = {
     {"bundle", CONF_STR, &bundle, 1, 2047, NULL, "URL",
@@ -42,6 +44,7 @@ static const struct conf_row rows[] = {
     {"raw", CONF_BOOL, &raw, 0, 0, NULL, "",
      "do not filter what the program sends to this terminal"},
     {"quiet", CONF_BOOL, &quiet, 0, 0, NULL, "", "no progress on stderr"},
+    OPTIONS_DETACH_ROW(detach_text),
     {"retry-s", CONF_INT, &retry_s, 1, 86400, "600", "s",
      "how long a lost connection is tried again"},
     OPTIONS_SERVER_ROWS(opt),
@@ -71,8 +74,11 @@ static const char more[] =
     "as does\n"
     "a reader of stdout that goes away.\n"
     "\n"
-    "Exit code: the program's, 128 + n for signal n, 125 when podterm "
-    "failed.\n";
+    "With --json each line on stderr is a JSON object (PROTOCOL.md 9).\n"
+    "\n"
+    "Exit code: the program's, 128 + n for signal n, 0 when you detached, 125 "
+    "when\n"
+    "podterm failed.\n";
 
 static struct options_list lists[] = {
     {"env", NULL, 0}, {"viewer", NULL, 0}, {NULL, NULL, 0}};
@@ -169,7 +175,8 @@ static int run_body(struct json *body, char *const *command, size_t count,
 {
     uint16_t cols, rows_;
 
-    if (run_bundle(body, e) < 0 || run_env(body, e) < 0)
+    if (detach_key(detach_text, &detach_byte, e) < 0 ||
+        run_bundle(body, e) < 0 || run_env(body, e) < 0)
         return -1;
     if (lifetime_s == 0)
         return err_set(e, ERR_INPUT,
@@ -233,6 +240,7 @@ static int run_attached(struct remote *remote, const struct json *session)
                                    json_get_str(session, "attach_url"),
                                .is_ours = true,
                                .is_unfiltered = raw,
+                               .detach_key = detach_byte,
                                .retry_ms = retry_s * 1000};
     struct remote own = *remote; /* attach_run may leave the other one in use */
     struct attach_result result;
@@ -251,31 +259,14 @@ static int run_attached(struct remote *remote, const struct json *session)
     return result.status;
 }
 
-/* Before there is a session. */
-static int run_failed(const char *text)
-{
-    struct progress *p = progress_for(STDERR_FILENO, opt.json, true);
-
-    progress_failed(p, text);
-    progress_free(p);
-    return EXIT_PODTERM;
-}
-
-/* Is JSON asked for, whatever else is wrong with the command line? */
-static bool run_wants_json(int argc, char **argv)
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--json") == 0)
-            return true;
-    return false;
-}
-
 static int run_session(struct remote *remote, const struct json *session)
 {
+    static const struct err no_session = {
+        ERR_PEER, "the server's answer is not a session"};
     const char *sid = json_get_str(session, "id");
 
     if (!sid || !id_is_valid(sid) || !json_get_str(session, "attach_url"))
-        return run_failed("the server's answer is not a session");
+        return say_failed(NULL, &no_session);
     if (interrupted) {
         run_end(remote, sid, true);
         return 128 + interrupted;
@@ -309,18 +300,16 @@ int cmd_run(int argc, char **argv)
 
     if (got == 1)
         return 0;
-    if (got < 0 && run_wants_json(argc, argv))
-        opt.json = true;
     if (got < 0 || run_body(body, command, count, &e) < 0 ||
         options_remote(&opt, &remote, &e) < 0)
-        return run_failed(e.text);
+        return say_failed(NULL, &e);
     session = run_create(&remote, body, &e);
     if (session)
         got = run_session(&remote, session);
     else if (interrupted)
         got = 128 + interrupted;
     else
-        got = run_failed(e.text);
+        got = say_failed(NULL, &e);
     options_remote_fini(&remote);
     return got;
 }

@@ -23,8 +23,9 @@ int cmd_version(int argc, char **argv)
     if (got == 1)
         return 0;
     if (got < 0 || count > 0) {
-        say("%s", got < 0 ? e.text : "version takes no operands");
-        return EXIT_PODTERM;
+        if (got == 0)
+            err_set(&e, ERR_INPUT, "version takes no operands");
+        return say_failed(NULL, &e);
     }
     if (json)
         printf("{\"version\":\"%s\"}\n", PODTERM_VERSION);

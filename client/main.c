@@ -1,5 +1,6 @@
 /* podterm: the command a person types. Finds the command and runs it. */
 #include "client/command.h"
+#include "client/say.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,13 +66,25 @@ static int help_on(const char *name)
     return c->run(2, argv);
 }
 
-int main(int argc, char **argv)
+/* Nothing that was to be read is lost without a word. */
+static int leave(int status)
+{
+    struct err e = {0};
+
+    errno = 0;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || status)
+        return status;
+    err_set(&e, ERR_SYSTEM,
+            "standard output could not be written, so not all was told%s%s",
+            errno ? ": " : "", errno ? strerror(errno) : "");
+    return say_failed(NULL, &e);
+}
+
+static int run(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
     const struct command *c;
 
-    if (fill_standard_fds() < 0)
-        return EXIT_PODTERM; /* there is nowhere to say it */
     if (!strcmp(name, "--help") || !strcmp(name, "-h") ||
         !strcmp(name, "help")) {
         if (argc > 2 && name[0] != '-')
@@ -88,4 +101,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "podterm: there is no command \"%s\"\n", name);
     help(stderr);
     return EXIT_PODTERM;
+}
+
+int main(int argc, char **argv)
+{
+    if (fill_standard_fds() < 0)
+        return EXIT_PODTERM; /* there is nowhere to say it */
+    return leave(run(argc, argv));
 }

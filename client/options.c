@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/seal.h"
+#include "client/say.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,24 @@ static int options_add(struct options_list *l, int argc, char **argv, int *i,
     return 0;
 }
 
+/* Is JSON asked for, whatever else is wrong with the command line? */
+static bool options_want_json(char *const *flags, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (strcmp(flags[i], "--json") == 0)
+            return true;
+    return false;
+}
+
+/* The command's own setting of it, which may come from the environment. */
+static bool options_json(const struct options_command *c)
+{
+    for (size_t i = 0; i < c->row_count; i++)
+        if (strcmp(c->rows[i].name, "json") == 0)
+            return *(const bool *)c->rows[i].slot;
+    return false;
+}
+
 int options_load(const struct options_command *c, int argc, char **argv,
                  char ***operands, size_t *count, struct err *e)
 {
@@ -87,8 +106,11 @@ int options_load(const struct options_command *c, int argc, char **argv,
             strncmp(argv[i + 1], "--", 2) != 0)
             flags[flag_count++] = argv[++i];
     }
+    say_as_json(options_want_json(flags, flag_count));
     got = conf_load(c->rows, c->row_count, c->program, c->summary,
                     (int)flag_count, flags, NULL, e);
+    if (got == 0)
+        say_as_json(options_json(c));
     if (got == 1 && c->more)
         printf("%s", c->more);
     if (got == 0) {

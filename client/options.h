@@ -6,10 +6,19 @@
 #define PODTERM_CLIENT_OPTIONS_H
 
 #include "base/conf.h"
+#include "client/detach.h"
 #include "client/remote.h"
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Of every command that attaches a terminal (client/detach.h). */
+#define OPTIONS_DETACH_ROW(slot)                                               \
+    {                                                                          \
+        "detach-key", CONF_STR, &(slot), 1, 16, "~", "KEY",                    \
+            "on a terminal: Enter, this key and a dot detach, and the "        \
+            "program goes on (^X is Ctrl-X; none turns it off)"                \
+    }
 
 struct options { /* of every command that talks to a server */
     const char *server, *ca, *as, *identity_command;

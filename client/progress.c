@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/own.h"
+#include "client/detach.h"
 #include "client/say.h"
 #include "client/tty.h"
 
@@ -378,6 +379,19 @@ void progress_interrupted(struct progress *p)
     p->open[0] = 0;
 }
 
+void progress_way_out(struct progress *p, int detach_key)
+{
+    own_mem char *text = NULL;
+    char name[16];
+
+    if (p->kind != PROGRESS_TERMINAL || detach_key == DETACH_NONE)
+        return;
+    detach_name(detach_key, name);
+    text = mem_printf("Enter, then %s and a dot detaches: the program goes on",
+                      name);
+    progress_line(p, text);
+}
+
 void progress_begin(struct progress *p, bool raw)
 {
     progress_end_line(p);
@@ -475,6 +489,19 @@ void progress_end(struct progress *p, const struct reply_end *end, int status,
         progress_json(p, j);
     } else if (sentence[0]) {
         progress_line(p, sentence);
+    }
+}
+
+void progress_detached(struct progress *p, const char *sid, const char *text)
+{
+    if (p->kind == PROGRESS_JSON) {
+        struct json *j = progress_event("detached");
+
+        json_set_str(j, "id", sid);
+        json_set_str(j, "message", text);
+        progress_json(p, j);
+    } else {
+        progress_line(p, text);
     }
 }
 

@@ -37,6 +37,8 @@ void progress_stage(struct progress *p, const struct reply_stage *st,
                     int64_t now_ms);
 /* READY came for the first time. */
 void progress_ready(struct progress *p, const struct reply_ready *r);
+/* How the user gets out of what begins now; DETACH_NONE: not at all. */
+void progress_way_out(struct progress *p, int detach_key);
 /* The program's output begins. raw: the terminal is the program's. */
 void progress_begin(struct progress *p, bool raw);
 /* A key that interrupts was typed while stages are shown: its echo stands in
@@ -57,6 +59,8 @@ void progress_clear(struct progress *p);
 /* The end: a word and a status for JSON, a sentence ("" = none) for people. */
 void progress_end(struct progress *p, const struct reply_end *end, int status,
                   const char *sentence);
+/* The user left, the session goes on: a sentence. */
+void progress_detached(struct progress *p, const char *sid, const char *text);
 /* podterm gives up: a sentence. */
 void progress_failed(struct progress *p, const char *text);
 

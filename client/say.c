@@ -82,23 +82,46 @@ const char *say_text(const char *text, char *out, size_t size)
     return out;
 }
 
+static bool is_json; /* a setting of the command line */
+
+void say_as_json(bool on)
+{
+    is_json = on;
+}
+
+static void say_line(const char *event, const char *text)
+{
+    char shown[SAY_LINE_MAX];
+    own_json struct json *j = NULL;
+
+    if (!is_json) {
+        fprintf(stderr, "podterm: %s\n", say_text(text, shown, sizeof(shown)));
+        return;
+    }
+    j = json_object();
+    json_set_str(j, "event", event);
+    json_set_str(j, "message", text);
+    say_json(stderr, j);
+}
+
 void say(const char *fmt, ...)
 {
-    char text[SAY_LINE_MAX], shown[SAY_LINE_MAX];
+    char text[SAY_LINE_MAX];
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    fprintf(stderr, "podterm: %s\n", say_text(text, shown, sizeof(shown)));
+    say_line("notice", text);
 }
 
 int say_failed(const char *doing, const struct err *e)
 {
-    if (doing)
-        say("%s: %s", doing, e->text);
-    else
-        say("%s", e->text);
+    char text[SAY_LINE_MAX];
+
+    snprintf(text, sizeof(text), "%s%s%s", doing ? doing : "",
+             doing ? ": " : "", e->text);
+    say_line("error", text);
     return EXIT_PODTERM;
 }
 

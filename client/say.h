@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/json.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -21,6 +22,9 @@
 void say_escape(struct buf *b, const char *text, size_t len);
 /* The same into out (size >= 1), always terminated. Returns out. */
 const char *say_text(const char *text, char *out, size_t size);
+/* From now on what is said is a JSON line: {"event":"notice" or "error",
+ * "message":...}. The command line asked for it. */
+void say_as_json(bool on);
 /* "podterm: ..." as a line on stderr, escaped as a whole. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Print an error, with what was being done. Returns EXIT_PODTERM. */

@@ -12,7 +12,5 @@
 int chores_tick(struct gateway *gw);
 /* Do everything at the next tick, due or not. */
 void chores_now(struct gateway *gw);
-/* A number that changes with the certificate's files; 0 = none set. */
-int64_t chores_cert_stamp(const struct settings *s);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/seal.h"
 #include "base/store.h"
+#include "base/tls_files.h"
 #include "gateway/counters.h"
 #include "gateway/jobs.h"
 #include "gateway/keyset.h"
@@ -113,9 +114,10 @@ struct gateway {
     struct store *store;
     struct keyset *keyset;
     struct ssl_ctx_st *psk_ctx, *server_ctx;
-    int64_t cert_stamp; /* of the certificate's files, as loaded */
+    struct tls_files tls_files; /* of server_ctx */
     uint8_t seal_key[SEAL_KEY_BYTES];
-    bool is_store_well, is_chore_running;
+    bool is_store_well;
+    bool is_chore_running, is_chore_asked; /* once more, at once */
     bool is_draining, is_over;
     int64_t chores_ms, keys_ms;         /* next due */
     int64_t drain_ms, listen_again_ms;  /* due, 0 = none */

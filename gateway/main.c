@@ -15,7 +15,9 @@ static int run(struct gateway *gw)
 
     proc_undumpable();
     if (log_init("gateway", gw->set.log_level) < 0)
-        err_set(&e, ERR_INPUT, "--log-level: debug, info, warn or error");
+        err_set(&e, ERR_INPUT,
+                "--log-level: \"%.20s\" is none of debug, info, warn, error",
+                gw->set.log_level);
     else if (server_start(gw, &e) == 0)
         status = server_run(gw); /* returns after SIGTERM, drained */
     if (e.kind)

@@ -143,7 +143,7 @@ static int keys_start(struct gateway *gw, struct err *e)
     gw->keyset = keyset_new(s->jwks_file, s->jwks_url, s->jwks_ca);
     if (!s->tls_cert)
         return 0;
-    gw->cert_stamp = chores_cert_stamp(s);
+    tls_files_init(&gw->tls_files, s->tls_cert, s->tls_key);
     gw->server_ctx = tls_server_ctx(s->tls_cert, s->tls_key, e);
     return gw->server_ctx ? 0 : -1;
 }

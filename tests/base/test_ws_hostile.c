@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -156,6 +157,7 @@ struct intruder {
     const char *old_psk; /* a TLS 1.2 PSK identity */
     uint16_t suite;      /* of the PSK */
     const char *groups;
+    const char *ask; /* what is sent; NULL = a GET */
     int version_max;
     bool wants_h2;
     bool takes_tickets;
@@ -240,12 +242,13 @@ static SSL_CTX *intruder_ctx(struct intruder *t)
 
 static void intruder_speak(struct intruder *t, SSL *ssl)
 {
-    static const char get[] = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
+    const char *ask =
+        t->ask ? t->ask : "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
     int n;
 
     /* (a TLS 1.3 client is done before the server has judged its key) */
     ERR_clear_error();
-    if (SSL_connect(ssl) == 1 && SSL_write(ssl, get, sizeof(get) - 1) > 0) {
+    if (SSL_connect(ssl) == 1 && SSL_write(ssl, ask, (int)strlen(ask)) > 0) {
         n = SSL_read(ssl, t->answer, sizeof(t->answer) - 1);
         t->is_in = n > 0;
         if (n > 0)
@@ -335,7 +338,9 @@ static void keys_and_ids_that_are_wrong_fail_alike(void **state)
     for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
         intrude(&tries[i]);
         assert_false(tries[i].is_in);
-        assert_int_equal(tries[i].alert, SSL_AD_ILLEGAL_PARAMETER);
+        /* which one it is depends on OpenSSL's version: 47, 51 since 3.5 */
+        assert_true(tries[i].alert > 0);
+        assert_int_equal(tries[i].alert, tries[0].alert);
     }
     assert_int_equal(w.requests + w.opened, 0);
 }
@@ -517,6 +522,60 @@ static void bodies_without_a_plain_length_are_refused(void **state)
                  "HTTP/1.1 400 ");
 }
 
+/* (with the key: a plain request line is judged before libwebsockets has it) */
+static void a_zero_byte_in_a_query_hides_nothing(void **state)
+{
+    static const char *const asks[] = {
+        "GET /x?q=%00b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /x?q=a%00b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /x?a=1&q%00=2 HTTP/1.1\r\nHost: h\r\n\r\n",
+    };
+
+    (void)state;
+    serve(true);
+    for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
+        struct intruder t = {WITH(ID_A, key_a), .ask = asks[i]};
+
+        intrude(&t);
+        /* libwebsockets 4.1 hangs up by itself, 4.3 takes one in a value
+         * (and drops one at its end, where nothing is behind it) */
+        if (t.is_in && !strstr(t.answer, "HTTP/1.1 400 "))
+            fail_msg("%s\nwas answered: %s", asks[i], t.answer);
+    }
+    assert_int_equal(w.requests, 0);
+}
+
+/* What the library writes to stderr by default: cookies (4.1), values of
+ * queries (4.3). */
+static void the_library_writes_nothing_of_what_it_reads(void **state)
+{
+    static const char *const asks[] = {
+        "GET /x?q=hunter2&p=hunter2 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: h\r\nCookie: a=hunter2; b=hunter2\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: hunter2\r\nUpgrade: hunter2\r\n\r\n",
+        "hunter2\r\n\r\n",
+    };
+    const int log_fd = memfd_create("log", MFD_CLOEXEC);
+    const int stderr_fd = dup(STDERR_FILENO);
+    char said[1024] = "";
+
+    (void)state;
+    dup2(log_fd, STDERR_FILENO);
+    serve(false);
+    for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
+        struct peer *p = peer_dial(w.loop, ws_server_port(w.server));
+
+        peer_say(p, asks[i]);
+        peer_wait_closed(p, 3000);
+        peer_free(p);
+    }
+    dup2(stderr_fd, STDERR_FILENO);
+    close(stderr_fd);
+    (void)!pread(log_fd, said, sizeof(said) - 1, 0);
+    close(log_fd);
+    assert_string_equal(said, "");
+}
+
 static void one_connection_is_one_request(void **state)
 {
     static const char *const texts[] = {
@@ -546,6 +605,8 @@ static void one_connection_is_one_request(void **state)
         if (w.requests > before + 1)
             fail_msg("asked twice: %s", texts[i]);
         first = p->len ? strstr(p->in, "HTTP/1.1") : NULL;
+        if (w.requests > before && !first)
+            fail_msg("asked and not answered: %s", texts[i]);
         if (first && strstr(first + 1, "HTTP/1.1"))
             fail_msg("answered twice: %s", texts[i]);
         peer_free(p);
@@ -869,6 +930,8 @@ int main(void)
         TEST(a_handshake_that_drips_meets_the_deadline),
         TEST(what_is_no_request_is_hung_up_on),
         TEST(bodies_without_a_plain_length_are_refused),
+        TEST(a_zero_byte_in_a_query_hides_nothing),
+        TEST(the_library_writes_nothing_of_what_it_reads),
         TEST(one_connection_is_one_request),
         TEST(heads_that_never_fit_are_dropped),
         TEST(upgrades_that_break_a_rule_are_refused),

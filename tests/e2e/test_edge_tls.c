@@ -189,6 +189,7 @@ static int setup(void **arg)
     podterm = program_path("podterm");
     certs_make(dir, "one", "DNS:localhost");
     certs_make(dir, "two", "DNS:localhost");
+    certs_make(dir, "three", "DNS:localhost");
     certs_make(dir, "other", "DNS:localhost,IP:127.0.0.1");
     certs_make(dir, "srv", "DNS:localhost,IP:127.0.0.1");
     one = below("%s-ca.pem", "one");
@@ -404,15 +405,55 @@ static void another_authority_gets_no_token(void **arg)
 
 /* --- renewal --- */
 
-static void expect_new_pair(int port)
+static void expect_new_pair(int port, const char *now, const char *before)
 {
-    for (int i = 0; handshake(port, "two", 0) != 0; i++) {
+    for (int i = 0; handshake(port, now, 0) != 0; i++) {
         if (i > 500)
             fail_msg("port %d does not serve the new certificate", port);
         poll(NULL, 0, 20);
     }
-    assert_int_equal(handshake(port, "one", 0),
+    assert_int_equal(handshake(port, before, 0),
                      SSL_R_CERTIFICATE_VERIFY_FAILED);
+}
+
+static bool has_said(const struct service *s, const char *event)
+{
+    own_mem char *text = tree_get(s->log, &(size_t){0});
+
+    return strstr(text, event);
+}
+
+static void expect_event(const struct service *s, const char *event)
+{
+    for (int i = 0; !has_said(s, event); i++) {
+        if (i > 500)
+            fail_msg("%s did not say %s", s->name, event);
+        poll(NULL, 0, 20);
+    }
+}
+
+static void put_half(const char *from, const char *end)
+{
+    own_mem char *script =
+        mem_printf("cat %s/%s%s >%s/live%s", dir, from, end, dir, end);
+
+    assert_int_equal(system(script), 0);
+}
+
+/* As by a tool that writes one file after the other, and tells nobody. */
+static void a_certificate_before_its_key_is_taken_up_with_it(void **arg)
+{
+    const int ports[] = {controller.port, gateway.port};
+
+    (void)arg;
+    put_half("three", ".pem");
+    expect_event(&controller, "certificate.refused");
+    expect_event(&gateway, "certificate.refused");
+    for (int i = 0; i < 2; i++) /* meanwhile */
+        assert_int_equal(handshake(ports[i], "two", 0), 0);
+    put_half("three", ".key");
+    for (int i = 0; i < 2; i++)
+        expect_new_pair(ports[i], "three", "two");
 }
 
 static void a_renewed_certificate_costs_nobody_his_session(void **arg)
@@ -440,8 +481,8 @@ static void a_renewed_certificate_costs_nobody_his_session(void **arg)
     serve_pair("two");
     kill(gateway.pid, SIGHUP);
     kill(controller.pid, SIGHUP);
-    expect_new_pair(gateway.port);
-    expect_new_pair(controller.port);
+    expect_new_pair(gateway.port, "two", "one");
+    expect_new_pair(controller.port, "two", "one");
     seat_say(&seat, "after\n");
     seat_expect(&seat, "<after>", SOON_MS);
     assert_false(seat_has(&seat, "lost"));
@@ -461,6 +502,7 @@ int main(void)
         cmocka_unit_test(another_authority_gets_no_identity),
         cmocka_unit_test(another_authority_gets_no_token),
         cmocka_unit_test(a_renewed_certificate_costs_nobody_his_session),
+        cmocka_unit_test(a_certificate_before_its_key_is_taken_up_with_it),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

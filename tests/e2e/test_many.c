@@ -45,7 +45,7 @@ static int setup(void **arg)
 {
     /* uids for one wave, so that the second needs those of the first */
     static const char *const more[] = {
-        "--", "--quota=1000", "--linger-detached-s=1", "--uid-count=202", NULL};
+        "--", "--quota=1000", "--linger-detached-s=1", "--uid-count=402", NULL};
 
     (void)arg;
     stack = stack_new(more);

@@ -338,6 +338,16 @@ static void json_tells_what_stands_in_the_way_too(void **arg)
         {"$P run --bogus --json", "--bogus"},
         {"$P run --json --server http://127.0.0.1:1", "podterm dev"},
         {"$P run --json --lifetime-s 0", "--lifetime-s"},
+        {"$P run --json --detach-key=ab", "--detach-key"},
+        {"$P attach --json", "which session?"},
+        {"$P attach --json nope", "nope"},
+        {"$P attach --json --bogus x", "--bogus"},
+        {"$P attach --json --server http://127.0.0.1:1 abcd", "podterm dev"},
+        {"PODTERM_JSON=true $P attach", "which session?"},
+        {"$P end --json nope", "nope"},
+        {"$P ls --json --server http://127.0.0.1:1", "podterm dev"},
+        {"$P ls --json x", "takes no operands"},
+        {"$P version --json x", "takes no operands"},
     };
 
     (void)arg;
@@ -350,8 +360,43 @@ static void json_tells_what_stands_in_the_way_too(void **arg)
         if (!j)
             fail_msg("%s: %s", table[i][0], c.err);
         assert_string_equal(json_get_str(j, "event"), "error");
-        assert_non_null(strstr(json_get_str(j, "message"), table[i][1]));
+        if (!strstr(json_get_str(j, "message"), table[i][1]))
+            fail_msg("%s: %s", table[i][0], c.err);
     }
+}
+
+/* What could not be written is not passed over: scripts go by the exit code. */
+static void a_full_disk_behind_stdout_is_a_failure(void **arg)
+{
+    static const char *const commands[] = {
+        "$P ls --all",
+        "$P ls --all --json",
+        "$P version",
+        "$P version --json",
+        "$P --version",
+        "$P --help",
+        "$P help run",
+        "$P run --help",
+        "$P attach --help",
+        "$P end $($P run --detach -- sleep 1000)",
+        "$P end --json $($P run --detach -- sleep 1000)",
+    };
+
+    (void)arg;
+    shell("$P end $($P run --detach -- sleep 1000)", 0); /* something to list */
+    for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+        own_mem char *line = mem_printf("%s >/dev/full", commands[i]);
+
+        shell(line, 125);
+        if (!strstr(c.err, "No space left") &&
+            !strstr(c.err, "not all was told"))
+            fail_msg("%s: %s", line, c.err);
+    }
+    /* its session is made all the same, and can be found and ended */
+    shell("$P run --detach -- sleep 1000 >/dev/full", 125);
+    shell("$P ls --json | sed 's/.*\"id\":\"\\([a-z2-7]*\\)\".*/\\1/' | "
+          "xargs $P end",
+          0);
 }
 
 static void a_detached_session_is_listed_attached_and_ended(void **arg)
@@ -459,6 +504,7 @@ int main(void)
         T(a_term_that_is_passed_on_ends_the_program),
         T(json_tells_events_on_stderr),
         T(json_tells_what_stands_in_the_way_too),
+        T(a_full_disk_behind_stdout_is_a_failure),
         T(a_detached_session_is_listed_attached_and_ended),
         T(an_ended_session_still_tells_its_end),
         T(the_environment_reaches_the_program_with_a_warning),

@@ -1,0 +1,164 @@
+/*
+ * A look at the request line before libwebsockets has it. It decodes and
+ * straightens targets ("/%6d", "//", "/../") and does not tell, so that what
+ * a proxy before us refuses by its path could be had by another spelling; and
+ * it answers what it cannot read in its own way. Only the exact path is
+ * served.
+ *
+ * The bytes are peeked at on a duplicate of the socket, while libwebsockets
+ * is kept from reading; nothing is taken away. Under TLS there is nothing to
+ * see, and nothing between us and the client that reads paths.
+ */
+#include "base/ws_target.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TARGET_WAIT (-1) /* the line is not whole */
+#define TARGET_LONG                                                            \
+    (-2) /* and never will be: as with other such heads there
+                            is no answer */
+
+/* "/.", "/..": a segment of dots alone, or none between two slashes. */
+static bool target_is_straight(const char *path, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        size_t dots = 1, end;
+
+        while (at + dots < len && path[at + dots] == '.')
+            dots++;
+        end = at + 1;
+        while (end < len && path[end] != '/')
+            end++;
+        if (end == at + 1 ? end < len : end == at + dots)
+            return false;
+        at = end;
+    }
+    return true;
+}
+
+/* Every '%' begins an octet that is no control. */
+static bool target_is_encoded_well(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] != '%')
+            continue;
+        if (len - i < 3 || !isxdigit((unsigned char)text[i + 1]) ||
+            !isxdigit((unsigned char)text[i + 2]))
+            return false;
+        if (text[i + 1] < '2' ||
+            (text[i + 1] == '7' && tolower((unsigned char)text[i + 2]) == 'f'))
+            return false;
+    }
+    return true;
+}
+
+static int target_judge(const char *target, size_t len)
+{
+    const char *query = memchr(target, '?', len);
+    const size_t path = query ? (size_t)(query - target) : len;
+
+    if (len == 0 || target[0] != '/' || memchr(target, '#', len) ||
+        !target_is_encoded_well(target, len))
+        return 400;
+    if (memchr(target, '%', path) || !target_is_straight(target, path))
+        return 404;
+    return 0;
+}
+
+int ws_target_judge(const char *text, size_t len)
+{
+    const char *end = memchr(text, '\n', len), *target, *sp;
+
+    if (!end)
+        return TARGET_WAIT;
+    sp = memchr(text, ' ', (size_t)(end - text));
+    if (!sp)
+        return 400;
+    if (!ws_http_is_method(text, (size_t)(sp - text)))
+        return 501;
+    target = sp + 1;
+    sp = memchr(target, ' ', (size_t)(end - target));
+    return sp ? target_judge(target, (size_t)(sp - target)) : 400;
+}
+
+void ws_target_stop(struct ws_conn *c)
+{
+    if (!c->look)
+        return;
+    loop_fd_stop(c->look);
+    close(c->look_fd);
+    c->look = NULL;
+}
+
+/* What lies there unread would wake us again and again. */
+static void target_wake_at(const struct ws_conn *c, int bytes)
+{
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
+static int target_woken_at(const struct ws_conn *c)
+{
+    int bytes = 1;
+    socklen_t len = sizeof(bytes);
+
+    getsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, &len);
+    return bytes;
+}
+
+/* The judgement, or TARGET_WAIT. What is no line at all, and the end, is
+ * libwebsockets' to find out. */
+static int target_look(const struct ws_conn *c)
+{
+    char text[WS_HEAD_MAX];
+    const ssize_t n = recv(c->fd, text, sizeof(text), MSG_PEEK | MSG_DONTWAIT);
+    int status;
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return TARGET_WAIT;
+    if (n < target_woken_at(c))
+        return 0; /* the peer has finished */
+    status = ws_target_judge(text, (size_t)n);
+    if (status == TARGET_WAIT && n == sizeof(text))
+        return TARGET_LONG;
+    if (status == TARGET_WAIT)
+        target_wake_at(c, (int)n + 1);
+    return status;
+}
+
+static void target_seen(void *arg, int events)
+{
+    struct ws_conn *c = arg;
+    const int status = c->phase == WS_HEAD ? target_look(c) : 0;
+
+    (void)events;
+    if (status == TARGET_WAIT)
+        return;
+    ws_target_stop(c);
+    if (c->phase != WS_HEAD)
+        return;
+    target_wake_at(c, 1);
+    if (status == 0)
+        lws_rx_flow_control(c->wsi, 1);
+    else if (status == TARGET_LONG)
+        ws_kill(c);
+    else
+        ws_http_refuse_early(c, status);
+}
+
+void ws_target_watch(struct ws_conn *c)
+{
+    if (c->server->ctx || !c->wsi)
+        return;
+    c->look_fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+    if (c->look_fd < 0) {
+        ws_kill(c); /* it could not be looked at */
+        return;
+    }
+    lws_rx_flow_control(c->wsi, 0);
+    c->look = loop_fd_start(c->x->loop, c->look_fd, LOOP_READ, target_seen, c);
+}
