@@ -140,6 +140,7 @@ void ws_vhost_info(const struct ws_context *x,
                     LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
                     LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS | options;
     info->alpn = "http/1.1";
+    info->extensions = NULL;       /* none: who may compress can send a bomb */
     info->http_proxy_address = ""; /* else $http_proxy */
     /* else it makes one of its own, which trusts ../share, and with several
      * contexts in a process never frees it */

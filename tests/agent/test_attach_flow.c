@@ -7,7 +7,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
-#include "tests/lib/agentbox.h"
+#include "tests/lib/onebox.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -20,90 +20,22 @@
 
 #include <cmocka.h>
 
-#define MS 5000
-#define QUIET_MS 150 /* long enough to see that nothing comes */
-
-/* A program that says what it reads, a line at a time. */
-#define ECHO_LINES                                                             \
-    "stty -echo; echo ready; while read -r l; do echo \"<$l>\"; done"
-/* One that writes numbered lines of 8 bytes for ever. */
-#define NUMBERS "stty raw -echo; seq -f %07.0f 1 9999999 | cat"
-
-static struct agentbox *box;
-
-static int teardown(void **state)
-{
-    (void)state;
-    agentbox_free(box);
-    box = NULL;
-    return 0;
-}
-
-static struct agentlink *owner(const char *script, const char *over)
-{
-    box = agentbox_new(script, over);
-    return agentlink_new(box, ROLE_OWNER, -1);
-}
-
 /* --- flow --- */
-
-struct numbers { /* checks the stream of NUMBERS byte by byte */
-    uint64_t bytes;
-};
-
-static void take_numbers(void *arg, uint64_t offset, const uint8_t *p,
-                         size_t len)
-{
-    struct numbers *n = arg;
-
-    for (size_t i = 0; i < len;) {
-        uint64_t at = offset + i;
-        size_t skip = at % 8, part = 8 - skip < len - i ? 8 - skip : len - i;
-        char text[24];
-
-        snprintf(text, sizeof(text), "%07llu\n",
-                 (unsigned long long)(at / 8 + 1));
-        if (memcmp(p + i, text + skip, part) != 0)
-            fail_msg("at %llu: %.8s", (unsigned long long)at, p + i);
-        i += part;
-    }
-    n->bytes += len;
-}
-
-static void checks(struct agentlink *l, struct numbers *n)
-{
-    l->take = take_numbers;
-    l->take_arg = n;
-}
-
-static void run_to(struct agentlink *l, uint64_t offset, int ms)
-{
-    int64_t until = loop_now_ms() + ms;
-
-    while (l->output < offset) {
-        int64_t left = until - loop_now_ms();
-
-        if (left <= 0 || agentlink_next(l, (int)left) < 0)
-            fail_msg("at %llu, want %llu (%s)", (unsigned long long)l->output,
-                     (unsigned long long)offset, l->is_over ? "over" : "slow");
-    }
-}
 
 static void no_more_than_the_window_is_under_way(void **state)
 {
     struct agentlink *l;
-    struct numbers n = {0};
 
     (void)state;
-    l = owner(NUMBERS, "{\"window_bytes\":65536}");
-    checks(l, &n);
+    l = box_owner(NUMBERS(9999999), "{\"window_bytes\":65536}");
+    l->take = numbers_take;
     l->auto_ack = false;
     assert_int_equal(l->window, 65536);
-    run_to(l, 65536, MS);
+    agentlink_to(l, 65536, MS);
     agentlink_run(l, QUIET_MS);
     assert_int_equal(l->output, 65536);
     agentlink_ack(l, 1000);
-    run_to(l, 66536, MS);
+    agentlink_to(l, 66536, MS);
     agentlink_run(l, QUIET_MS);
     assert_int_equal(l->output, 66536);
     /* an older acknowledgement takes nothing back */
@@ -117,28 +49,28 @@ static void
 an_owner_that_stops_stalls_the_program_and_loses_nothing(void **state)
 {
     struct agentlink *l, *again;
-    struct numbers n = {0};
     long kib;
 
     (void)state;
-    l = owner(NUMBERS, "{\"ring_bytes\":131072,\"window_bytes\":65536}");
-    checks(l, &n);
+    l = box_owner(NUMBERS(9999999),
+                  "{\"ring_bytes\":131072,\"window_bytes\":65536}");
+    l->take = numbers_take;
     l->auto_ack = false;
-    run_to(l, 65536, MS);
+    agentlink_to(l, 65536, MS);
     poll(NULL, 0, 300); /* it would have written megabytes */
     kib = agentbox_private_kib(agentbox_main(box, 0));
     assert_true(kib < 6000 || !AGENTBOX_MEASURES);
     /* the ring holds from the acknowledged byte on */
     again = agentlink_new(box, ROLE_OWNER, 0);
     assert_int_equal(again->output_from, 0);
-    checks(again, &n);
+    again->take = numbers_take;
     again->auto_ack = false;
-    run_to(again, 65536, MS);
+    agentlink_to(again, 65536, MS);
     agentlink_ack(again, 65536);
-    run_to(again, 131072, MS);
+    agentlink_to(again, 131072, MS);
     agentlink_ack(again, 131072);
     again->auto_ack = true;
-    run_to(again, 4 << 20, MS);
+    agentlink_to(again, 4 << 20, MS);
     agentlink_free(l);
     agentlink_free(again);
 }
@@ -146,16 +78,16 @@ an_owner_that_stops_stalls_the_program_and_loses_nothing(void **state)
 static void a_viewer_that_stops_never_stalls_the_owner(void **state)
 {
     struct agentlink *l, *lazy, *deaf;
-    struct numbers n = {0}, m = {0};
 
     (void)state;
-    l = owner(NUMBERS, "{\"ring_bytes\":131072,\"window_bytes\":65536}");
-    checks(l, &n);
+    l = box_owner(NUMBERS(9999999),
+                  "{\"ring_bytes\":131072,\"window_bytes\":65536}");
+    l->take = numbers_take;
     lazy = agentlink_new(box, ROLE_VIEWER, 0); /* reads, acknowledges not */
     deaf = agentlink_new(box, ROLE_VIEWER, 0); /* does not even read */
     lazy->auto_ack = false;
-    checks(lazy, &m);
-    run_to(l, 6 << 20, MS);
+    lazy->take = numbers_take;
+    agentlink_to(l, 6 << 20, MS);
     agentlink_run(lazy, QUIET_MS);
     assert_in_range(lazy->output, 1, 131072);
     assert_int_equal(lazy->jumped, 0);
@@ -163,7 +95,7 @@ static void a_viewer_that_stops_never_stalls_the_owner(void **state)
     agentlink_ack(lazy, lazy->output);
     lazy->auto_ack = true;
     while (lazy->jumped == 0) {
-        run_to(l, l->output + 65536, MS);
+        agentlink_to(l, l->output + 65536, MS);
         agentlink_next(lazy, 50);
     }
     assert_true(lazy->jumped > 4 << 20);
@@ -175,30 +107,30 @@ static void a_viewer_that_stops_never_stalls_the_owner(void **state)
 static void after_the_hold_the_ring_runs_on(void **state)
 {
     struct agentlink *l;
-    struct numbers n = {0};
     uint64_t had;
 
     (void)state;
-    l = owner(NUMBERS, "{\"ring_bytes\":131072,\"window_bytes\":65536,"
-                       "\"hold_s\":1}");
-    checks(l, &n);
-    run_to(l, 1 << 20, MS);
+    l = box_owner(NUMBERS(9999999),
+                  "{\"ring_bytes\":131072,\"window_bytes\":65536,"
+                  "\"hold_s\":1}");
+    l->take = numbers_take;
+    agentlink_to(l, 1 << 20, MS);
     had = l->output;
     agentlink_free(l);
     /* within the hold nothing is lost */
     poll(NULL, 0, 300);
     l = agentlink_new(box, ROLE_OWNER, (int64_t)had);
-    checks(l, &n);
+    l->take = numbers_take;
     assert_int_equal(l->output_from, had);
-    run_to(l, had + 500000, MS);
+    agentlink_to(l, had + 500000, MS);
     had = l->output;
     agentlink_free(l);
     /* after it the program has gone on, and READY says from where */
     poll(NULL, 0, 2600);
     l = agentlink_new(box, ROLE_OWNER, (int64_t)had);
-    checks(l, &n);
+    l->take = numbers_take;
     assert_true(l->output_from > had + 131072);
-    run_to(l, l->output_from + 500000, MS);
+    agentlink_to(l, l->output_from + 500000, MS);
     agentlink_free(l);
 }
 
@@ -209,7 +141,7 @@ static void input_is_applied_exactly_once(void **state)
     struct agentlink *l;
 
     (void)state;
-    l = owner(ECHO_LINES, NULL);
+    l = box_owner(ECHO_LINES, NULL);
     agentlink_expect(l, "ready", MS);
     agentlink_type_at(l, 0, "abc", 3);
     agentlink_type_at(l, 0, "abc", 3);   /* wholly doubled */
@@ -283,7 +215,7 @@ static void a_paste_nobody_reads_costs_its_window_and_no_more(void **state)
     long kib;
 
     (void)state;
-    l = owner(NEVER_READS, NULL);
+    l = box_owner(NEVER_READS, NULL);
     agentlink_expect(l, "ready", MS);
     sent = paste(l, 1 << 20);
     assert_in_range(sent, 65536, 65536 + 200000);
@@ -310,7 +242,7 @@ static void ctrl_c_behind_a_paste_is_heard(void **state)
     struct agentlink *l;
 
     (void)state;
-    l = owner(NEVER_READS, NULL);
+    l = box_owner(NEVER_READS, NULL);
     agentlink_expect(l, "ready", MS);
     /* all but a byte of the window */
     while (paste(l, 1 << 20) == 1 << 20)
@@ -329,7 +261,7 @@ static void more_than_the_input_window_is_refused(void **state)
     uint8_t *chunk = mem_zero(32768, 1);
 
     (void)state;
-    l = owner(NEVER_READS, NULL);
+    l = box_owner(NEVER_READS, NULL);
     agentlink_expect(l, "ready", MS);
     l->peer->may_die = true;
     for (int i = 0; i < 20; i++)
@@ -349,23 +281,22 @@ static void more_than_the_input_window_is_refused(void **state)
 static void after_its_time_an_attachment_moves_and_data_flows_on(void **state)
 {
     struct agentlink *l, *fresh;
-    struct numbers n = {0};
 
     (void)state;
-    l = owner(NUMBERS, "{\"attach_max_s\":1}");
-    checks(l, &n);
+    l = box_owner(NUMBERS(9999999), "{\"attach_max_s\":1}");
+    l->take = numbers_take;
     agentlink_until(l, FRAME_MOVE, MS);
     /* the old leg carries data until the new one is READY */
-    run_to(l, l->output + (1 << 20), MS);
+    agentlink_to(l, l->output + (1 << 20), MS);
     fresh = agentlink_new(box, ROLE_OWNER, (int64_t)l->output);
-    checks(fresh, &n);
-    run_to(fresh, l->output + (1 << 20), MS);
+    fresh->take = numbers_take;
+    agentlink_to(fresh, l->output + (1 << 20), MS);
     agentlink_refused(l, "replaced", 4409);
     agentlink_free(l);
     agentlink_free(fresh);
 }
 
-#define T(name) cmocka_unit_test_teardown(name, teardown)
+#define T(name) cmocka_unit_test_teardown(name, box_teardown)
 
 int main(void)
 {

@@ -2,7 +2,7 @@
  * its key, which comes nevertheless. */
 #include "agent/attach.h"
 #include "base/loop.h"
-#include "tests/lib/agentbox.h"
+#include "tests/lib/onebox.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,24 +10,10 @@
 
 #include <cmocka.h>
 
-#define MS 5000
-
-static struct agentbox *box;
-
-static int teardown(void **state)
-{
-    (void)state;
-    agentbox_free(box);
-    box = NULL;
-    return 0;
-}
-
 static struct agentlink *owner(const char *script)
 {
-    struct agentlink *l;
+    struct agentlink *l = box_owner(script, NULL);
 
-    box = agentbox_new(script, NULL);
-    l = agentlink_new(box, ROLE_OWNER, -1);
     agentlink_expect(l, "ready", MS);
     agentlink_run(l, 50);
     return l;
@@ -88,10 +74,12 @@ static void a_paste_is_acknowledged_as_it_goes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(an_echo_goes_before_its_input_ack, teardown),
+        cmocka_unit_test_teardown(an_echo_goes_before_its_input_ack,
+                                  box_teardown),
         cmocka_unit_test_teardown(input_without_an_echo_is_acknowledged,
-                                  teardown),
-        cmocka_unit_test_teardown(a_paste_is_acknowledged_as_it_goes, teardown),
+                                  box_teardown),
+        cmocka_unit_test_teardown(a_paste_is_acknowledged_as_it_goes,
+                                  box_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,8 +9,8 @@
 #include "base/own.h"
 #include "base/proc.h"
 #include "runner-image/shim.h"
-#include "tests/lib/agentbox.h"
 #include "tests/lib/fileserver.h"
+#include "tests/lib/onebox.h"
 #include "tests/lib/programs.h"
 
 #include <poll.h>
@@ -29,75 +29,15 @@
 
 #include <cmocka.h>
 
-#define MS 5000
 #define STATE_FILE_MAX (4 << 20)
-#define LEAVES_MS 4000 /* from the end to the agent's leaving */
-/* `lines` numbered lines of 8 bytes, then code 3. */
-#define NUMBERS(lines)                                                         \
-    "stty raw -echo; seq -f %07.0f 1 " #lines " | cat; exit 3"
 
-static struct agentbox *box;
 static struct fileserver *server;
 
 static int teardown(void **state)
 {
-    (void)state;
-    agentbox_free(box);
     fileserver_stop(server);
-    box = NULL;
     server = NULL;
-    return 0;
-}
-
-static struct agentlink *owner(const char *script, const char *over)
-{
-    box = agentbox_new(script, over);
-    return agentlink_new(box, ROLE_OWNER, -1);
-}
-
-/* The owner's connection ends, then the agent; its report. */
-static struct json *ends(struct agentlink *l, const char *reason)
-{
-    agentlink_run(l, 2 * MS);
-    return agentbox_ends(box, reason, LEAVES_MS);
-}
-
-static int64_t member(const struct json *j, const char *name)
-{
-    int64_t v = -1;
-
-    if (json_get_int(j, name, &v) < 0)
-        fail_msg("the report has no number %s", name);
-    return v;
-}
-
-static void take_numbers(void *arg, uint64_t offset, const uint8_t *p,
-                         size_t len)
-{
-    (void)arg;
-    for (size_t i = 0; i < len;) {
-        uint64_t at = offset + i;
-        size_t skip = at % 8, part = 8 - skip < len - i ? 8 - skip : len - i;
-        char text[24];
-
-        snprintf(text, sizeof(text), "%07llu\n",
-                 (unsigned long long)(at / 8 + 1));
-        if (memcmp(p + i, text + skip, part) != 0)
-            fail_msg("at %llu: %.8s", (unsigned long long)at, p + i);
-        i += part;
-    }
-}
-
-static void run_to(struct agentlink *l, uint64_t offset, int ms)
-{
-    int64_t until = loop_now_ms() + ms, left;
-
-    while (l->output < offset && !l->is_over &&
-           (left = until - loop_now_ms()) > 0)
-        agentlink_next(l, (int)left);
-    if (l->output < offset)
-        fail_msg("at %llu, want %llu (%s)", (unsigned long long)l->output,
-                 (unsigned long long)offset, l->is_over ? "over" : "slow");
+    return box_teardown(state);
 }
 
 /* --- stopping --- */
@@ -109,7 +49,7 @@ static void a_shim_told_to_stop_says_so(void **state)
     int status;
 
     (void)state;
-    l = owner("echo ready; exec sleep 100", NULL);
+    l = box_owner("echo ready; exec sleep 100", NULL);
     agentlink_expect(l, "ready", MS);
     kill(box->shim, SIGTERM);
     agentlink_until(l, FRAME_EXIT, MS);
@@ -118,7 +58,7 @@ static void a_shim_told_to_stop_says_so(void **state)
     status = agentbox_wait_shim(box, 1500);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), LEAVE_STOPPED);
-    report = ends(l, "runner_lost");
+    report = box_ends(l, "runner_lost");
     agentlink_free(l);
 }
 
@@ -130,7 +70,7 @@ static void a_stopped_agent_tells_everybody_and_goes(void **state)
     int status;
 
     (void)state;
-    l = owner("echo ready; exec sleep 100", NULL);
+    l = box_owner("echo ready; exec sleep 100", NULL);
     agentlink_expect(l, "ready", MS);
     v = agentlink_new(box, ROLE_VIEWER, -1);
     start = loop_now_ms();
@@ -140,7 +80,7 @@ static void a_stopped_agent_tells_everybody_and_goes(void **state)
     assert_string_equal(l->reason, "runner_lost");
     agentlink_refused(l, NULL, 1000);
     agentlink_refused(v, NULL, 1000);
-    report = ends(l, "runner_lost");
+    report = box_ends(l, "runner_lost");
     assert_true(loop_now_ms() - start < 1500);
     status = agentbox_wait_shim(box, MS);
     assert_int_equal(WEXITSTATUS(status), LEAVE_STOPPED);
@@ -155,13 +95,13 @@ static void a_stopped_agent_waits_for_no_reader(void **state)
     int64_t start;
 
     (void)state;
-    l = owner(NUMBERS(9999999), NULL);
+    l = box_owner(NUMBERS(9999999), NULL);
     l->auto_ack = false;
-    l->take = take_numbers;
-    run_to(l, 65536, MS);
+    l->take = numbers_take;
+    agentlink_to(l, 65536, MS);
     start = loop_now_ms();
     kill(box->agent, SIGTERM);
-    report = ends(l, "runner_lost");
+    report = box_ends(l, "runner_lost");
     assert_true(loop_now_ms() - start < 2500);
     agentlink_free(l);
 }
@@ -174,17 +114,17 @@ static void an_end_hangs_up_first(void **state)
     own_json struct json *report = NULL;
 
     (void)state;
-    l = owner("trap 'echo bye; exit 9' HUP; echo ready; "
-              "while :; do sleep 0.02; done",
-              NULL);
+    l = box_owner("trap 'echo bye; exit 9' HUP; echo ready; "
+                  "while :; do sleep 0.02; done",
+                  NULL);
     agentlink_expect(l, "ready", MS);
     agentlink_end(l);
     agentlink_expect(l, "bye", 1500);
     agentlink_until(l, FRAME_EXIT, MS);
     assert_string_equal(l->reason, "deleted");
     assert_int_equal(l->exit_code, 9);
-    report = ends(l, "deleted");
-    assert_int_equal(member(report, "exit_code"), 9);
+    report = box_ends(l, "deleted");
+    assert_int_equal(report_number(report, "exit_code"), 9);
     assert_int_equal(agentbox_wait_shim(box, MS), 0);
     agentlink_free(l);
 }
@@ -196,8 +136,8 @@ static void what_ignores_the_hang_up_is_killed(void **state)
     int64_t start;
 
     (void)state;
-    l = owner("trap '' HUP TERM INT; echo ready; while :; do sleep 0.1; done",
-              NULL);
+    l = box_owner(
+        "trap '' HUP TERM INT; echo ready; while :; do sleep 0.1; done", NULL);
     agentlink_expect(l, "ready", MS);
     start = loop_now_ms();
     agentlink_end(l);
@@ -206,7 +146,7 @@ static void what_ignores_the_hang_up_is_killed(void **state)
                     LIFE_KILL_MS + 2000);
     assert_string_equal(l->reason, "deleted");
     assert_int_equal(l->exit_signal, SIGKILL);
-    report = ends(l, "deleted");
+    report = box_ends(l, "deleted");
     agentlink_free(l);
 }
 
@@ -218,15 +158,15 @@ static void an_end_waits_for_no_reader(void **state)
     int64_t start;
 
     (void)state;
-    l = owner(NUMBERS(9999999), "{\"ring_bytes\":131072,\"linger_s\":1,"
-                                "\"window_bytes\":65536}");
+    l = box_owner(NUMBERS(9999999), "{\"ring_bytes\":131072,\"linger_s\":1,"
+                                    "\"window_bytes\":65536}");
     l->auto_ack = false;
-    l->take = take_numbers;
-    run_to(l, 65536, MS);
+    l->take = numbers_take;
+    agentlink_to(l, 65536, MS);
     poll(NULL, 0, 200);
     start = loop_now_ms();
     agentlink_end(l);
-    report = ends(l, "deleted");
+    report = box_ends(l, "deleted");
     /* at most: SIGKILL, the drain's limit, linger, leaving */
     assert_true(loop_now_ms() - start < 2 * LIFE_KILL_MS + 3000);
     agentlink_free(l);
@@ -239,14 +179,14 @@ static void a_deleted_session_nobody_looks_at_does_not_linger(void **state)
     int64_t start;
 
     (void)state;
-    l = owner("echo ready; exec sleep 100", NULL);
+    l = box_owner("echo ready; exec sleep 100", NULL);
     l->auto_ack = false; /* what it saw stays unacknowledged */
     agentlink_expect(l, "ready", MS);
     agentlink_free(l);
     control = agentlink_new(box, ROLE_CONTROL, -1);
     start = loop_now_ms();
     agentlink_end(control);
-    report = ends(control, "deleted");
+    report = box_ends(control, "deleted");
     assert_true(loop_now_ms() - start < 2000); /* linger_detached_s is 120 */
     agentlink_free(control);
 }
@@ -265,7 +205,7 @@ static void an_end_while_fetching_ends_at_once(void **state)
     over = mem_printf("{\"bundle\":{\"url\":\"http://127.0.0.1:%d/b?k=hunter2"
                       "\"}}",
                       fileserver_port(server));
-    l = owner("exit", over);
+    l = box_owner("exit", over);
     agentlink_until(l, FRAME_STAGE, MS);
     assert_string_equal(l->stage, "fetch");
     agentlink_run(l, 500);
@@ -273,8 +213,8 @@ static void an_end_while_fetching_ends_at_once(void **state)
     agentlink_end(l);
     agentlink_until(l, FRAME_EXIT, MS);
     assert_string_equal(l->reason, "deleted");
-    report = ends(l, "deleted");
-    assert_int_equal(member(report, "started_ms"), 0);
+    report = box_ends(l, "deleted");
+    assert_int_equal(report_number(report, "started_ms"), 0);
     assert_int_equal(agentbox_wait_shim(box, MS), 0);
     agentlink_free(l);
 }
@@ -298,7 +238,7 @@ static void a_refused_bundle_is_told_and_leaves_with_70(void **state)
     assert_string_equal(l->reason, "bundle_refused");
     assert_non_null(strstr(l->detail, "SHA-256"));
     assert_non_null(strstr(l->detail, box->sha256));
-    report = ends(l, "bundle_refused");
+    report = box_ends(l, "bundle_refused");
     assert_string_equal(json_get_str(report, "detail"), l->detail);
     status = agentbox_wait_shim(box, MS);
     assert_int_equal(WEXITSTATUS(status), LEAVE_BUNDLE_REFUSED);
@@ -312,11 +252,11 @@ static void a_program_that_is_not_there_is_start_failed(void **state)
     int status;
 
     (void)state;
-    l = owner("exit", "{\"command\":[\"no-such-program\"]}");
+    l = box_owner("exit", "{\"command\":[\"no-such-program\"]}");
     if (!l->exits)
         agentlink_until(l, FRAME_EXIT, MS);
     assert_string_equal(l->reason, "start_failed");
-    report = ends(l, "start_failed");
+    report = box_ends(l, "start_failed");
     assert_non_null(strstr(json_get_str(report, "detail"), "No such file"));
     status = agentbox_wait_shim(box, MS);
     assert_int_equal(WEXITSTATUS(status), LEAVE_START_FAILED);
@@ -330,14 +270,14 @@ static void what_a_shim_leaves_with_outlives_the_agent(void **state)
     int status;
 
     (void)state;
-    l = owner("exit", "{\"command\":[\"no-such-program\"],\"linger_s\":2,"
-                      "\"linger_detached_s\":2}");
+    l = box_owner("exit", "{\"command\":[\"no-such-program\"],\"linger_s\":2,"
+                          "\"linger_detached_s\":2}");
     l->auto_ack = false;
     if (!l->exits)
         agentlink_until(l, FRAME_EXIT, MS);
     l->peer->may_die = true;
     assert_int_equal(kill(agentbox_main(box, 0), SIGKILL), 0);
-    report = ends(l, "start_failed");
+    report = box_ends(l, "start_failed");
     status = agentbox_wait_shim(box, MS);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), LEAVE_START_FAILED);
@@ -505,16 +445,16 @@ static void a_report_says_how_it_was(void **state)
     int64_t before = loop_wall_ms(), started, ended;
 
     (void)state;
-    l = owner("stty raw -echo; printf 12345; read -r x; exit 42", NULL);
+    l = box_owner("stty raw -echo; printf 12345; read -r x; exit 42", NULL);
     agentlink_expect(l, "12345", MS);
     agentlink_says(l, "abc\n");
     agentlink_until(l, FRAME_EXIT, MS);
-    report = ends(l, "exited");
-    assert_int_equal(member(report, "exit_code"), 42);
-    assert_int_equal(member(report, "output_bytes"), 5);
-    assert_int_equal(member(report, "input_bytes"), 4);
-    started = member(report, "started_ms");
-    ended = member(report, "ended_ms");
+    report = box_ends(l, "exited");
+    assert_int_equal(report_number(report, "exit_code"), 42);
+    assert_int_equal(report_number(report, "output_bytes"), 5);
+    assert_int_equal(report_number(report, "input_bytes"), 4);
+    started = report_number(report, "started_ms");
+    ended = report_number(report, "ended_ms");
     assert_true(before <= started && started <= ended &&
                 ended <= loop_wall_ms());
     assert_null(json_get(report, "signal"));
@@ -528,7 +468,7 @@ static void a_program_killed_by_a_signal_is_signalled(void **state)
     (void)state;
     box = agentbox_new("kill -SEGV $$", "{\"linger_detached_s\":0}");
     report = agentbox_ends(box, "signalled", MS);
-    assert_int_equal(member(report, "signal"), SIGSEGV);
+    assert_int_equal(report_number(report, "signal"), SIGSEGV);
 }
 
 static void an_owner_that_has_it_all_lets_the_agent_go(void **state)
@@ -538,12 +478,12 @@ static void an_owner_that_has_it_all_lets_the_agent_go(void **state)
     int64_t start;
 
     (void)state;
-    l = owner("read -r x; echo done", "{\"linger_s\":60}");
+    l = box_owner("read -r x; echo done", "{\"linger_s\":60}");
     agentlink_says(l, "\r");
     agentlink_until(l, FRAME_EXIT, MS);
     start = loop_now_ms();
     agentlink_refused(l, NULL, 1000);
-    report = ends(l, "exited");
+    report = box_ends(l, "exited");
     assert_true(loop_now_ms() - start < 1500);
     agentlink_free(l);
 }
@@ -555,12 +495,12 @@ static void an_owner_that_does_not_acknowledge_is_lingered_for(void **state)
     int64_t start;
 
     (void)state;
-    l = owner("read -r x; echo done", "{\"linger_s\":1}");
+    l = box_owner("read -r x; echo done", "{\"linger_s\":1}");
     l->auto_ack = false;
     agentlink_says(l, "\r");
     agentlink_until(l, FRAME_EXIT, MS);
     start = loop_now_ms();
-    report = ends(l, "exited");
+    report = box_ends(l, "exited");
     assert_in_range(loop_now_ms() - start, 700, 3500);
     agentlink_free(l);
 }

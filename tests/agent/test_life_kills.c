@@ -7,8 +7,8 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
-#include "tests/lib/agentbox.h"
 #include "tests/lib/fileserver.h"
+#include "tests/lib/onebox.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -22,89 +22,22 @@
 
 #include <cmocka.h>
 
-#define MS 5000
-#define LEAVES_MS 4000 /* from the end to the agent's leaving */
-/* `lines` numbered lines of 8 bytes, then code 3. */
-#define NUMBERS(lines)                                                         \
-    "stty raw -echo; seq -f %07.0f 1 " #lines " | cat; exit 3"
-
-static struct agentbox *box;
 static struct fileserver *server;
 
 static int teardown(void **state)
 {
-    (void)state;
-    agentbox_free(box);
     fileserver_stop(server);
-    box = NULL;
     server = NULL;
-    return 0;
+    return box_teardown(state);
 }
 
-static struct agentlink *owner(const char *script, const char *over)
-{
-    box = agentbox_new(script, over);
-    return agentlink_new(box, ROLE_OWNER, -1);
-}
-
-static int64_t member(const struct json *j, const char *name)
-{
-    int64_t v = -1;
-
-    if (json_get_int(j, name, &v) < 0)
-        fail_msg("the report has no number %s", name);
-    return v;
-}
-
-static void take_numbers(void *arg, uint64_t offset, const uint8_t *p,
-                         size_t len)
-{
-    (void)arg;
-    for (size_t i = 0; i < len;) {
-        uint64_t at = offset + i;
-        size_t skip = at % 8, part = 8 - skip < len - i ? 8 - skip : len - i;
-        char text[24];
-
-        snprintf(text, sizeof(text), "%07llu\n",
-                 (unsigned long long)(at / 8 + 1));
-        if (memcmp(p + i, text + skip, part) != 0)
-            fail_msg("at %llu: %.8s", (unsigned long long)at, p + i);
-        i += part;
-    }
-}
-
-static void run_to(struct agentlink *l, uint64_t offset, int ms)
-{
-    int64_t until = loop_now_ms() + ms, left;
-
-    while (l->output < offset && !l->is_over &&
-           (left = until - loop_now_ms()) > 0)
-        agentlink_next(l, (int)left);
-    if (l->output < offset)
-        fail_msg("at %llu, want %llu (%s)", (unsigned long long)l->output,
-                 (unsigned long long)offset, l->is_over ? "over" : "slow");
-}
-
-/* Dial until somebody answers: the agent may be on its way back. */
+/* box_again, whose output is that of NUMBERS. */
 static struct agentlink *attach_again(uint64_t from)
 {
-    int64_t until = loop_now_ms() + MS;
+    struct agentlink *l = box_again(from);
 
-    while (loop_now_ms() < until) {
-        struct agentlink *l = agentlink_try(box, box->key, box->psk_id);
-
-        if (l) {
-            own_mem char *token = agentbox_token(box, ROLE_OWNER, NULL, NULL);
-
-            agentlink_hello(l, token, (int64_t)from, 0, 0);
-            l->take = take_numbers;
-            agentlink_until(l, FRAME_READY, MS);
-            return l;
-        }
-        poll(NULL, 0, 10);
-    }
-    fail_msg("the agent did not come back");
-    return NULL;
+    l->take = numbers_take;
+    return l;
 }
 
 static void a_stream_survives_kills_of_the_agent_byte_for_byte(void **state)
@@ -113,12 +46,12 @@ static void a_stream_survives_kills_of_the_agent_byte_for_byte(void **state)
     own_json struct json *report = NULL;
 
     (void)state;
-    l = owner(NUMBERS(1048576), NULL); /* 8 MiB */
-    l->take = take_numbers;
+    l = box_owner(NUMBERS(1048576), NULL); /* 8 MiB */
+    l->take = numbers_take;
     for (uint64_t i = 1; i <= 6; i++) {
         uint64_t had;
 
-        run_to(l, i * 1200000, MS);
+        agentlink_to(l, i * 1200000, MS);
         assert_int_equal(kill(agentbox_main(box, 0), SIGKILL), 0);
         l->peer->may_die = true;
         agentlink_run(l, MS); /* what was on the wire */
@@ -132,8 +65,8 @@ static void a_stream_survives_kills_of_the_agent_byte_for_byte(void **state)
     assert_int_equal(l->output_end, 8 << 20);
     assert_int_equal(l->exit_code, 3);
     report = agentbox_ends(box, "exited", LEAVES_MS);
-    assert_int_equal(member(report, "output_bytes"), 8 << 20);
-    assert_int_equal(member(report, "exit_code"), 3);
+    assert_int_equal(report_number(report, "output_bytes"), 8 << 20);
+    assert_int_equal(report_number(report, "exit_code"), 3);
     assert_int_equal(agentbox_wait_shim(box, MS), 0);
     agentlink_free(l);
 }
@@ -144,9 +77,9 @@ static void the_program_does_not_notice_a_kill(void **state)
     uint64_t typed;
 
     (void)state;
-    l = owner("stty -echo; echo \"pid $$.\"; "
-              "while read -r l; do echo \"$$ <$l>\"; done",
-              NULL);
+    l = box_owner("stty -echo; echo \"pid $$.\"; "
+                  "while read -r l; do echo \"$$ <$l>\"; done",
+                  NULL);
     agentlink_expect(l, "pid ", MS);
     agentlink_says(l, "one\r");
     agentlink_expect(l, "<one>", MS);
@@ -177,9 +110,9 @@ static void a_kill_begins_the_hold_anew(void **state)
     uint64_t had;
 
     (void)state;
-    l = owner(NUMBERS(9999999), "{\"ring_bytes\":131072,"
-                                "\"window_bytes\":65536,\"hold_s\":2}");
-    l->take = take_numbers;
+    l = box_owner(NUMBERS(9999999), "{\"ring_bytes\":131072,"
+                                    "\"window_bytes\":65536,\"hold_s\":2}");
+    l->take = numbers_take;
     agentlink_run(l, 2500); /* attached for longer than the hold */
     kill(agentbox_main(box, 0), SIGKILL);
     l->peer->may_die = true;
@@ -189,7 +122,7 @@ static void a_kill_begins_the_hold_anew(void **state)
     poll(NULL, 0, 1500);
     l = attach_again(had);
     assert_int_equal(l->output_from, had);
-    run_to(l, had + (1 << 20), MS);
+    agentlink_to(l, had + (1 << 20), MS);
     agentlink_free(l);
 }
 
@@ -201,11 +134,11 @@ static void the_tail_behind_a_full_ring_survives_a_kill(void **state)
     own_json struct json *report = NULL;
 
     (void)state;
-    l = owner(NUMBERS(16884), "{\"ring_bytes\":131072,"
-                              "\"window_bytes\":65536}"); /* 135072 bytes */
+    l = box_owner(NUMBERS(16884), "{\"ring_bytes\":131072,"
+                                  "\"window_bytes\":65536}"); /* 135072 bytes */
     l->auto_ack = false;
-    l->take = take_numbers;
-    run_to(l, 65536, MS);
+    l->take = numbers_take;
+    agentlink_to(l, 65536, MS);
     poll(NULL, 0, 300); /* the program has ended by now */
     kill(agentbox_main(box, 0), SIGKILL);
     agentlink_free(l);
@@ -225,10 +158,11 @@ static void a_full_ring_of_an_ended_program_costs_no_time(void **state)
     pid_t pid;
 
     (void)state;
-    l = owner(NUMBERS(16884), "{\"ring_bytes\":131072,\"window_bytes\":65536}");
+    l = box_owner(NUMBERS(16884),
+                  "{\"ring_bytes\":131072,\"window_bytes\":65536}");
     l->auto_ack = false;
-    l->take = take_numbers;
-    run_to(l, 65536, MS);
+    l->take = numbers_take;
+    agentlink_to(l, 65536, MS);
     agentlink_says(l, "typed, and never read");
     poll(NULL, 0, 300);
     agentlink_says(l, "typed when it had ended");
@@ -261,7 +195,7 @@ static void a_shim_that_is_killed_ends_the_session(void **state)
     own_json struct json *report = NULL;
 
     (void)state;
-    l = owner("echo last words; exec sleep 100", NULL);
+    l = box_owner("echo last words; exec sleep 100", NULL);
     agentlink_expect(l, "last words", MS);
     kill(box->shim, SIGKILL);
     agentlink_until(l, FRAME_EXIT, MS);
@@ -279,8 +213,8 @@ static void an_end_is_kept_over_a_kill(void **state)
     own_json struct json *report = NULL;
 
     (void)state;
-    l = owner("trap '' HUP; echo ready; while :; do sleep 0.1; done",
-              "{\"linger_detached_s\":0}");
+    l = box_owner("trap '' HUP; echo ready; while :; do sleep 0.1; done",
+                  "{\"linger_detached_s\":0}");
     agentlink_expect(l, "ready", MS);
     agentlink_end(l);
     agentlink_run(l, 200);

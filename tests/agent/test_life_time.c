@@ -4,7 +4,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
-#include "tests/lib/agentbox.h"
+#include "tests/lib/onebox.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,34 +15,6 @@
 
 #include <cmocka.h>
 
-#define MS 5000
-#define LEAVES_MS 4000 /* from the end to the agent's leaving */
-#define ECHO_LINES                                                             \
-    "stty -echo; echo ready; while read -r l; do echo \"<$l>\"; done"
-
-static struct agentbox *box;
-
-static int teardown(void **state)
-{
-    (void)state;
-    agentbox_free(box);
-    box = NULL;
-    return 0;
-}
-
-static struct agentlink *owner(const char *script, const char *over)
-{
-    box = agentbox_new(script, over);
-    return agentlink_new(box, ROLE_OWNER, -1);
-}
-
-/* The owner's connection ends, then the agent; its report. */
-static struct json *ends(struct agentlink *l, const char *reason)
-{
-    agentlink_run(l, 2 * MS);
-    return agentbox_ends(box, reason, LEAVES_MS);
-}
-
 static void an_idle_session_is_warned_and_ended(void **state)
 {
     own_json struct json *report = NULL;
@@ -50,7 +22,7 @@ static void an_idle_session_is_warned_and_ended(void **state)
     int64_t until = loop_now_ms() + 2 * MS;
 
     (void)state;
-    l = owner("echo ready; exec sleep 100", "{\"idle_s\":2}");
+    l = box_owner("echo ready; exec sleep 100", "{\"idle_s\":2}");
     agentlink_expect(l, "ready", MS);
     v = agentlink_new(box, ROLE_VIEWER, -1);
     /* neither pings nor viewers keep it */
@@ -65,7 +37,7 @@ static void an_idle_session_is_warned_and_ended(void **state)
     assert_string_equal(l->reason, "idle");
     assert_non_null(strstr(l->notice, "idle"));
     assert_string_equal(v->notice, "");
-    report = ends(l, "idle");
+    report = box_ends(l, "idle");
     agentlink_free(l);
     agentlink_free(v);
 }
@@ -75,9 +47,10 @@ static void typing_and_output_keep_a_session(void **state)
     struct agentlink *l;
 
     (void)state;
-    l = owner("stty -echo; echo ready; while read -r l; do [ \"$l\" ] && break;"
-              " done; while :; do echo tick; sleep 0.3; done",
-              "{\"idle_s\":1}");
+    l = box_owner(
+        "stty -echo; echo ready; while read -r l; do [ \"$l\" ] && break;"
+        " done; while :; do echo tick; sleep 0.3; done",
+        "{\"idle_s\":1}");
     agentlink_expect(l, "ready", MS);
     for (int i = 0; i < 4; i++) { /* typing that shows nothing */
         agentlink_says(l, "\r");
@@ -102,7 +75,7 @@ static void a_lifetime_is_not_extended(void **state)
     int64_t until = loop_now_ms() + 2 * MS;
 
     (void)state;
-    l = owner(ECHO_LINES, "{\"lifetime_s\":2}");
+    l = box_owner(ECHO_LINES, "{\"lifetime_s\":2}");
     l->peer->may_die = true;
     while (!l->exits && loop_now_ms() < until) {
         agentlink_says(l, "busy\r");
@@ -110,7 +83,7 @@ static void a_lifetime_is_not_extended(void **state)
     }
     assert_string_equal(l->reason, "lifetime");
     assert_non_null(strstr(l->notice, "lifetime"));
-    report = ends(l, "lifetime");
+    report = box_ends(l, "lifetime");
     agentlink_free(l);
 }
 
@@ -124,7 +97,7 @@ static void an_idle_agent_keeps_below_four_mib(void **state)
     (void)state;
     if (!AGENTBOX_MEASURES)
         skip();
-    l = owner(ECHO_LINES, NULL);
+    l = box_owner(ECHO_LINES, NULL);
     agentlink_expect(l, "ready", MS);
     agentlink_run(l, 300);
     main_kib = agentbox_private_kib(agentbox_main(box, 0));
@@ -135,7 +108,7 @@ static void an_idle_agent_keeps_below_four_mib(void **state)
     agentlink_free(l);
 }
 
-#define T(name) cmocka_unit_test_teardown(name, teardown)
+#define T(name) cmocka_unit_test_teardown(name, box_teardown)
 
 int main(void)
 {

@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "base/own.h"
-#include "tests/lib/agentbox.h"
+#include "tests/lib/onebox.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -17,30 +17,21 @@
 
 #include <cmocka.h>
 
-#define MS 5000
-#define ECHO_LINES                                                             \
-    "stty -echo; echo ready; while read -r l; do echo \"<$l>\"; done"
-
-static struct agentbox *box; /* its spec names vera and victor */
 static struct agentlink *owner;
 
 static int setup(void **state)
 {
     (void)state;
-    box = agentbox_new(ECHO_LINES, NULL);
-    owner = agentlink_new(box, ROLE_OWNER, -1);
+    owner = box_owner(ECHO_LINES, NULL); /* it names vera and victor */
     agentlink_expect(owner, "ready", MS);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     agentlink_free(owner);
     owner = NULL;
-    agentbox_free(box);
-    box = NULL;
-    return 0;
+    return box_teardown(state);
 }
 
 /* --- telling --- */

@@ -9,8 +9,8 @@
 #include "base/own.h"
 #include "base/ws.h"
 #include "tests/lib/certs.h"
-#include "tests/lib/peer.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/wsbed.h"
 
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
@@ -25,22 +25,12 @@
 
 #include <cmocka.h>
 
-#define SUB "podterm.v1"
 #define ID "aaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define BODY_MAX 1000
 #define EXCESS 60000
 #define DEADLINE_MS 3000 /* of a head and its body */
 
-struct world {
-    struct loop *loop;
-    struct ws_context *ws;
-    struct ws_server *server;
-    int requests, opened, closed;
-    size_t body_len;
-};
-
-static struct world w;
 static uint8_t key[32];
+static size_t body_len; /* of the last request */
 static char *dir;
 static bool takes_certificates; /* TLS-PSK is as weak as can be */
 static size_t excess; /* bytes that libwebsockets 4.3.5 gives beyond a body */
@@ -117,41 +107,11 @@ int __wrap_ws_http_body_end(struct ws_conn *c)
 
 /* --- both ends --- */
 
-static void *opened(void *arg, struct ws_conn *c)
-{
-    (void)c;
-    w.opened++;
-    return arg;
-}
-
-static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
-{
-    (void)user;
-    (void)bytes;
-    (void)len;
-    (void)is_text;
-}
-
-static void drained(void *user)
-{
-    (void)user;
-}
-
-static void closed(void *user, int code, const char *reason)
-{
-    (void)user;
-    (void)code;
-    (void)reason;
-    w.closed++;
-}
-
-static const struct ws_verbs verbs = {opened, message, drained, closed};
-
 static void request(void *arg, struct ws_request *r)
 {
     (void)arg;
-    w.requests++;
-    ws_request_body(r, &w.body_len);
+    bed.requests++;
+    ws_request_body(r, &body_len);
     ws_respond(r, 200, NULL, 0, "asked", 5);
 }
 
@@ -168,35 +128,20 @@ static int find(void *arg, const uint8_t *id, size_t len, uint8_t out[32],
 
 static void serve(bool is_psk)
 {
-    struct err e = {0};
-    struct ws_server_conf conf = {
-        .listen_fd = listen_tcp("127.0.0.1:0", false, &e),
-        .ws_path = "/v1/attach",
-        .subprotocol = SUB,
-        .verbs = &verbs,
-        .request = request,
-        .arg = &w,
-        .body_max = BODY_MAX,
-        .message_max = 1000,
-        .psk_find = is_psk ? find : NULL,
-        .head_deadline_ms = DEADLINE_MS,
-    };
+    struct ws_server_conf conf = bed_conf();
 
-    w.server = ws_server_new(w.ws, &conf, &e);
-    if (!w.server)
-        fail_msg("%s", e.text);
+    conf.request = request;
+    conf.psk_find = is_psk ? find : NULL;
+    conf.head_deadline_ms = DEADLINE_MS;
+    bed_serve(&conf);
 }
 
 static int start(void **state)
 {
-    struct err e = {0};
-
     (void)state;
-    memset(&w, 0, sizeof(w));
     memset(key, 7, sizeof(key));
-    w.loop = loop_new();
-    w.ws = ws_context_new(w.loop, 256, &e);
-    return w.ws ? 0 : -1;
+    bed_start();
+    return 0;
 }
 
 static int stop(void **state)
@@ -204,9 +149,7 @@ static int stop(void **state)
     (void)state;
     takes_certificates = false;
     excess = 0;
-    ws_server_free(w.server);
-    ws_context_free(w.ws);
-    loop_free(w.loop);
+    bed_stop();
     return 0;
 }
 
@@ -220,7 +163,7 @@ static int shake(struct tls *t)
     for (int i = 0; i < 1000 && (rc == TLS_WANT_READ || rc == TLS_WANT_WRITE);
          i++) {
         rc = tls_handshake(t);
-        run_for(w.loop, 1);
+        run_for(bed.loop, 1);
     }
     return rc;
 }
@@ -237,17 +180,17 @@ static size_t hear(struct tls *t, char *out, size_t cap, int ms)
             len += (size_t)n;
         else if (n != TLS_WANT_READ)
             break;
-        run_for(w.loop, 1);
+        run_for(bed.loop, 1);
     }
     return len;
 }
 
-#define UP_OF(upgrade, more)                                                   \
+#define UP_TO(upgrade, more)                                                   \
     "GET /v1/attach HTTP/1.1\r\nHost: h\r\nUpgrade: " upgrade "\r\n"           \
     "Connection: Upgrade, HTTP2-Settings\r\n" more                             \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"                          \
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: " SUB "\r\n\r\n"
-#define UP_WITH(upgrade) UP_OF(upgrade, "")
+#define UP_WITH(upgrade) UP_TO(upgrade, "")
 
 static void who_has_shown_no_key_is_not_heard(void **state)
 {
@@ -266,7 +209,7 @@ static void who_has_shown_no_key_is_not_heard(void **state)
     ctx = tls_client_ctx(path("srv-ca.pem"), &e);
     assert_non_null(ctx);
     for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
-        struct peer *p = peer_dial(w.loop, ws_server_port(w.server));
+        struct peer *p = bed_dial();
         struct tls *t;
         char got[256];
 
@@ -281,7 +224,7 @@ static void who_has_shown_no_key_is_not_heard(void **state)
         tls_free(t);
         peer_free(p);
     }
-    assert_int_equal(w.requests + w.opened, 0);
+    assert_int_equal(bed.requests + bed.opened, 0);
     tls_ctx_free(ctx);
 }
 
@@ -301,8 +244,8 @@ static void who_has_shown_no_key_is_asked_nothing(void **state)
         .subprotocol = SUB,
         .psk_id = ID,
         .psk_key = key,
-        .verbs = &verbs,
-        .arg = &w,
+        .verbs = &bed_verbs,
+        .arg = &bed,
         .message_max = 1000,
         .timeout_ms = DEADLINE_MS,
     };
@@ -313,17 +256,17 @@ static void who_has_shown_no_key_is_asked_nothing(void **state)
     assert_non_null(ctx);
     takes_certificates = true;
     getsockname(listen_fd, (struct sockaddr *)&at, &len);
-    assert_non_null(ws_dial(w.ws, &conf, &e));
+    assert_non_null(ws_dial(bed.ws, &conf, &e));
     for (int i = 0; i < 1000 && fd < 0; i++) {
         fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        run_for(w.loop, 1);
+        run_for(bed.loop, 1);
     }
     t = tls_accept(ctx, fd);
     assert_int_equal(shake(t), 0); /* TLS had no objection */
     assert_int_equal(hear(t, got, sizeof(got), 1000), 0);
-    run_for(w.loop, 50);
-    assert_int_equal(w.opened, 0);
-    assert_int_equal(w.closed, 1);
+    run_for(bed.loop, 50);
+    assert_int_equal(bed.opened, 0);
+    assert_int_equal(bed.closed, 1);
     tls_free(t);
     tls_ctx_free(ctx);
 }
@@ -343,7 +286,7 @@ static void nothing_but_websocket_is_upgraded_to(void **state)
         UP_WITH("TLS/1.2"),
         UP_WITH("a-name-that-is-longer-than-any-upgrade-there-ever-was"),
         /* with all that either of the two asks for */
-        UP_OF("h2c", "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"),
+        UP_TO("h2c", "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"),
         "GET /v1/attach HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n"
         "Connection: Upgrade, HTTP2-Settings\r\n"
         "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
@@ -353,7 +296,7 @@ static void nothing_but_websocket_is_upgraded_to(void **state)
     (void)state;
     serve(false);
     for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
-        p = peer_dial(w.loop, ws_server_port(w.server));
+        p = bed_dial();
         peer_say(p, asks[i]);
         if (!peer_wait_closed(p, DEADLINE_MS / 2))
             fail_msg("not closed: %s", asks[i]);
@@ -363,9 +306,9 @@ static void nothing_but_websocket_is_upgraded_to(void **state)
             fail_msg("%s\nwas answered: %s", asks[i], p->in);
         peer_free(p);
     }
-    assert_int_equal(w.requests + w.opened, 0);
+    assert_int_equal(bed.requests + bed.opened, 0);
     /* the very request they all change a little is taken, in any case */
-    p = peer_dial(w.loop, ws_server_port(w.server));
+    p = bed_dial();
     peer_say(p, UP_WITH("WebSocket"));
     assert_true(peer_wait(p, "HTTP/1.1 101 ", 2000));
     peer_free(p);
@@ -375,12 +318,12 @@ static void nothing_but_websocket_is_upgraded_to(void **state)
 
 static void a_body_longer_than_it_said_is_hung_up_on(void **state)
 {
-    static const size_t more[] = {1, 100, BODY_MAX, EXCESS};
+    static const size_t more[] = {1, 100, BED_BODY_MAX, EXCESS};
 
     (void)state;
     serve(false);
     for (size_t i = 0; i < sizeof(more) / sizeof(*more); i++) {
-        struct peer *p = peer_dial(w.loop, ws_server_port(w.server));
+        struct peer *p = bed_dial();
 
         excess = more[i];
         peer_say(p, "POST /x HTTP/1.1\r\nHost: h\r\n"
@@ -390,7 +333,7 @@ static void a_body_longer_than_it_said_is_hung_up_on(void **state)
         assert_int_equal(p->len, 0);
         peer_free(p);
     }
-    assert_int_equal(w.requests, 0);
+    assert_int_equal(bed.requests, 0);
 }
 
 static void bytes_behind_a_body_are_no_part_of_it(void **state)
@@ -405,13 +348,13 @@ static void bytes_behind_a_body_are_no_part_of_it(void **state)
                            "POST /x HTTP/1.1\r\nHost: h\r\n"
                            "Content-Length: 5\r\n\r\nhello");
     memset(big + len, 'x', sizeof(big) - len);
-    p = peer_dial(w.loop, ws_server_port(w.server));
+    p = bed_dial();
     peer_send(p, big, sizeof(big));
     if (!peer_wait_closed(p, DEADLINE_MS / 2))
-        fail_msg("it hangs: requests %d, %s", w.requests, p->in);
-    assert_in_range(w.requests, 0, 1);
-    if (w.requests)
-        assert_int_equal(w.body_len, 5);
+        fail_msg("it hangs: requests %d, %s", bed.requests, p->in);
+    assert_in_range(bed.requests, 0, 1);
+    if (bed.requests)
+        assert_int_equal(body_len, 5);
     peer_free(p);
 }
 

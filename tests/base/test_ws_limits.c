@@ -4,7 +4,7 @@
  */
 #include "base/addr.h"
 #include "base/ws.h"
-#include "tests/lib/peer.h"
+#include "tests/lib/wsbed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,24 +17,14 @@
 
 #include <cmocka.h>
 
-#define SUB "podterm.v1"
 #define PEERS 8
 #define HEAD "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n"
 #define GET "GET / HTTP/1.1\r\nHost: h\r\n"
-#define UPGRADE                                                                \
-    "GET /v1/attach HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"             \
-    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"                     \
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"                          \
-    "Sec-WebSocket-Protocol: " SUB "\r\n"
-
 static struct {
-    struct loop *loop;
-    struct ws_context *ws;
-    struct ws_server *server;
     struct cidr_list proxies;
     struct peer *peers[PEERS];
     struct ws_request *asked[PEERS]; /* not answered yet */
-    int count, opened;
+    int count;
     bool answer_later;
     size_t body; /* bytes of the newest one's */
     char client[ADDR_TEXT_MAX];
@@ -57,53 +47,13 @@ static bool wants_body(void *arg, const struct ws_request *r)
     return ws_request_header(r, "authorization") != NULL;
 }
 
-static void *opened(void *arg, struct ws_conn *c)
-{
-    (void)c;
-    w.opened++;
-    return arg;
-}
-
-static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
-{
-    (void)user, (void)bytes, (void)len, (void)is_text;
-}
-
-static void drained(void *user)
-{
-    (void)user;
-}
-
-static void closed(void *user, int code, const char *reason)
-{
-    (void)user, (void)code, (void)reason;
-}
-
-static const struct ws_verbs verbs = {opened, message, drained, closed};
-
 static struct ws_server_conf base_conf(void)
 {
-    struct err e = {0};
+    struct ws_server_conf conf = bed_conf();
 
-    return (struct ws_server_conf){
-        .listen_fd = listen_tcp("127.0.0.1:0", false, &e),
-        .ws_path = "/v1/attach",
-        .subprotocol = SUB,
-        .verbs = &verbs,
-        .request = request,
-        .arg = &w,
-        .body_max = 100000,
-        .message_max = 1000,
-    };
-}
-
-static void serve(const struct ws_server_conf *conf)
-{
-    struct err e = {0};
-
-    w.server = ws_server_new(w.ws, conf, &e);
-    if (!w.server)
-        fail_msg("%s", e.text);
+    conf.request = request;
+    conf.body_max = 100000;
+    return conf;
 }
 
 /* A server that counts, and believes this proxy. */
@@ -116,18 +66,15 @@ static void serve_share(int max, const char *proxies)
     conf.conns_per_address_max = max;
     conf.trusted_proxies = &w.proxies;
     conf.proxy_hops = 1;
-    serve(&conf);
+    bed_serve(&conf);
 }
 
 static int start(void **state)
 {
-    struct err e = {0};
-
     (void)state;
     memset(&w, 0, sizeof(w));
-    w.loop = loop_new();
-    w.ws = ws_context_new(w.loop, 256, &e);
-    return w.ws ? 0 : -1;
+    bed_start();
+    return 0;
 }
 
 static int stop(void **state)
@@ -136,23 +83,21 @@ static int stop(void **state)
     for (int i = 0; i < PEERS; i++)
         if (w.peers[i])
             peer_free(w.peers[i]);
-    ws_server_free(w.server);
-    ws_context_free(w.ws);
+    bed_stop();
     for (int i = 0; i < w.count; i++)
         ws_respond(w.asked[i], 200, NULL, 0, NULL, 0);
     cidr_list_fini(&w.proxies);
-    loop_free(w.loop);
     return 0;
 }
 
 /* The i-th peer, from an address; it says `text`, which is then read. */
 static struct peer *say(int i, const char *from, const char *text)
 {
-    struct peer *p = peer_dial_from(w.loop, ws_server_port(w.server), from);
+    struct peer *p = peer_dial_from(bed.loop, ws_server_port(bed.server), from);
 
     w.peers[i] = p;
     peer_say(p, text);
-    run_for(w.loop, 30);
+    run_for(bed.loop, 30);
     return p;
 }
 
@@ -166,7 +111,7 @@ static void an_address_holds_no_more_than_its_share(void **state)
         say(i, "127.0.0.1", i % 2 ? HEAD "\r\n" : "GET / HT");
     for (int i = 0; i < 5; i++)
         assert_int_equal(w.peers[i]->is_closed, i < 2);
-    assert_int_equal(ws_server_conns(w.server), 3);
+    assert_int_equal(ws_server_conns(bed.server), 3);
     assert_true(peer_wait(say(5, "127.0.0.2", GET "\r\n"), "asked", 1000));
     for (int i = 2; i < 5; i++)
         assert_false(w.peers[i]->is_closed);
@@ -197,10 +142,10 @@ static void without_a_share_an_address_may_hold_all(void **state)
     struct ws_server_conf conf = base_conf();
 
     (void)state;
-    serve(&conf);
+    bed_serve(&conf);
     for (int i = 0; i < PEERS; i++)
         say(i, "127.0.0.1", "");
-    assert_int_equal(ws_server_conns(w.server), PEERS);
+    assert_int_equal(ws_server_conns(bed.server), PEERS);
 }
 
 /* --- behind proxies --- */
@@ -239,12 +184,12 @@ static void upgrades_count_as_well(void **state)
 {
     (void)state;
     serve_share(1, "127.0.0.1/32");
-    say(0, "127.0.0.1", UPGRADE "X-Forwarded-For: 192.0.2.1\r\n\r\n");
-    assert_int_equal(w.opened, 1);
-    say(1, "127.0.0.1", UPGRADE "X-Forwarded-For: 192.0.2.1\r\n\r\n");
+    say(0, "127.0.0.1", UP("X-Forwarded-For: 192.0.2.1\r\n"));
+    assert_int_equal(bed.opened, 1);
+    say(1, "127.0.0.1", UP("X-Forwarded-For: 192.0.2.1\r\n"));
     assert_true(peer_wait(w.peers[1], "HTTP/1.1 429 ", 1000));
-    say(2, "127.0.0.1", UPGRADE "X-Forwarded-For: 192.0.2.2\r\n\r\n");
-    assert_int_equal(w.opened, 2);
+    say(2, "127.0.0.1", UP("X-Forwarded-For: 192.0.2.2\r\n"));
+    assert_int_equal(bed.opened, 2);
 }
 
 static void what_strangers_say_they_forward_for_is_not_believed(void **state)
@@ -268,7 +213,7 @@ static void bodies_that_do_not_come_make_room(void **state)
 
     (void)state;
     conf.conns_max = 2;
-    serve(&conf);
+    bed_serve(&conf);
     say(0, "127.0.0.1", HEAD "\r\n");
     say(1, "127.0.0.1", HEAD "\r\n12345");
     assert_true(peer_wait(say(2, "127.0.0.2", GET "\r\n"), "asked", 1000));
@@ -283,13 +228,13 @@ static void one_deadline_covers_head_and_body(void **state)
 
     (void)state;
     conf.head_deadline_ms = 400;
-    serve(&conf);
+    bed_serve(&conf);
     say(0, "127.0.0.1", "POST / HTTP/1.1\r\nContent-Length: 10000\r\n");
-    run_for(w.loop, 200);
+    run_for(bed.loop, 200);
     peer_say(w.peers[0], "Host: h\r\n\r\n");
     for (int i = 0; i < 40 && !w.peers[0]->is_closed; i++) {
         peer_say(w.peers[0], "x"); /* dripping does not help */
-        run_for(w.loop, 20);
+        run_for(bed.loop, 20);
     }
     assert_true(w.peers[0]->is_closed);
     assert_in_range(loop_now_ms() - before, 390, 900);
@@ -304,7 +249,7 @@ static void serve_picky(void)
     struct ws_server_conf conf = base_conf();
 
     conf.wants_body = wants_body;
-    serve(&conf);
+    bed_serve(&conf);
 }
 
 static void what_its_head_refuses_is_answered_without_its_body(void **state)
@@ -338,7 +283,7 @@ static void it_may_be_answered_later_while_its_body_comes(void **state)
     say(0, "127.0.0.1", HEAD "\r\n12345");
     assert_int_equal(w.count, 1);
     peer_say(w.peers[0], "67890 and more");
-    run_for(w.loop, 50);
+    run_for(bed.loop, 50);
     assert_int_equal(w.count, 1);
     assert_int_equal(w.body, 0);
     ws_respond(w.asked[--w.count], 401, NULL, 0, "no", 2);

@@ -49,7 +49,8 @@ static struct service gateway = {.name = "podterm-gateway"};
 static struct stack_bundle bundle;
 static struct seat seat;
 static char *dir, *podterm, *server;
-static int life[2]; /* all sessions end when our end of it is closed */
+static const char *live; /* the pair the services have */
+static int life[2];      /* all sessions end when our end of it is closed */
 
 /* --- services --- */
 
@@ -111,6 +112,7 @@ static void serve_pair(const char *name)
 
     assert_int_equal(rename(key, live_key), 0);
     assert_int_equal(rename(pem, live_pem), 0);
+    live = name;
 }
 
 static void start_controller(void)
@@ -450,10 +452,10 @@ static void a_certificate_before_its_key_is_taken_up_with_it(void **arg)
     expect_event(&controller, "certificate.refused");
     expect_event(&gateway, "certificate.refused");
     for (int i = 0; i < 2; i++) /* meanwhile */
-        assert_int_equal(handshake(ports[i], "two", 0), 0);
+        assert_int_equal(handshake(ports[i], live, 0), 0);
     put_half("three", ".key");
     for (int i = 0; i < 2; i++)
-        expect_new_pair(ports[i], "three", "two");
+        expect_new_pair(ports[i], "three", live);
 }
 
 static void a_renewed_certificate_costs_nobody_his_session(void **arg)

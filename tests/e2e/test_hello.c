@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "gateway/wsframe.h"
-#include "tests/lib/direct.h"
+#include "tests/lib/onesession.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,31 +18,6 @@
 #include <cmocka.h>
 
 #define HELLO_MS 10000 /* accept to a verified HELLO */
-
-static struct stack *stack;
-static struct stack_session ann;
-static struct direct agent;
-
-static int setup(void **arg)
-{
-    struct stack_bundle b;
-
-    (void)arg;
-    stack = stack_new(NULL);
-    stack_pack(stack, "one", "sleep 1000", &b);
-    stack_create(stack, "ann", &b, ",\"viewers\":[\"vic\"]", &ann);
-    json_free(stack_wait(stack, "ann", ann.sid, "running", 10000));
-    direct_find(stack, ann.sid, &agent);
-    return 0;
-}
-
-static int teardown(void **arg)
-{
-    (void)arg;
-    stack_session_fini(&ann);
-    stack_free(stack);
-    return 0;
-}
 
 static char *fresh(const char *who, const char *role)
 {
@@ -255,5 +230,5 @@ int main(void)
         cmocka_unit_test(a_viewer_may_not_type_resize_signal_or_end),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, onesession_setup, onesession_teardown);
 }

@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -107,6 +108,7 @@ static int setup(void **state)
 
     (void)state;
     log_init("gateway", "error");
+    signal(SIGPIPE, SIG_IGN); /* as the program does */
     memset(&gw, 0, sizeof gw);
     gw.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     gw.listen_fd = listen_tcp("127.0.0.1:0", false, &e);
@@ -192,7 +194,7 @@ static void put_in_order(struct epoll_event *ev, int n)
     struct epoll_event old[3];
     int from = is_first_heard_first ? 0 : 1, listener = -1;
 
-    if (!second || n == 0)
+    if (!second || is_freed)
         return;
     assert_int_equal(n, 3);
     memcpy(old, ev, sizeof old);
@@ -415,6 +417,7 @@ static void run_on(int rounds)
 {
     round_no = 0;
     last_round = rounds;
+    gw.is_over = false;
     server_run(&gw);
 }
 
@@ -447,6 +450,29 @@ static void floods_go_on_beside_those_who_type_without_pause(void **state)
     flows_close();
 }
 
+/* Drop the one whose turn comes last, and go on until it has come. */
+static bool drop_the_last(void)
+{
+    flood_all();
+    if (round_no++ == WARM_ROUNDS) {
+        watched = gw.bulk.last;
+        assert_int_equal(gw.bulk.count, FLOODS);
+        pair_doom(watched, CLOSE_BUG);
+    }
+    return round_no < WARM_ROUNDS + FLOODS;
+}
+
+static void one_who_is_dropped_while_it_waits_is_kept_for_its_turn(void **state)
+{
+    (void)state;
+    flows_open(0);
+    play = drop_the_last;
+    server_run(&gw);
+    assert_int_equal(late_turns, 1);
+    assert_true(is_freed);
+    flows_close();
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -456,6 +482,7 @@ int main(void)
         T(the_turn_of_one_who_was_dropped_meanwhile_finds_it),
         T(an_echo_waits_for_few_turns_of_floods),
         T(floods_go_on_beside_those_who_type_without_pause),
+        T(one_who_is_dropped_while_it_waits_is_kept_for_its_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
