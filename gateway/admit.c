@@ -217,7 +217,7 @@ bool admit_listen(struct pair *p)
     while (frame_take(p))
         continue;
     if (p->phase < SESSION_OPEN && p->greeting->in.len == 0)
-        buf_fini(&p->greeting->in);
+        buf_fini_secret(&p->greeting->in); /* a token was unmasked in it */
     return leg_has_news(&p->client);
 }
 

@@ -37,6 +37,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -481,6 +482,43 @@ static int open_terminal(struct shim *s, const struct start *st)
     return slave;
 }
 
+/* ENOENT of a file that is there speaks of the interpreter its first line
+ * names. The bundle's bytes: bounded, one printable word, a plain file. */
+static void missing_interpreter(const char *program, char *out, size_t size)
+{
+    int fd = open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char line[256];
+    struct stat st;
+    ssize_t n = 0, at = 2, end;
+
+    out[0] = 0;
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        n = read(fd, line, sizeof(line));
+    close(fd);
+    if (n < 3 || line[0] != '#' || line[1] != '!')
+        return;
+    while (at < n && (line[at] == ' ' || line[at] == '\t'))
+        at++;
+    for (end = at; end < n && line[end] > ' ' && line[end] < 0x7f; end++)
+        ;
+    if (end > at)
+        snprintf(out, size, ": its interpreter %.*s", (int)(end - at),
+                 line + at);
+}
+
+static void tell_not_spawned(struct shim *s, const struct step_failed *failed,
+                             const char *program)
+{
+    char interpreter[300] = "", name[SHIM_TEXT_MAX + sizeof(interpreter)];
+
+    if (failed->step == STEP_EXEC && failed->error == ENOENT)
+        missing_interpreter(program, interpreter, sizeof(interpreter));
+    snprintf(name, sizeof(name), "%s%s", program, interpreter);
+    tell_failed(s, failed->error, step_names[failed->step], name);
+}
+
 /* Fork and exec; 0 or the failed step with errno. The exec itself is waited
  * for: the pipe closes with it. */
 static int spawn(struct shim *s, struct start *st)
@@ -518,14 +556,14 @@ static int spawn(struct shim *s, struct start *st)
     if (s->master_fd >= 0)
         close(s->master_fd);
     s->master_fd = -1;
-    tell_failed(s, failed.error, step_names[failed.step], st->argv[0]);
+    tell_not_spawned(s, &failed, st->argv[0]);
     return -1;
 }
 
 static void on_start(struct shim *s, uint8_t *body, size_t len)
 {
     struct start st = {0};
-    int bad;
+    int bad, r;
 
     if (s->is_start_used) {
         tell_failed(s, EALREADY, "this runner was started before", "");
@@ -539,7 +577,9 @@ static void on_start(struct shim *s, uint8_t *body, size_t len)
         tell_failed(s, bad, "the shim does not know this sandbox version", "");
         return;
     }
-    if (spawn(s, &st) < 0)
+    r = spawn(s, &st);
+    explicit_bzero(body, len); /* the environment: secrets, the program's now */
+    if (r < 0)
         return;
     s->state = SHIM_RUNNING;
     tell_started(s);
@@ -649,6 +689,9 @@ static void on_unix_signal(struct shim *s)
 
     while (read(s->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
         if (si.ssi_signo != SIGTERM)
+            continue;
+        /* whoever queues one may put any sender into it, but not this code */
+        if (si.ssi_code != SI_USER && si.ssi_code != SI_KERNEL)
             continue;
         if (s->is_init ? si.ssi_pid != 0
                        : si.ssi_uid != 0 && si.ssi_uid != s->agent_uid)

@@ -565,6 +565,22 @@ static void sigterm_from_the_program_is_ignored(void **state)
     assert_string_equal(out, "lives\r\n");
 }
 
+/* rt_sigqueueinfo(2) lets its caller say who sent the signal: nobody inside. */
+static void sigterm_that_the_program_forges_is_ignored(void **state)
+{
+    struct rig *r = ready(state, true);
+    own_mem char *out = run_to_end(
+        r,
+        "python3 -c 'import ctypes, struct\n"
+        "for code in -1, -2, -60:\n"
+        "    info = struct.pack(\"6i\", 15, 0, code, 0, 0, 0) + bytes(104)\n"
+        "    print(ctypes.CDLL(None).syscall(129, 1, 15, info))'; "
+        "sleep 0.2; echo lives",
+        0);
+
+    assert_string_equal(out, "0\r\n0\r\n0\r\nlives\r\n");
+}
+
 static void sigterm_from_outside_leaves_with_72_in_a_second(void **state)
 {
     struct rig *r = ready(state, true);
@@ -805,6 +821,7 @@ int main(void)
         T(orphans_are_reaped),
         T(signals_reach_program_and_foreground),
         T(sigterm_from_the_program_is_ignored),
+        T(sigterm_that_the_program_forges_is_ignored),
         T(sigterm_from_outside_leaves_with_72_in_a_second),
         T(bare_sigterm_leaves_with_72_and_nothing_left),
         T(without_an_agent_it_leaves_with_71),
