@@ -72,6 +72,7 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 $(BUILD)/tests/agent/test_shimlink $(BUILD)/tests/shim/test_shim: $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_hello $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_input_kills $(BUILD)/tests/agent/test_viewers $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time $(BUILD)/tests/agent/test_stall: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/client/test_retry: $(BUILD)/bin/podterm
+$(BUILD)/tests/agent/test_review: $(BUILD)/bin/podterm-agent
 $(BUILD)/tests/keeper/test_keeper: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
 
 # Figures beside peers in one run; ratios are what counts.

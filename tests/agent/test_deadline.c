@@ -106,6 +106,32 @@ static void the_longest_times_do_not_overflow(void **arg)
                      DEADLINE_NONE);
 }
 
+static void says(enum deadline_verdict v, const char *want)
+{
+    char text[DEADLINE_TEXT_MAX];
+
+    deadline_say(&d, v, text);
+    assert_string_equal(text, want);
+}
+
+static void the_rest_that_is_told_is_the_real_one(void **arg)
+{
+    (void)arg;
+    assert_int_equal(at(14340000), DEADLINE_END_IDLE);
+    spec.idle_s = 0;
+    assert_int_equal(at(14340010), DEADLINE_WARN_LIFETIME);
+    says(DEADLINE_WARN_LIFETIME, "The session's lifetime is over in a minute.");
+    setup(NULL);
+    spec.lifetime_s = 1;
+    assert_int_equal(at(0), DEADLINE_WARN_LIFETIME);
+    says(DEADLINE_WARN_LIFETIME, "The session's lifetime is over in 1 second.");
+    setup(NULL);
+    spec.idle_s = 10;
+    assert_int_equal(at(5000), DEADLINE_WARN_IDLE);
+    says(DEADLINE_WARN_IDLE, "The session is idle and ends in 5 seconds. Press "
+                             "a key to keep it.");
+}
+
 #define T(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -118,6 +144,7 @@ int main(void)
         T(lifetime_is_warned_of_once_and_never_extended),
         T(an_end_wins_over_a_warning),
         T(the_longest_times_do_not_overflow),
+        T(the_rest_that_is_told_is_the_real_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,7 @@ static void an_idle_session_is_warned_and_ended(void **state)
     }
     assert_int_equal(l->exits, 1);
     assert_string_equal(l->reason, "idle");
-    assert_non_null(strstr(l->notice, "idle"));
+    assert_non_null(strstr(l->notice, "idle and ends in 1 second."));
     assert_string_equal(v->notice, "");
     report = box_ends(l, "idle");
     agentlink_free(l);

@@ -760,6 +760,36 @@ static void a_program_that_cannot_start_is_told(void **state)
     assert_int_equal(shim_end(pid), LEAVE_START_FAILED);
 }
 
+/* The kernel's ENOENT is of the interpreter, not of the script. */
+static void a_missing_interpreter_is_named(void **state)
+{
+    struct bench *b = *state;
+    char path[] = "/tmp/podterm-script.XXXXXX";
+    own_fd int fd = mkostemp(path, O_CLOEXEC);
+    const char *argv[] = {path, NULL}, *env[] = {NULL};
+    struct shimlink_start st = {
+        .cols = 80, .rows = 24, .cwd = "/", .argv = argv, .env = env};
+    own_mem char *want =
+        mem_printf("cannot run %s: its interpreter /no/interp", path);
+    struct err e = {0};
+    pid_t pid;
+
+    assert_true(dprintf(fd, "#! /no/interp\033[2J -x\n") > 0);
+    assert_int_equal(fchmod(fd, 0755), 0);
+    own_fd_release(&fd);
+    fd = -1;
+    bench_open(b, getuid(), true, false);
+    pid = shim_run(b, NULL);
+    until(b, &b->hellos, 1);
+    assert_int_equal(shimlink_start(b->link, &st, &e), 0);
+    until(b, &b->faileds, 1);
+    unlink(path);
+    assert_int_equal(b->error, ENOENT);
+    assert_string_equal(b->text, want);
+    assert_int_equal(shimlink_leave(b->link, LEAVE_START_FAILED, &e), 0);
+    assert_int_equal(shim_end(pid), LEAVE_START_FAILED);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -796,6 +826,7 @@ int main(void)
         T(the_real_shim_runs_a_program),
         T(the_real_shim_comes_back_with_the_terminal),
         T(a_program_that_cannot_start_is_told),
+        T(a_missing_interpreter_is_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -327,6 +327,7 @@ static void noise_truncation_and_emptiness_are_refused(void **arg)
     assert_true(write(tar_fd, noise, sizeof(noise)) > 0);
     assert_int_equal(run_with(limits_default(), &e), -1);
     assert_non_null(strstr(e.text, "not a whole archive"));
+    assert_non_null(strstr(e.text, "gzip, xz or zstd, and zip"));
 
     teardown(NULL);
     setup(NULL);

@@ -144,6 +144,7 @@ static void without_a_command_another_machine_is_no_issuer(void **arg)
     (void)arg;
     assert_null(told(NULL, &e));
     assert_int_equal(e.kind, ERR_INPUT);
+    assert_non_null(strstr(e.text, "--identity-command"));
     assert_non_null(strstr(e.text, "PODTERM_IDENTITY_COMMAND"));
 }
 
@@ -184,6 +185,7 @@ static void a_server_without_the_issuer_says_what_to_do(void **arg)
     scripted_start(&http, answers, 3);
     assert_int_equal(server_open(&s, http.base, NULL, &e), 0);
     assert_null(identity_new(&id, &s, false, &e));
+    assert_non_null(strstr(e.text, "--identity-command"));
     assert_non_null(strstr(e.text, "PODTERM_IDENTITY_COMMAND"));
     assert_null(identity_new(&id, &s, false, &e));
     assert_int_equal(e.kind, ERR_DENIED);

@@ -68,7 +68,7 @@ static void errors_are_known_by_their_word(void **arg)
         "{\"code\":\"busy\",\"message\":\"later\",\"retry_after_ms\":1500}";
     static const char ended[] =
         "{\"code\":\"session_ended\",\"message\":\"m\",\"reason\":\"exited\","
-        "\"exit_code\":9,\"output_end\":77}";
+        "\"exit_code\":9,\"output_end\":77,\"detail\":\"why\"}";
     static const char odd[] = "{\"code\":\"new_word\"}";
     struct reply_error error;
     struct err e = {0};
@@ -82,6 +82,7 @@ static void errors_are_known_by_their_word(void **arg)
     assert_int_equal(error.kind, ERR_ENDED);
     assert_int_equal(error.end.code, 9);
     assert_int_equal(error.end.output_end, 77);
+    assert_string_equal(error.end.detail, "why");
     assert_int_equal(reply_status(&error.end), 9);
     assert_int_equal(reply_error(odd, strlen(odd), &error, &e), 0);
     assert_int_equal(error.kind, ERR_NONE);

@@ -134,7 +134,7 @@ static void every_wrong_request_is_told_what_is_wrong(void **state)
          "http", ERR_DENIED},
         {"{\"bundle\":{\"url\":\"https://u:p@b.example/\",\"sha256\":\"" SHA
          "\"}," SIZE "}",
-         "url", ERR_INPUT},
+         "URL", ERR_INPUT},
     };
 
     (void)state;

@@ -26,10 +26,11 @@
 #define PROXY_UP_MS 5000
 #define SILENT_MS 61000
 #define CUTS 3
-#define CUT_MS 5000 /* from the proxy's last word to being attached again */
+#define LIMIT_MS 2000 /* of the impatient proxy; less than between two pings */
+#define CUT_MS 5000   /* from the proxy's last word to being attached again */
 
 static struct stack *stack;
-static int gateway_port, proxy_port;
+static int gateway_port, proxy_port, short_port;
 static pid_t proxy;
 
 /* --- the proxy --- */
@@ -47,6 +48,11 @@ static const char config[] =
     "    bind 127.0.0.1:%d\n"
     "    http-request set-header Host 127.0.0.1:%d\n"
     "    http-request set-header X-Forwarded-For 203.0.113.9\n"
+    "    server gateway 127.0.0.1:%d\n"
+    "listen impatient\n"
+    "    timeout tunnel 2s\n" /* LIMIT_MS */
+    "    bind 127.0.0.1:%d\n"
+    "    http-request set-header Host 127.0.0.1:%d\n"
     "    server gateway 127.0.0.1:%d\n";
 
 static void proxy_start(void)
@@ -93,7 +99,9 @@ static int setup(void **arg)
     stack = stack_new(NULL);
     gateway_port = stack->attach_port;
     proxy_port = stack_free_port();
-    text = mem_printf(config, proxy_port, gateway_port, gateway_port);
+    short_port = stack_free_port();
+    text = mem_printf(config, proxy_port, gateway_port, gateway_port,
+                      short_port, gateway_port, gateway_port);
     tree_put(stack->dir, "haproxy.cfg", text);
     proxy_start();
     stack->attach_port = proxy_port;
@@ -214,6 +222,18 @@ static void come_again(struct stack_session *ss, struct stack_link *l)
     }
 }
 
+static void end_lines(struct stack_session *ss, struct stack_link *l,
+                      struct lines *lines)
+{
+    assert_int_equal(stack_delete(stack, ss->who, ss->sid), 202);
+    while (stack_pump(l, take, lines, true))
+        ;
+    assert_true(l->is_ended);
+    stack_cut(l);
+    json_free(stack_wait(stack, ss->who, ss->sid, "ended", 5000));
+    stack_session_fini(ss);
+}
+
 static void a_connection_cut_by_its_proxy_resumes_byte_exact(void **arg)
 {
     struct stack_bundle b;
@@ -233,19 +253,50 @@ static void a_connection_cut_by_its_proxy_resumes_byte_exact(void **arg)
         come_again(&ss, &l);
     }
     assert_true(read_on(&l, &lines, lines.last + 50));
-    assert_int_equal(stack_delete(stack, "bob", ss.sid), 202);
-    while (stack_pump(&l, take, &lines, true))
-        ;
-    assert_true(l.is_ended);
-    stack_cut(&l);
-    json_free(stack_wait(stack, "bob", ss.sid, "ended", 5000));
-    stack_session_fini(&ss);
+    end_lines(&ss, &l, &lines);
+}
+
+/* Lines, and then silence for longer than the proxy bears it. */
+static const char pauses[] =
+    "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; "
+    "[ $((i % 50)) -ne 0 ] || sleep 5; done";
+
+static void
+a_connection_that_outlived_its_proxys_limit_resumes_byte_exact(void **arg)
+{
+    struct stack_bundle b;
+    struct stack_session ss;
+    struct stack_link l = {0};
+    struct lines lines = {0};
+    pid_t same = proxy;
+
+    (void)arg;
+    stack->attach_port = short_port;
+    stack_pack(stack, "pauses", pauses, &b);
+    stack_create(stack, "cat", &b, "", &ss);
+    assert_true(stack_attach(stack, &l, ss.token, 0, 80, 24));
+    for (int i = 0; i < CUTS; i++) {
+        int64_t from = loop_now_ms();
+
+        assert_false(read_on(&l, &lines, UINT32_MAX));
+        /* the proxy's clock, and it is there still */
+        assert_in_range(loop_now_ms() - from, LIMIT_MS * 9 / 10, 3 * LIMIT_MS);
+        assert_int_equal(kill(same, 0), 0);
+        come_again(&ss, &l);
+    }
+    assert_in_range(lines.last, 50, 150);
+    while (!read_on(&l, &lines, 160))
+        come_again(&ss, &l);
+    end_lines(&ss, &l, &lines);
+    stack->attach_port = proxy_port;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_cut_by_its_proxy_resumes_byte_exact),
+        cmocka_unit_test(
+            a_connection_that_outlived_its_proxys_limit_resumes_byte_exact),
         cmocka_unit_test(a_session_silent_for_a_minute_stays_up),
     };
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "gateway/wsframe.h"
+#include "tests/lib/cost.h"
 #include "tests/lib/direct.h"
 #include "tests/lib/stackproc.h"
 
@@ -17,12 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #define STALL_MS 30000
 #define STALL_SETTLED_MS 3000 /* every buffer on the way is full by then */
+#define END_MS 5000           /* Ctrl-C, or END: HUP, 2 s, KILL */
 #define FLOOD_BYTES (24u << 20)
 #define PASTE_BYTES (1u << 20)
 
@@ -52,60 +53,6 @@ static int teardown(void **arg)
     return 0;
 }
 
-/* --- memory --- */
-
-/* Only root may look into an agent; anonymous memory is told to all. */
-static int private_kib(pid_t pid)
-{
-    char path[64];
-    long resident = 0, shared = 0;
-    int got;
-    FILE *f;
-
-    if (geteuid() == 0)
-        return stackproc_private_kib(pid);
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-    f = fopen(path, "re");
-    assert_non_null(f);
-    got = fscanf(f, "%*d %ld %ld", &resident, &shared);
-    fclose(f);
-    assert_int_equal(got, 2);
-    return (int)((resident - shared) * (sysconf(_SC_PAGESIZE) / 1024));
-}
-
-struct cost {
-    pid_t gateway, agent;
-    int gateway_kib, agent_kib;
-};
-
-static pid_t only(const char *name, const char *flag)
-{
-    pid_t pids[4];
-
-    assert_int_equal(stack_pids(stack, name, flag, pids, 4), 1);
-    return pids[0];
-}
-
-/* One session at a time: its agent is the only one. */
-static void cost_begin(struct cost *c)
-{
-    c->gateway = only("podterm-gateway", NULL);
-    c->agent = only("podterm-agent", "--main");
-    c->gateway_kib = private_kib(c->gateway);
-    c->agent_kib = private_kib(c->agent);
-}
-
-static void cost_within(const struct cost *c, int gateway_kib, int agent_kib)
-{
-    int gateway = private_kib(c->gateway) - c->gateway_kib;
-    int agent = private_kib(c->agent) - c->agent_kib;
-
-    if (gateway > gateway_kib || agent > agent_kib)
-        fail_msg("the gateway grew by %d KiB (%d are stated), the agent by "
-                 "%d KiB (%d)",
-                 gateway, gateway_kib, agent, agent_kib);
-}
-
 /* --- the flood: numbered lines, made here and there --- */
 
 static const char flood_script[] = "stty raw -echo\n"
@@ -114,6 +61,14 @@ static const char flood_script[] = "stty raw -echo\n"
                                    "seq 1 100000000 | head -c 25165824\n"
                                    "read -r go\n"
                                    "exit 4\n";
+
+/* The same, but Ctrl-C ends the flood, and silence follows. */
+static const char stopped_script[] = "trap 'exec sleep 4242' INT\n"
+                                     "stty -icanon -echo -ixon -opost noflsh\n"
+                                     "printf .\n"
+                                     "read -r go\n"
+                                     "seq 1 100000000 | head -c 25165824\n"
+                                     "exit 4\n";
 
 struct flood {
     uint64_t bytes; /* checked so far */
@@ -169,10 +124,10 @@ static void start(const char *name, const char *script, const char *more,
 }
 
 /* The first byte is said by a program whose terminal is raw by now. */
-static void start_flood(const char *name, const char *more,
+static void start_flood(const char *name, const char *script, const char *more,
                         struct stack_session *ss, struct stack_link *l)
 {
-    start(name, flood_script, more, ss, l);
+    start(name, script, more, ss, l);
     while (l->output < 1)
         assert_true(stack_pump(l, NULL, NULL, true));
 }
@@ -191,28 +146,75 @@ static void ended(struct stack_session *ss, struct stack_link *l,
     stack_session_fini(ss);
 }
 
+/* Is a process of the session this one by now? */
+static void wait_process(const struct stack_session *ss, const char *line)
+{
+    int64_t until = loop_now_ms() + END_MS;
+
+    for (;;) {
+        pid_t pids[64];
+        int n = stackproc_session(stack, ss->sid, pids, 64);
+
+        for (int i = 0; i < n; i++) {
+            char text[512];
+
+            if (stackproc_cmdline(pids[i], text, sizeof(text)) &&
+                strcmp(text, line) == 0)
+                return;
+        }
+        if (loop_now_ms() > until)
+            fail_msg("no \"%s\" within %d ms", line, END_MS);
+        poll(NULL, 0, 10);
+    }
+}
+
+/* Not a byte has been read for as long; Ctrl-C and END work all the same, and
+ * what was written before them comes. */
+static void interrupt_and_end_unread(struct stack_session *ss,
+                                     struct stack_link *l, struct flood *f)
+{
+    int64_t until = loop_now_ms() + END_MS;
+
+    stack_type(l, 1, "\3", 1);
+    wait_process(ss, "sleep 4242");
+    wspeer_binary(l->peer, FRAME_END, "");
+    while (stackproc_find(stack, ss->sid, PART_PROGRAM)) {
+        if (loop_now_ms() > until)
+            fail_msg("the program is there %d ms after END", END_MS);
+        poll(NULL, 0, 10);
+    }
+    while (!l->is_ended)
+        assert_true(stack_pump(l, flood_take, f, true));
+    assert_string_equal(l->reason, "deleted");
+    assert_true(f->bytes >= l->window && f->bytes < FLOOD_BYTES);
+    ended(ss, l, "deleted");
+}
+
 static void a_client_deaf_for_30_s_costs_little_and_loses_nothing(void **arg)
 {
-    struct stack_session ss;
-    struct stack_link l = {0};
-    struct flood f = {0};
+    struct stack_session ss, other;
+    struct stack_link l = {0}, l2 = {0};
+    struct flood f = {0}, f2 = {0};
     struct cost all, settled;
 
     (void)arg;
-    start_flood("flood", "", &ss, &l);
-    cost_begin(&all);
+    start_flood("stopped", stopped_script, "", &other, &l2);
+    start_flood("flood", flood_script, "", &ss, &l);
+    cost_begin(&all, stack, ss.sid);
+    go(&l2, 0); /* of this one nothing is read at all */
     go(&l, 0);
     until_byte(&l, &f, 1 << 20);
     poll(NULL, 0, STALL_SETTLED_MS);
-    cost_begin(&settled);
+    cost_begin(&settled, stack, ss.sid);
     poll(NULL, 0, STALL_MS - STALL_SETTLED_MS);
     cost_within(&settled, STEADY_KIB, STEADY_KIB);
-    cost_within(&all, GATEWAY_COST_KIB, AGENT_COST_KIB);
+    cost_within(&all, 2 * GATEWAY_COST_KIB, AGENT_COST_KIB);
+    interrupt_and_end_unread(&other, &l2, &f2);
 
     /* the same connection goes on */
     until_byte(&l, &f, FLOOD_BYTES);
     assert_int_equal(f.bytes, FLOOD_BYTES);
-    cost_within(&all, GATEWAY_COST_KIB, AGENT_COST_KIB);
+    cost_within(&all, 2 * GATEWAY_COST_KIB, AGENT_COST_KIB);
     go(&l, 1);
     until_exit(&l);
     assert_int_equal(l.exit_code, 4);
@@ -234,9 +236,9 @@ a_client_that_acknowledges_what_it_does_not_read_costs_no_more(void **arg)
     int still = 0;
 
     (void)arg;
-    start_flood("blind", "", &ss, &l);
+    start_flood("blind", flood_script, "", &ss, &l);
     direct_find(stack, ss.sid, &d);
-    cost_begin(&all);
+    cost_begin(&all, stack, ss.sid);
     go(&l, 0);
     while (still < 20) {
         struct stack_link ahead = {.peer = l.peer};
@@ -303,18 +305,18 @@ static void a_stalled_viewer_does_not_slow_the_owner(void **arg)
     int64_t alone, beside;
 
     (void)arg;
-    start_flood("alone", "", &ss, &l);
+    start_flood("alone", flood_script, "", &ss, &l);
     alone = read_flood(&l);
     go(&l, 1);
     until_exit(&l);
     ended(&ss, &l, "exited");
 
     memset(&l, 0, sizeof(l));
-    start_flood("beside", ",\"viewers\":[\"vic\"]", &ss, &l);
+    start_flood("beside", flood_script, ",\"viewers\":[\"vic\"]", &ss, &l);
     token = stack_token(stack, "vic", ss.sid, "viewer", NULL);
     assert_non_null(token);
     assert_true(stack_attach(stack, &viewer, token, 0, 0, 0));
-    cost_begin(&all);
+    cost_begin(&all, stack, ss.sid);
     beside = read_flood(&l); /* the viewer reads nothing at all */
     cost_within(&all, 2 * GATEWAY_COST_KIB, AGENT_COST_KIB);
     if (beside > 2 * alone + 1000)
@@ -433,7 +435,7 @@ a_paste_nobody_reads_is_bounded_interruptible_and_arrives_once(void **arg)
     (void)arg;
     start("deaf", deaf, "", &ss, &l);
     until_said(&l, &said, "ready", 1);
-    cost_begin(&all);
+    cost_begin(&all, stack, ss.sid);
     /* one byte of the window is kept for Ctrl-C */
     paste_on(&l, &typed, PASTE_BYTES, 1);
     pump_quiet(&l, &said, &typed, 1);
@@ -494,7 +496,7 @@ static void end_works_while_a_paste_waits(void **arg)
     wspeer_binary(l.peer, FRAME_END, "");
     until_exit(&l);
     assert_string_equal(l.reason, "deleted");
-    assert_true(loop_now_ms() - from < 5000); /* HUP, 2 s, KILL */
+    assert_true(loop_now_ms() - from < END_MS);
     ended(&ss, &l, "deleted");
 }
 

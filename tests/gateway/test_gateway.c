@@ -515,6 +515,7 @@ static void an_ended_session_says_how_it_ended(void **state)
     assert_non_null(strstr(text, "\"reason\":\"exited\""));
     assert_non_null(strstr(text, "\"exit_code\":7"));
     assert_non_null(strstr(text, "\"output_end\":1234"));
+    assert_non_null(strstr(text, "\"detail\":\"It was done.\""));
     free(text);
 }
 

@@ -82,6 +82,7 @@ static void an_end_is_told_with_all_that_is_known(void **state)
 {
     struct refusal r = {.kind = ERR_ENDED,
                         .message = "It \"ended\"\n",
+                        .detail = "No \"space\" left.",
                         .reason = REASON_EXITED,
                         .has_exit = true,
                         .exit_code = 7,
@@ -96,6 +97,7 @@ static void an_end_is_told_with_all_that_is_known(void **state)
     j = error_of(&out, 4410);
     assert_string_equal(json_get_str(j, "reason"), "exited");
     assert_string_equal(json_get_str(j, "message"), "It \"ended\"\n");
+    assert_string_equal(json_get_str(j, "detail"), "No \"space\" left.");
     assert_int_equal(json_get_int(j, "exit_code", &n), 0);
     assert_int_equal(n, 7);
     assert_int_equal(json_get_int(j, "output_end", &n), 0);
@@ -104,8 +106,10 @@ static void an_end_is_told_with_all_that_is_known(void **state)
     json_free(j);
     buf_clear(&out);
     r.exit_signal = 9;
+    r.detail = "";
     say_refusal(&out, &r);
     j = error_of(&out, 4410);
+    assert_null(json_get(j, "detail"));
     assert_null(json_get(j, "exit_code"));
     assert_int_equal(json_get_int(j, "signal", &n), 0);
     assert_int_equal(n, 9);
@@ -131,7 +135,15 @@ static void broken_frames_get_a_bare_close(void **state)
 
 static void the_longest_texts_fit_or_are_left_out_whole(void **state)
 {
-    char stage[200], detail[1000];
+    char stage[200], detail[1000], sentence[256];
+    struct refusal r = {.kind = ERR_ENDED,
+                        .message = "The session has ended.",
+                        .detail = sentence,
+                        .reason = REASON_OUT_OF_MEMORY,
+                        .has_exit = true,
+                        .exit_signal = 64,
+                        .retry_after_ms = (INT64_C(1) << 53) - 1,
+                        .output_end = (INT64_C(1) << 53) - 1};
     struct cursor c;
     struct buf out;
     size_t len;
@@ -145,6 +157,11 @@ static void the_longest_texts_fit_or_are_left_out_whole(void **state)
     c = cursor_of(out.data, out.len);
     take(&c, WSFRAME_BINARY, &len);
     assert_true(len > 900 && cursor_left(&c) == 0);
+    buf_clear(&out);
+    memset(sentence, 1, sizeof(sentence)); /* as long as a record's is */
+    sentence[255] = 0;
+    say_refusal(&out, &r);
+    json_free(error_of(&out, 4410));
     buf_clear(&out);
     say_move(&out);
     assert_int_equal(out.len, 3);

@@ -362,6 +362,7 @@ static void set_ended(struct store_session *row, void *arg)
     row->has_exit = true;
     row->exit_code = 7;
     row->output_bytes = 1234;
+    snprintf(row->detail, sizeof(row->detail), "It was done.");
     row->ended_ms = row->created_ms + 1;
 }
 

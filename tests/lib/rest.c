@@ -72,16 +72,15 @@ static void hear(int fd, struct rest_answer *a)
     free(all);
 }
 
-struct rest_answer rest_call(int port, const char *method, const char *path,
-                             const char *headers, const char *body)
+int rest_ask(int port, const char *method, const char *path,
+             const char *headers, const char *body)
 {
-    struct rest_answer a = {0};
     int fd = dial(port);
     char *host, *text;
     bool has_host = headers && strcasestr(headers, "host:") == headers;
 
     if (fd < 0)
-        return a;
+        return -1;
     host = has_host ? mem_str("") : mem_printf("Host: 127.0.0.1:%d\r\n", port);
     text = body ? mem_printf("%s %s HTTP/1.1\r\n%s%sContent-Length: %zu\r\n"
                              "Connection: close\r\n\r\n%s",
@@ -92,11 +91,26 @@ struct rest_answer rest_call(int port, const char *method, const char *path,
                              method, path, host, headers ? headers : "",
                              method[0] == 'P' ? "Content-Length: 0\r\n" : "");
     say(fd, text, strlen(text));
-    hear(fd, &a);
-    close(fd);
     free(host);
     free(text);
+    return fd;
+}
+
+struct rest_answer rest_hear(int fd)
+{
+    struct rest_answer a = {0};
+
+    if (fd < 0)
+        return a;
+    hear(fd, &a);
+    close(fd);
     return a;
+}
+
+struct rest_answer rest_call(int port, const char *method, const char *path,
+                             const char *headers, const char *body)
+{
+    return rest_hear(rest_ask(port, method, path, headers, body));
 }
 
 void rest_fini(struct rest_answer *a)

@@ -20,6 +20,12 @@ struct rest_answer {
  * one. body NULL = none. */
 struct rest_answer rest_call(int port, const char *method, const char *path,
                              const char *headers, const char *body);
+/* The same in two halves, for many requests at once. rest_ask: a descriptor
+ * for rest_hear, which closes it; -1 = nobody listens, which is an answer of
+ * status 0. */
+int rest_ask(int port, const char *method, const char *path,
+             const char *headers, const char *body);
+struct rest_answer rest_hear(int fd);
 void rest_fini(struct rest_answer *a);
 /* Copy of a header's value, "" when absent; valid until the next call. */
 const char *rest_header(const struct rest_answer *a, const char *name);

@@ -285,26 +285,41 @@ static struct json *stack_call(struct stack *s, const char *who,
     return j;
 }
 
-void stack_create(struct stack *s, const char *who,
-                  const struct stack_bundle *b, const char *more,
-                  struct stack_session *out)
+int stack_ask(struct stack *s, const char *identity,
+              const struct stack_bundle *b, const char *more)
 {
+    own_mem char *head =
+        mem_printf("%sContent-Type: application/json\r\n", identity);
     own_mem char *body =
         mem_printf("{\"bundle\":{\"url\":\"%s\",\"sha256\":\"%s\"},"
                    "\"cols\":80,\"rows\":24%s}",
                    b->url, b->sha256, more);
-    own_json struct json *j = NULL;
-    int status;
 
-    j = stack_call(s, who, "POST", "/api/sessions", body, &status);
-    if (status != 201) {
-        own_mem char *text = j ? json_text(j) : mem_str("nothing");
+    return rest_ask(s->port, "POST", "/api/sessions", head, body);
+}
 
-        fail_msg("create: %d %s", status, text);
-    }
+void stack_created(const char *who, int fd, struct stack_session *out)
+{
+    struct rest_answer a = rest_hear(fd);
+    struct err e = {0};
+    own_json struct json *j = a.len ? json_parse(a.body, a.len, &e) : NULL;
+
+    if (a.status != 201)
+        fail_msg("create: %d %s", a.status, a.body ? a.body : "nothing");
+    assert_non_null(j);
+    rest_fini(&a);
     snprintf(out->sid, sizeof(out->sid), "%s", json_get_str(j, "id"));
     snprintf(out->who, sizeof(out->who), "%s", who);
     out->token = mem_str(json_get_str(j, "token"));
+}
+
+void stack_create(struct stack *s, const char *who,
+                  const struct stack_bundle *b, const char *more,
+                  struct stack_session *out)
+{
+    own_mem char *identity = stack_identity(s, who);
+
+    stack_created(who, stack_ask(s, identity, b, more), out);
 }
 
 void stack_session_fini(struct stack_session *ss)

@@ -67,6 +67,11 @@ struct stack_session {
 void stack_create(struct stack *s, const char *who,
                   const struct stack_bundle *b, const char *more,
                   struct stack_session *out);
+/* The same in two halves, for many at once: ask gives the descriptor that
+ * created takes. */
+int stack_ask(struct stack *s, const char *identity,
+              const struct stack_bundle *b, const char *more);
+void stack_created(const char *who, int fd, struct stack_session *out);
 void stack_session_fini(struct stack_session *ss);
 /* "Authorization: Bearer …\r\n", freed by the caller. */
 char *stack_identity(struct stack *s, const char *who);

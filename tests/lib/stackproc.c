@@ -242,6 +242,24 @@ pid_t stackproc_find(const struct stack *s, const char *sid,
     return 0;
 }
 
+pid_t stackproc_child(pid_t parent, const char *word)
+{
+    DIR *d = opendir("/proc");
+    pid_t found = 0;
+
+    assert_non_null(d);
+    for (struct dirent *de; !found && (de = readdir(d));) {
+        pid_t pid = (pid_t)atoi(de->d_name), up;
+        char text[512];
+
+        if (pid > 1 && proc_parent(pid, &up) && up == parent &&
+            stackproc_cmdline(pid, text, sizeof(text)) && strstr(text, word))
+            found = pid;
+    }
+    closedir(d);
+    return found;
+}
+
 void stackproc_wait_none(const struct stack *s, const char *sid, int ms)
 {
     int64_t until = loop_now_ms() + ms;

@@ -22,6 +22,8 @@ enum stack_part {
 /* The process that has this part in the session; 0 = there is none now. */
 pid_t stackproc_find(const struct stack *s, const char *sid,
                      enum stack_part part);
+/* A child of this process with this word in its command line; 0 = none. */
+pid_t stackproc_child(pid_t parent, const char *word);
 /* Every process of the session, caged ones and bubblewrap among them. */
 int stackproc_session(const struct stack *s, const char *sid, pid_t *out,
                       int cap);
