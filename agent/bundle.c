@@ -105,7 +105,7 @@ static int bundle_verify(const struct agent_spec *spec,
         minisign_verify(spec->bundle_signature, strlen(spec->bundle_signature),
                         r->blake2b, spec->fetch.keys,
                         (size_t)spec->fetch.key_count, e) < 0)
-        return err_wrap(e, "signature of the bundle");
+        return err_wrap(e, "bundle");
     return 0;
 }
 

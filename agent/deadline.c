@@ -1,5 +1,7 @@
 #include "agent/deadline.h"
 
+#include <stdio.h>
+
 enum deadline_verdict deadline_judge(struct deadline *d,
                                      const struct agent_spec *spec,
                                      const struct state_head *h, int64_t now_ms)
@@ -18,13 +20,34 @@ enum deadline_verdict deadline_judge(struct deadline *d,
         return DEADLINE_END_IDLE;
     if (life_left <= DEADLINE_WARN_MS && !d->warned_lifetime) {
         d->warned_lifetime = true;
+        d->left_ms = life_left;
         return DEADLINE_WARN_LIFETIME;
     }
     if (idle_left > warn_ms) {
         d->warned_idle = false;
     } else if (!d->warned_idle) {
         d->warned_idle = true;
+        d->left_ms = idle_left;
         return DEADLINE_WARN_IDLE;
     }
     return DEADLINE_NONE;
+}
+
+void deadline_say(const struct deadline *d, enum deadline_verdict v,
+                  char out[DEADLINE_TEXT_MAX])
+{
+    const long long left_s = (d->left_ms + 999) / 1000;
+    char rest[32];
+
+    if (left_s >= DEADLINE_WARN_MS / 1000)
+        snprintf(rest, sizeof(rest), "a minute");
+    else
+        snprintf(rest, sizeof(rest), "%lld second%s", left_s,
+                 left_s == 1 ? "" : "s");
+    snprintf(out, DEADLINE_TEXT_MAX,
+             v == DEADLINE_WARN_LIFETIME
+                 ? "The session's lifetime is over in %s."
+                 : "The session is idle and ends in %s. Press a key to keep "
+                   "it.",
+             rest);
 }

@@ -25,6 +25,7 @@ enum deadline_verdict {
 
 struct deadline { /* zero at the start */
     bool warned_lifetime, warned_idle;
+    int64_t left_ms; /* of a warning: the rest */
 };
 
 /* h: of a session in PHASE_RUNNING. An end wins over a warning. */
@@ -32,5 +33,10 @@ enum deadline_verdict deadline_judge(struct deadline *d,
                                      const struct agent_spec *spec,
                                      const struct state_head *h,
                                      int64_t now_ms);
+
+#define DEADLINE_TEXT_MAX 128
+/* A warning's sentence for the owner, with the rest that is really left. */
+void deadline_say(const struct deadline *d, enum deadline_verdict v,
+                  char out[DEADLINE_TEXT_MAX]);
 
 #endif

@@ -234,8 +234,10 @@ static int fetch_answer(struct fetch *f, const struct http_answer *a,
             err_set(e, ERR_INPUT, "redirected without a place to go");
             return fetch_final(f);
         }
-        if (url_join(f->url, a->location, next, e) < 0)
+        if (url_join(f->url, a->location, next, e) < 0) {
+            err_wrap(e, "redirected to another place");
             return fetch_final(f);
+        }
         memcpy(f->url, next, sizeof(f->url));
         return 1;
     }
@@ -258,6 +260,13 @@ static int fetch_answer(struct fetch *f, const struct http_answer *a,
     return -1;
 }
 
+/* Behind a redirect it is not the URL that was asked for that is to blame. */
+static void fetch_say_hop(int64_t hop, struct err *e)
+{
+    if (hop > 0)
+        err_wrap(e, "redirected to another place");
+}
+
 /* From the bundle's URL over its redirects to the end of the body. */
 static int fetch_hops(struct fetch *f, struct err *e)
 {
@@ -269,8 +278,10 @@ static int fetch_hops(struct fetch *f, struct err *e)
         struct url u;
         int r;
 
-        if (url_judge(&rules->url, f->url, &u, e) < 0)
+        if (url_judge(&rules->url, f->url, &u, e) < 0) {
+            fetch_say_hop(hop, e);
             return fetch_final(f);
+        }
         if (u.scheme == URL_FILE) {
             err_set(e, ERR_DENIED, "redirected to a file");
             return fetch_final(f);
@@ -279,6 +290,8 @@ static int fetch_hops(struct fetch *f, struct err *e)
         if (r == 0)
             r = fetch_answer(f, &a, e);
         http_answer_fini(&a);
+        if (r < 0)
+            fetch_say_hop(hop, e);
         if (r <= 0)
             return r;
     }

@@ -332,7 +332,11 @@ int life_viewers(struct life *l, const struct frame_viewers *v, struct err *e)
 
 static void life_deadline(struct life *l, int64_t now)
 {
-    switch (deadline_judge(&l->deadline, l->spec, l->head, now)) {
+    const enum deadline_verdict verdict =
+        deadline_judge(&l->deadline, l->spec, l->head, now);
+    char text[DEADLINE_TEXT_MAX];
+
+    switch (verdict) {
     case DEADLINE_END_LIFETIME:
         life_end(l, REASON_LIFETIME, "its lifetime was over");
         break;
@@ -340,12 +344,9 @@ static void life_deadline(struct life *l, int64_t now)
         life_end(l, REASON_IDLE, "nobody used it");
         break;
     case DEADLINE_WARN_LIFETIME:
-        attach_notice(l->attachments,
-                      "The session's lifetime is over in a minute.");
-        break;
     case DEADLINE_WARN_IDLE:
-        attach_notice(l->attachments, "The session is idle and ends in a "
-                                      "minute. Press a key to keep it.");
+        deadline_say(&l->deadline, verdict, text);
+        attach_notice(l->attachments, text);
         break;
     case DEADLINE_NONE:
         break;

@@ -44,7 +44,10 @@ static int unpack_archive_err(struct unpack_job *j, struct err *e)
     const char *text = archive_error_string(j->archive);
 
     unpack_show(text ? text : "unknown format", shown);
-    return err_set(e, ERR_INPUT, "not a whole archive: %s", shown);
+    return err_set(e, ERR_INPUT,
+                   "not a whole archive of those that are read (tar, plain or "
+                   "with gzip, xz or zstd, and zip): %s",
+                   shown);
 }
 
 /* Count an entry that reaches to `end`, with `before` bytes of all entries

@@ -25,6 +25,7 @@ static int err_fill(struct err *e, enum err_kind kind, int saved,
     if (!e)
         return -1;
     e->kind = kind;
+    e->is_full = saved == ENOSPC || saved == EDQUOT;
     vsnprintf(e->text, sizeof(e->text), fmt, ap);
     if (saved) {
         size_t len = strlen(e->text);

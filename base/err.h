@@ -9,6 +9,8 @@
 #ifndef PODTERM_BASE_ERR_H
 #define PODTERM_BASE_ERR_H
 
+#include <stdbool.h>
+
 /* kind, HTTP status, WebSocket close code, code word (PROTOCOL.md) */
 #define ERR_KINDS(X)                                                           \
     X(INPUT, 400, 4400, "bad_request")                                         \
@@ -37,6 +39,7 @@ enum err_kind {
 struct err {
     enum err_kind kind;
     char text[ERR_TEXT_MAX]; /* one line, no newline, always terminated */
+    bool is_full;            /* for want of disk space */
 };
 
 /* Fill *e; text is cut at ERR_TEXT_MAX - 1. Always returns -1. */

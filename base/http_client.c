@@ -379,7 +379,10 @@ static int http_fail(struct http_call *c, CURLcode code, const char *said)
     if (!c->is_connected &&
         (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL))
         return err_set(c->e, ERR_INPUT, "URL: %s", curl_easy_strerror(code));
-    return err_set(c->e, ERR_PEER, "%s", curl_easy_strerror(code));
+    return err_set(c->e, ERR_PEER, "%s%s", curl_easy_strerror(code),
+                   code == CURLE_SSL_CONNECT_ERROR
+                       ? " (is it https that is spoken there, or http?)"
+                       : "");
 }
 
 int http_do(const struct http_request *r, struct http_answer *a, struct err *e)

@@ -50,11 +50,13 @@ int store_fail(struct store *s, struct err *e, const char *what)
     int code = sqlite3_errcode(s->db) & 0xff;
     bool is_broken = code == SQLITE_NOTADB || code == SQLITE_CORRUPT;
 
-    return err_set(e, ERR_SYSTEM, "store: %s: %s%s", what,
-                   sqlite3_errmsg(s->db),
-                   is_broken ? " (it is damaged: move it away, and an empty "
-                               "one is made)"
-                             : "");
+    err_set(e, ERR_SYSTEM, "store: %s: %s%s", what, sqlite3_errmsg(s->db),
+            is_broken ? " (it is damaged: move it away, and an empty one is "
+                        "made)"
+                      : "");
+    if (e)
+        e->is_full = code == SQLITE_FULL;
+    return -1;
 }
 
 static int store_exec(struct store *s, const char *sql, struct err *e)
@@ -204,6 +206,7 @@ struct store *store_sqlite_open(const char *path, struct err *e)
     if (store_file(path, e) < 0)
         return NULL;
     s = mem_zero(1, sizeof(*s));
+    s->owes_empty_log = true; /* takes its first chunk */
     pthread_mutex_init(&s->lock, NULL);
     if (sqlite3_open_v2(path, &s->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
@@ -214,7 +217,9 @@ struct store *store_sqlite_open(const char *path, struct err *e)
     }
     sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
     sqlite3_extended_result_codes(s->db, 1);
-    /* NORMAL under WAL: a power cut may lose the last commits, never the
+    sqlite3_file_control(s->db, NULL, SQLITE_FCNTL_CHUNK_SIZE, &(int){1 << 18});
+    /* Grown by chunks: room for the log's pages when the disk is full.
+     * NORMAL under WAL: a power cut may lose the last commits, never the
      * file; sessions of this machine are gone with it anyhow. */
     if (store_wal(s, e) < 0 ||
         store_exec(s,
@@ -292,6 +297,8 @@ static int store_end(struct store *s, int r, struct err *e)
         r = -1;
     if (r < 0 && !sqlite3_get_autocommit(s->db))
         store_run(s, s->rollback, &ignored);
+    if (r < 0 && e->is_full) /* room for the next try */
+        s->owes_empty_log = true;
     store_empty_log(s);
     pthread_mutex_unlock(&s->lock);
     return r;

@@ -262,7 +262,7 @@ static int run_attached(struct remote *remote, const struct json *session)
 static int run_session(struct remote *remote, const struct json *session)
 {
     static const struct err no_session = {
-        ERR_PEER, "the server's answer is not a session"};
+        .kind = ERR_PEER, .text = "the server's answer is not a session"};
     const char *sid = json_get_str(session, "id");
 
     if (!sid || !id_is_valid(sid) || !json_get_str(session, "attach_url"))

@@ -76,8 +76,9 @@ static char *identity_dev(const struct identity *id, const struct server *s,
 
     if (!s->is_loopback) {
         err_set(e, ERR_INPUT,
-                "who are you? Set PODTERM_IDENTITY_COMMAND to a command that "
-                "prints an identity token for %s",
+                "who are you? Give --identity-command (or set "
+                "PODTERM_IDENTITY_COMMAND to) a command that prints an "
+                "identity token for %s",
                 s->base);
         return NULL;
     }
@@ -88,8 +89,9 @@ static char *identity_dev(const struct identity *id, const struct server *s,
     detail = json_get_str(j, "detail");
     if (status == 404) {
         err_set(e, ERR_INPUT,
-                "%s has no development issuer: set PODTERM_IDENTITY_COMMAND "
-                "to a command that prints an identity token",
+                "%s has no development issuer: give --identity-command (or set "
+                "PODTERM_IDENTITY_COMMAND to) a command that prints an "
+                "identity token",
                 s->base);
         return NULL;
     }
@@ -119,7 +121,7 @@ static int identity_read(int fd, const struct server *s, struct buf *out,
             return err_set(e, ERR_TIMEOUT, "cancelled");
         if (loop_now_ms() >= until)
             return err_set(e, ERR_TIMEOUT,
-                           "PODTERM_IDENTITY_COMMAND did not end within %d s",
+                           "the identity command did not end within %d s",
                            IDENTITY_WAIT_MS / 1000);
         if (poll(&p, 1, IDENTITY_TURN_MS) <= 0)
             continue;
@@ -127,10 +129,10 @@ static int identity_read(int fd, const struct server *s, struct buf *out,
         if (n == 0)
             return 0;
         if (n < 0 && errno != EINTR)
-            return err_sys(e, "PODTERM_IDENTITY_COMMAND");
+            return err_sys(e, "the identity command");
         if (n > 0 && buf_append(out, bytes, (size_t)n) < 0)
             return err_set(e, ERR_INPUT,
-                           "PODTERM_IDENTITY_COMMAND prints more than %d bytes",
+                           "the identity command prints more than %d bytes",
                            IDENTITY_MAX);
     }
 }
@@ -160,16 +162,16 @@ static int identity_wait(int pid_fd, struct err *e)
     int status = 0;
 
     if (poll(&p, 1, IDENTITY_WAIT_MS) <= 0)
-        return err_set(e, ERR_TIMEOUT, "PODTERM_IDENTITY_COMMAND does not end");
+        return err_set(e, ERR_TIMEOUT, "the identity command does not end");
     if (proc_reap(pid_fd, &status) != 1)
-        return err_set(e, ERR_SYSTEM, "PODTERM_IDENTITY_COMMAND is gone");
+        return err_set(e, ERR_SYSTEM, "the identity command is gone");
     if (WIFSIGNALED(status))
         return err_set(e, ERR_SYSTEM,
-                       "PODTERM_IDENTITY_COMMAND was ended by signal %d",
+                       "the identity command was ended by signal %d",
                        WTERMSIG(status));
     if (WEXITSTATUS(status) != 0)
         return err_set(e, ERR_SYSTEM,
-                       "PODTERM_IDENTITY_COMMAND failed with code %d",
+                       "the identity command failed with code %d",
                        WEXITSTATUS(status));
     return 0;
 }
@@ -198,7 +200,7 @@ static char *identity_command(const char *command, const struct server *s,
     if (identity_read(read_fd, s, &out, e) == 0) {
         if (identity_wait(pid_fd, e) == 0)
             token = identity_take(buf_cstr(&out), out.len,
-                                  "PODTERM_IDENTITY_COMMAND", e);
+                                  "the identity command", e);
     } else {
         struct pollfd p = {.fd = pid_fd, .events = POLLIN};
         int status;

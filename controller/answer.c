@@ -107,7 +107,12 @@ void answer_err(struct answer *a, const struct err *e)
     bool is_ours = e->kind == ERR_SYSTEM || e->kind == ERR_PEER ||
                    e->kind == ERR_TIMEOUT || e->kind == ERR_NONE;
 
-    if (e->kind == ERR_ABSENT)
+    if (is_ours && e->is_full)
+        answer_problem(
+            a, 503, "unavailable",
+            "The server's disk is full: free some space there and try "
+            "again.");
+    else if (e->kind == ERR_ABSENT)
         answer_problem(a, 404, "not_found", "There is no such thing here.");
     else if (is_ours)
         answer_problem(a, 503, "unavailable",

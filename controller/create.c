@@ -68,7 +68,7 @@ static int take_bundle(struct create *c, const struct settings *s,
         want_str(b, "signature", CREATE_SIGNATURE_MAX, &c->signature, e) < 0)
         return err_wrap(e, "bundle");
     if (url_judge(&s->bundles, c->url, &ignored, e) < 0)
-        return err_wrap(e, "bundle: url");
+        return err_wrap(e, "bundle");
     return 0;
 }
 

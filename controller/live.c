@@ -192,6 +192,10 @@ static void written(void *arg)
     s->is_writing = false;
     if (s->failure.kind == ERR_SYSTEM || s->failure.kind == ERR_BUSY) {
         log_err(&s->failure, "session.record");
+        if (s->failure.is_full && s->is_gone && s->l->stopped) {
+            forget(s); /* nobody can tell when; the next start closes it */
+            return;
+        }
         facts_merge(&s->writing, &s->facts);
         s->facts = s->writing;
         loop_timer_again(s->retry, RETRY_MS, 0);

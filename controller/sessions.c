@@ -14,10 +14,16 @@
 #include "controller/spec.h"
 #include "controller/view.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/statvfs.h>
+
+/* Free on the state's disk when a session begins, beside its ring: the rest
+ * of its state, its files, its record. */
+#define SESSION_DISK_BYTES (512 << 10)
 
 /* --- what all share --- */
 
@@ -155,7 +161,7 @@ static void fill_row(const struct call *c, const struct create *want,
     row->viewer_history = want->viewer_history;
     row->lifetime_s = want->lifetime_s;
     row->idle_s = want->idle_s;
-    row->egress_open = a->set->is_egress_open;
+    row->egress_open = settings_is_open(a->set, a->launcher->isolation);
     store_stage_add(row, "admitted", "done", "", row->created_ms);
     keys_session(&a->keys, row->id, key);
     seal_bytes(a->keys.seal, row->id, key, sizeof key, row->psk_sealed);
@@ -198,6 +204,22 @@ static void created(struct call *c, const struct create *want,
     answer_header(&c->answer, "location", where);
 }
 
+/* A session that had no room for its state, or for the record of its end,
+ * would only be found out late. */
+static int has_room(const struct settings *set, struct err *e)
+{
+    const uint64_t need = (uint64_t)set->ring_bytes + SESSION_DISK_BYTES;
+    struct statvfs fs;
+
+    /* one that cannot be asked, or counts nothing, is believed */
+    if (statvfs(set->state_dir, &fs) < 0 || fs.f_blocks == 0 ||
+        (uint64_t)fs.f_bavail * fs.f_frsize >= need)
+        return 0;
+    errno = ENOSPC;
+    return err_sys(e, "a session's %llu KiB below %s",
+                   (unsigned long long)need >> 10, set->state_dir);
+}
+
 static int create(struct call *c, struct create *want, struct err *e)
 {
     own_mem struct store_session *row = mem_zero(1, sizeof *row);
@@ -207,7 +229,7 @@ static int create(struct call *c, struct create *want, struct err *e)
     const uint8_t *body = ws_request_body(c->r, &len);
     int got;
 
-    if (idempotency_key(c, &key, e) < 0)
+    if (idempotency_key(c, &key, e) < 0 || has_room(c->app->set, e) < 0)
         return -1;
     sha256(body, len, hash);
     fill_row(c, want, row);

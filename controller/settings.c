@@ -396,6 +396,11 @@ static void fetch_to_spec(const struct settings *s, struct json *spec)
     json_set(f, "signing_keys", settings_list(s->signing_keys));
 }
 
+bool settings_is_open(const struct settings *s, const char *isolation)
+{
+    return s->is_egress_open || strcmp(isolation, "full") != 0;
+}
+
 void settings_to_spec(const struct settings *s, const char *isolation,
                       struct json *spec)
 {
@@ -426,5 +431,5 @@ void settings_to_spec(const struct settings *s, const char *isolation,
     json_set_int(l, "cpu_s", s->cpu_s);
     u = json_set(spec, "network", json_object());
     json_set_int(u, "v", 1);
-    json_set_str(u, "egress", s->egress);
+    json_set_str(u, "egress", settings_is_open(s, isolation) ? "open" : "none");
 }

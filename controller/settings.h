@@ -60,6 +60,10 @@ const struct settings *settings_load(int argc, char **argv, struct err *e);
 /* "STATE/keys/seal": a path below the state directory, the caller's. */
 char *settings_path(const struct settings *s, const char *below);
 
+/* Can programs reach the network? What holds: without isolation they share
+ * the host's, whatever was asked for. */
+bool settings_is_open(const struct settings *s, const char *isolation);
+
 /* Members `fetch`, `unpack`, `sandbox`, `network`, times and sizes of a
  * session's spec, added to the object `spec` (PROTOCOL.md 6). */
 void settings_to_spec(const struct settings *s, const char *isolation,

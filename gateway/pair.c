@@ -298,7 +298,8 @@ void pair_ended(struct pair *p, const struct store_session *row)
 {
     struct refusal r = {
         .kind = ERR_ENDED,
-        .message = row->detail[0] ? row->detail : "The session has ended.",
+        .message = "The session has ended.",
+        .detail = row->detail,
         .reason = row->reason,
         .has_exit = row->has_exit,
         .exit_code = row->exit_code,

@@ -61,6 +61,10 @@ static void say_end(struct buf *body, const struct refusal *r)
 {
     buf_printf(body, ",\"reason\":\"%s\",\"output_end\":%lld",
                end_reason_name(r->reason), (long long)r->output_end);
+    if (r->detail && *r->detail) {
+        buf_append_str(body, ",\"detail\":");
+        json_quote(body, r->detail, strlen(r->detail));
+    }
     if (!r->has_exit)
         return;
     if (r->exit_signal)

@@ -22,6 +22,7 @@ struct refusal {
     const char *message;    /* a sentence for the user */
     int64_t retry_after_ms; /* 0 = not told */
     /* with ERR_ENDED */
+    const char *detail; /* a sentence on the end; NULL or "" = none */
     enum end_reason reason;
     bool has_exit;
     int exit_code, exit_signal;

@@ -487,7 +487,7 @@ static int open_terminal(struct shim *s, const struct start *st)
 static void missing_interpreter(const char *program, char *out, size_t size)
 {
     int fd = open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char line[256];
+    char line[256] = "";
     struct stat st;
     ssize_t n = 0, at = 2, end;
 

@@ -180,6 +180,9 @@ static const struct trick {
     {"fifo", {{"f", '6', 0644, NULL}}, "fifo"},
     {"set-uid", {{"s", '0', 04755, NULL}}, "set-id"},
     {"set-gid", {{"s", '0', 02755, NULL}}, "set-id"},
+    {"set-uid, by a name that is no ASCII",
+     {{"\xc3\xa4", '0', 04755, NULL}},
+     "\"\\xc3\\xa4\" has a set-id"},
     {"twice", {{"x", '0', 0644, NULL}, {"x", '0', 0644, NULL}}, "twice"},
     {"twice in two spellings",
      {{"x", '0', 0644, NULL}, {"./x", '0', 0644, NULL}},
@@ -282,6 +285,130 @@ static void a_bomb_stops_at_its_ratio(void **arg)
     assert_non_null(strstr(e.text, "times its size"));
 }
 
+/* `count` empty files N/d/d/…/f, of which the archive spells out no
+ * directory. */
+static void tar_add_deep(int count, int depth)
+{
+    for (int i = 0; i < count; i++) {
+        char name[100];
+        int n = snprintf(name, sizeof(name), "%d/", i);
+
+        for (int d = 2; d < depth; d++)
+            n += snprintf(name + n, sizeof(name) - (size_t)n, "d/");
+        snprintf(name + n, sizeof(name) - (size_t)n, "f");
+        tar_add(name, '0', 0644, NULL, NULL);
+    }
+    tar_end();
+}
+
+/* A shell command in the test's directory. Its output as a number. */
+static int shell_number(const char *command)
+{
+    char cmd[512];
+    int number = -1;
+    FILE *out;
+
+    snprintf(cmd, sizeof(cmd), "cd %s && %s", dir, command);
+    out = popen(cmd, "r");
+    assert_non_null(out);
+    assert_int_equal(fscanf(out, "%d", &number), 1);
+    assert_int_equal(pclose(out), 0);
+    return number;
+}
+
+static struct spec_unpack limits_of_the_controller(void)
+{
+    return (struct spec_unpack){.max_entries = 100000,
+                                .max_bytes = INT64_C(1) << 32,
+                                .max_ratio = 200,
+                                .max_depth = 40,
+                                .max_name = 1024};
+}
+
+static void directories_made_unasked_count_as_entries(void **arg)
+{
+    struct spec_unpack l = limits_of_the_controller();
+    struct err e;
+
+    (void)arg;
+    tar_add_deep(8000, 40);
+    l.max_entries = 50;
+    assert_int_equal(run_with(l, &e), -1);
+    assert_int_equal(e.kind, ERR_INPUT);
+    assert_string_equal(e.text, "more than 50 entries");
+    assert_true(shell_number("find tree | wc -l") <= 52);
+
+    assert_int_equal(shell_number("rm -r tree/* && echo 0"), 0);
+    l.max_entries = 100000;
+    assert_int_equal(run_with(l, &e), -1);
+    assert_string_equal(e.text, "more than 100000 entries");
+}
+
+static void directories_made_unasked_count_for_the_ratio(void **arg)
+{
+    struct spec_unpack l = limits_of_the_controller();
+    struct err e;
+
+    (void)arg;
+    tar_add_deep(8000, 40);
+    assert_int_equal(
+        shell_number("gzip -9 <a.tar >z && cat z >a.tar && "
+                     "truncate -s $(stat -c %s z) a.tar && stat -c %s z") <
+            100000,
+        true);
+    assert_int_equal(run_with(l, &e), -1);
+    assert_non_null(strstr(e.text, "more than 200 times its size"));
+    assert_true(shell_number("find tree | wc -l") < 10000);
+}
+
+static void each_entry_counts_a_block(void **arg)
+{
+    struct spec_unpack l = limits_default();
+    struct err e;
+
+    (void)arg;
+    tar_add("d", '5', 0755, NULL, NULL);
+    tar_add("d/f", '0', 0644, NULL, NULL);
+    tar_add("d/s", '2', 0777, "f", NULL);
+    tar_add("e/h", '1', 0644, "d/f", NULL); /* and e, made with the links */
+    tar_end();
+    l.max_bytes = 5 * 4096 - 1;
+    assert_int_equal(run_with(l, &e), -1);
+    assert_int_equal(e.kind, ERR_INPUT);
+    assert_string_equal(e.text,
+                        "with \"e\" it unpacks to more than 20479 bytes");
+    assert_int_equal(shell_number("rm -r tree/* && echo 0"), 0);
+    l.max_bytes = 5 * 4096;
+    assert_int_equal(run_with(l, &e), 0);
+}
+
+/* As a package manager leaves it: small files by the thousand that pack well,
+ * with and without their directories spelt out. */
+static void an_ordinary_deep_tree_is_no_bomb(void **arg)
+{
+    static const char *const makers[] = {
+        "tar czf x src", "find src -type f | tar czf x --no-recursion -T -"};
+
+    for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
+        struct err e;
+        char cmd[512];
+
+        setup(arg);
+        snprintf(cmd, sizeof(cmd),
+                 "cd %s && for i in $(seq 400); do "
+                 "p=src/node_modules/p$i/node_modules/q/lib/util; "
+                 "mkdir -p $p; for f in a b c d e f g h; do "
+                 "echo \"exports.$f = $i\" >$p/$f.js; done; done && "
+                 "%s && cat x >a.tar",
+                 dir, makers[i]);
+        assert_int_equal(system(cmd), 0);
+        if (run_with(limits_of_the_controller(), &e) != 0)
+            fail_msg("%s: %s", makers[i], e.text);
+        assert_int_equal(shell_number("diff -r src tree/src && echo 0"), 0);
+        teardown(arg);
+    }
+}
+
 /* Behind a first file of some bytes, one that says it ends just below 2^63:
  * the sum is no number of bytes any more. */
 static void a_sparse_file_of_all_bytes_there_are_is_too_large(void **arg)
@@ -299,6 +426,39 @@ static void a_sparse_file_of_all_bytes_there_are_is_too_large(void **arg)
     assert_int_equal(e.kind, ERR_INPUT);
     if (!strstr(e.text, "vast") || !strstr(e.text, "more than 4194304 bytes"))
         fail_msg("%s", e.text);
+}
+
+/* 8000 bytes, then a hole to the end: what the archive calls the size. */
+static void a_hole_at_the_end_is_part_of_its_file(void **arg)
+{
+    char *data = calloc(1, 8001);
+    struct stat st;
+    struct err e;
+
+    (void)arg;
+    memset(data, 'x', 8000);
+    tar_add("pax", 'x', 0644, NULL,
+            "27 GNU.sparse.size=1048576\n"
+            "26 GNU.sparse.numblocks=1\n"
+            "25 GNU.sparse.map=0,8000\n");
+    tar_add("holed", '0', 0644, NULL, data);
+    assert_int_equal(run(&e), 0);
+    assert_int_equal(fstatat(tree_fd, "holed", &st, 0), 0);
+    assert_int_equal(st.st_size, 1 << 20);
+    assert_int_equal(shell_number("tr -d 'x\\000' <tree/holed | wc -c"), 0);
+    assert_int_equal(shell_number("tr -d '\\000' <tree/holed | wc -c"), 8000);
+
+    teardown(NULL);
+    setup(NULL);
+    tar_add("pax", 'x', 0644, NULL,
+            "33 GNU.sparse.size=1099511627776\n"
+            "26 GNU.sparse.numblocks=1\n"
+            "25 GNU.sparse.map=0,8000\n");
+    tar_add("vast", '0', 0644, NULL, data);
+    free(data);
+    assert_int_equal(run(&e), -1);
+    assert_string_equal(e.text,
+                        "with \"vast\" it unpacks to more than 4194304 bytes");
 }
 
 /* One that was taken over by what it unpacked. */
@@ -403,7 +563,12 @@ int main(int argc, char **argv)
         T(every_limit_is_kept),
         T(a_name_over_its_limit_is_refused),
         T(a_bomb_stops_at_its_ratio),
+        T(directories_made_unasked_count_as_entries),
+        T(directories_made_unasked_count_for_the_ratio),
+        T(each_entry_counts_a_block),
+        cmocka_unit_test(an_ordinary_deep_tree_is_no_bomb),
         T(a_sparse_file_of_all_bytes_there_are_is_too_large),
+        T(a_hole_at_the_end_is_part_of_its_file),
         T(an_unpacker_that_says_done_and_stays_is_killed),
         T(noise_truncation_and_emptiness_are_refused),
         cmocka_unit_test(every_format_is_read),

@@ -4,7 +4,6 @@
 #include "base/addr.h"
 #include "base/loop.h"
 #include "base/mem.h"
-#include "base/own.h"
 #include "base/ws.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/fileserver.h"
@@ -533,37 +532,6 @@ static void of_a_name_s_addresses_the_allowed_one_is_used(void **arg)
     canned_stop(s);
 }
 
-/* One answer to whatever is said first: what a plain port does. */
-static void *plain_port(void *arg)
-{
-    static const char bad[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
-    own_fd int fd = accept4(*(int *)arg, NULL, NULL, SOCK_CLOEXEC);
-    char hello[16384];
-
-    if (recv(fd, hello, sizeof(hello), 0) > 0)
-        send(fd, bad, sizeof(bad) - 1, MSG_NOSIGNAL);
-    while (recv(fd, hello, sizeof(hello), 0) > 0)
-        ; /* no reset before it has read */
-    return NULL;
-}
-
-static void https_to_a_plain_port_is_hinted_at(void **arg)
-{
-    struct err e = {0};
-    own_fd int fd = listen_tcp("127.0.0.1:0", false, &e);
-    struct sockaddr_in at;
-    socklen_t at_len = sizeof(at);
-    struct http_request r;
-    pthread_t thread;
-
-    (void)arg;
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &at_len), 0);
-    assert_int_equal(pthread_create(&thread, NULL, plain_port, &fd), 0);
-    r = request_to(url_of("https", "127.0.0.1", ntohs(at.sin_port)));
-    fails(&r, ERR_PEER, "or http?");
-    pthread_join(thread, NULL);
-}
-
 static void only_http_and_https_are_spoken(void **arg)
 {
     static const char *const urls[] = {
@@ -729,7 +697,6 @@ int main(void)
         cmocka_unit_test(the_address_is_judged_again_when_connected),
         cmocka_unit_test(of_a_name_s_addresses_the_allowed_one_is_used),
         cmocka_unit_test(only_http_and_https_are_spoken),
-        cmocka_unit_test(https_to_a_plain_port_is_hinted_at),
         cmocka_unit_test(a_certificate_is_checked),
         cmocka_unit_test(a_peer_that_hangs_up_kills_nobody),
         cmocka_unit_test(time_is_bounded_in_every_way),
