@@ -23,7 +23,6 @@
 #include <sys/wait.h>
 
 #define UNPACK_CHUNK_BYTES 65536
-#define UNPACK_RATIO_FREE (1 << 20) /* bytes that no ratio is asked of */
 #define UNPACK_POLL_MS 200
 /* of the child; xz needs 65 MiB at its highest preset */
 #define UNPACK_MEMORY_BYTES (512ul << 20)
@@ -34,7 +33,6 @@ struct unpack_job {
     const struct unpack_conf *conf;
     struct unpack_tree tree;
     struct archive *archive;
-    int64_t archive_bytes;
 };
 
 /* libarchive's own word, which may quote a hostile name. */
@@ -50,37 +48,11 @@ static int unpack_archive_err(struct unpack_job *j, struct err *e)
                    shown);
 }
 
-/* Count an entry that reaches to `end`, with `before` bytes of all entries
- * ahead of it (at most max_bytes: they were counted here). */
-static int unpack_count(struct unpack_job *j, int64_t before, int64_t end,
-                        const char *name, struct err *e)
-{
-    const struct spec_unpack *l = &j->conf->limits;
-    char shown[UNPACK_SHOWN_MAX];
-
-    if (end > l->max_bytes - before) {
-        unpack_show(name, shown);
-        return err_set(e, ERR_INPUT,
-                       "with \"%s\" it unpacks to more than %lld bytes", shown,
-                       (long long)l->max_bytes);
-    }
-    j->tree.bytes = before + end;
-    if (j->tree.bytes > UNPACK_RATIO_FREE &&
-        j->tree.bytes / l->max_ratio > j->archive_bytes) {
-        unpack_show(name, shown);
-        return err_set(e, ERR_INPUT,
-                       "with \"%s\" it unpacks to more than %lld times its "
-                       "size",
-                       shown, (long long)l->max_ratio);
-    }
-    return 0;
-}
-
 static void unpack_tell(struct unpack_job *j)
 {
     if (j->conf->progress)
         j->conf->progress(j->conf->arg, archive_filter_bytes(j->archive, -1),
-                          j->archive_bytes);
+                          j->tree.archive_bytes);
 }
 
 static int unpack_write(int fd, const uint8_t *p, size_t len, int64_t at,
@@ -108,12 +80,25 @@ static int unpack_write(int fd, const uint8_t *p, size_t len, int64_t at,
     return 0;
 }
 
+/* A hole at the end, which comes with no block of data: `size` is the whole
+ * file's, `end` where its data end. The last byte is written, not the size set:
+ * that needs no system call more of the unpacker. */
+static int unpack_tail(struct unpack_job *j, int fd, int64_t end, int64_t size,
+                       const char *name, struct err *e)
+{
+    if (size <= end)
+        return 0;
+    if (unpack_tree_bytes(&j->tree, size - end, name, e) < 0)
+        return -1;
+    return unpack_write(fd, (const uint8_t *)"", 1, size - 1, name, e);
+}
+
 /* The bytes of one file. Holes count as bytes: a sparse file of a terabyte
  * is one to whoever reads it. */
-static int unpack_data(struct unpack_job *j, int fd, const char *name,
-                       struct err *e)
+static int unpack_data(struct unpack_job *j, int fd, int64_t size,
+                       const char *name, struct err *e)
 {
-    int64_t before = j->tree.bytes, end = 0;
+    int64_t end = 0;
 
     for (;;) {
         const void *block;
@@ -122,15 +107,15 @@ static int unpack_data(struct unpack_job *j, int fd, const char *name,
         int r = archive_read_data_block(j->archive, &block, &len, &at);
 
         if (r == ARCHIVE_EOF)
-            return 0;
+            return unpack_tail(j, fd, end, size, name, e);
         if (r != ARCHIVE_OK)
             return unpack_archive_err(j, e);
         if (at < end || at > INT64_MAX - (int64_t)len)
             return err_set(e, ERR_INPUT, "a file's parts overlap");
-        end = at + (int64_t)len;
-        if (unpack_count(j, before, end, name, e) < 0 ||
+        if (unpack_tree_bytes(&j->tree, at + (int64_t)len - end, name, e) < 0 ||
             unpack_write(fd, block, len, at, name, e) < 0)
             return -1;
+        end = at + (int64_t)len;
         unpack_tell(j);
     }
 }
@@ -141,7 +126,7 @@ static int unpack_file(struct unpack_job *j, struct archive_entry *entry,
     bool is_executable = (archive_entry_perm(entry) & 0111) != 0;
     own_fd int fd = unpack_tree_file(&j->tree, name, is_executable, e);
 
-    if (fd < 0 || unpack_data(j, fd, name, e) < 0)
+    if (fd < 0 || unpack_data(j, fd, archive_entry_size(entry), name, e) < 0)
         return -1;
     /* the umask of whoever started us does not count. Nothing is synced:
      * a session does not outlive the machine's boot, nor does its tree */
@@ -172,23 +157,24 @@ static int unpack_entry(struct unpack_job *j, struct archive_entry *entry,
     const char *hard = archive_entry_hardlink(entry);
     const char *soft = archive_entry_symlink(entry);
     mode_t type = archive_entry_filetype(entry);
-    char name[4097];
+    char name[4097], shown[UNPACK_SHOWN_MAX];
     int r;
 
-    if (unpack_tree_count(&j->tree, e) < 0)
-        return -1;
     if (!raw)
         return err_set(e, ERR_INPUT,
-                       "entry %lld has a name that is not plain UTF-8",
-                       (long long)j->tree.entries);
+                       "an entry has a name that is not plain UTF-8");
+    if (unpack_tree_count(&j->tree, raw, e) < 0)
+        return -1;
     r = unpack_tree_name(&j->tree, raw, name, e);
     if (r < 0)
         return -1;
     if (r == 1) /* "./": the root, which is there */
         return type == AE_IFDIR ? 0 : unpack_refuse_type(raw, type, e);
-    if (archive_entry_perm(entry) & 07000 && type != AE_IFDIR)
-        return err_set(e, ERR_INPUT,
-                       "entry \"%.100s\" has a set-id or sticky bit", name);
+    if (archive_entry_perm(entry) & 07000 && type != AE_IFDIR) {
+        unpack_show(name, shown);
+        return err_set(e, ERR_INPUT, "entry \"%s\" has a set-id or sticky bit",
+                       shown);
+    }
     if (hard)
         return unpack_tree_link(&j->tree, name, hard, true, e);
     if (type == AE_IFLNK)
@@ -206,7 +192,7 @@ static int unpack_open_archive(struct unpack_job *j, struct err *e)
 
     if (fstat(j->conf->archive_fd, &st) < 0 || !S_ISREG(st.st_mode))
         return err_set(e, ERR_SYSTEM, "archive is no regular file");
-    j->archive_bytes = st.st_size;
+    j->tree.archive_bytes = st.st_size;
     if (lseek(j->conf->archive_fd, 0, SEEK_SET) < 0)
         return err_sys(e, "archive");
     j->archive = archive_read_new();

@@ -62,6 +62,7 @@ CALL(int, archive_read_data_block,
 CALL(la_int64_t, archive_filter_bytes, (struct archive * a, int filter),
      (a, filter))
 CALL(const char *, archive_error_string, (struct archive * a), (a))
+CALL(la_int64_t, archive_entry_size, (struct archive_entry * entry), (entry))
 CALL_TEXT(archive_entry_pathname)
 CALL_TEXT(archive_entry_hardlink)
 CALL_TEXT(archive_entry_symlink)

@@ -14,6 +14,10 @@
 #include <unistd.h>
 
 #define NAME_COMPONENT_MAX 255 /* bytes; the kernel's own */
+#define RATIO_FREE (1 << 20)   /* bytes that no ratio is asked of */
+/* What an entry counts for, empty or not: an inode and a place in its
+ * directory cost the disk about a block of most file systems. */
+#define ENTRY_BYTES 4096
 
 void unpack_show(const char *name, char out[UNPACK_SHOWN_MAX])
 {
@@ -132,12 +136,49 @@ int unpack_tree_name(const struct unpack_tree *t, const char *raw, char *out,
     return unpack_components(t, raw, out, e);
 }
 
-int unpack_tree_count(struct unpack_tree *t, struct err *e)
+/* --- counting --- */
+
+int unpack_tree_bytes(struct unpack_tree *t, int64_t more, const char *name,
+                      struct err *e)
+{
+    const struct spec_unpack *l = &t->limits;
+    char shown[UNPACK_SHOWN_MAX];
+    int64_t asked;
+
+    /* bytes are at most max_bytes: they were counted here */
+    if (more > l->max_bytes - t->bytes) {
+        unpack_show(name, shown);
+        return err_set(e, ERR_INPUT,
+                       "with \"%s\" it unpacks to more than %lld bytes", shown,
+                       (long long)l->max_bytes);
+    }
+    t->bytes += more;
+    asked = t->bytes - t->spared_bytes;
+    if (asked > RATIO_FREE && asked / l->max_ratio > t->archive_bytes) {
+        unpack_show(name, shown);
+        return err_set(e, ERR_INPUT,
+                       "with \"%s\" it unpacks to more than %lld times its "
+                       "size",
+                       shown, (long long)l->max_ratio);
+    }
+    return 0;
+}
+
+static int unpack_count(struct unpack_tree *t, const char *name, struct err *e)
 {
     if (++t->entries > t->limits.max_entries)
         return err_set(e, ERR_INPUT, "more than %lld entries",
                        (long long)t->limits.max_entries);
-    return 0;
+    return unpack_tree_bytes(t, ENTRY_BYTES, name, e);
+}
+
+/* The ratio spares the block of an entry that the archive spells out: headers
+ * of small files pack a hundredfold in any honest tree, and max_entries bounds
+ * them. A directory made unasked is what the archive did not pay for. */
+int unpack_tree_count(struct unpack_tree *t, const char *name, struct err *e)
+{
+    t->spared_bytes += ENTRY_BYTES;
+    return unpack_count(t, name, e);
 }
 
 /* --- making --- */
@@ -155,35 +196,11 @@ static int unpack_open(int dir_fd, const char *name, int flags, mode_t mode,
     return (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
 }
 
-/* The parent directory of name, made as needed; *last is its final
- * component. */
-static int unpack_parent(struct unpack_tree *t, const char *name,
-                         const char **last, struct err *e)
-{
-    const char *slash = strrchr(name, '/');
-    char parent[4097];
-    int fd;
-
-    *last = slash ? slash + 1 : name;
-    if (!slash) {
-        fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0, false);
-    } else {
-        memcpy(parent, name, (size_t)(slash - name));
-        parent[slash - name] = 0;
-        fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY, 0, false);
-        if (fd < 0 && errno == ENOENT) {
-            if (unpack_tree_dir(t, parent, e) < 0)
-                return -1;
-            fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY, 0,
-                             false);
-        }
-    }
-    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
-        return unpack_refuse(e, name, "has a parent that is no directory");
-    return fd < 0 ? unpack_sys(e, name, "open the parent of") : fd;
-}
-
-int unpack_tree_dir(struct unpack_tree *t, const char *name, struct err *e)
+/* Make name and what is missing above it. Each directory made counts, or a
+ * deep name would bring max_depth of them for one entry; the last one does not
+ * where is_entry: the archive's entry was counted. */
+static int unpack_dirs(struct unpack_tree *t, const char *name, bool is_entry,
+                       struct err *e)
 {
     char path[4097];
     size_t len = strlen(name);
@@ -207,8 +224,11 @@ int unpack_tree_dir(struct unpack_tree *t, const char *name, struct err *e)
         }
         if (fd < 0)
             return unpack_refuse(e, name, "has a parent that is no directory");
-        if (mkdirat(fd, slash ? slash + 1 : path, 0755) == 0)
+        if (mkdirat(fd, slash ? slash + 1 : path, 0755) == 0) {
+            if (!(is_entry && name[i] == 0) && unpack_count(t, path, e) < 0)
+                return -1;
             continue;
+        }
         if (errno != EEXIST)
             return unpack_sys(e, name, "make directory");
         own_fd_release(&fd);
@@ -217,6 +237,39 @@ int unpack_tree_dir(struct unpack_tree *t, const char *name, struct err *e)
             return unpack_refuse(e, name, "stands for two different things");
     }
     return 0;
+}
+
+/* The parent directory of name, made as needed; *last is its final
+ * component. */
+static int unpack_parent(struct unpack_tree *t, const char *name,
+                         const char **last, struct err *e)
+{
+    const char *slash = strrchr(name, '/');
+    char parent[4097];
+    int fd;
+
+    *last = slash ? slash + 1 : name;
+    if (!slash) {
+        fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0, false);
+    } else {
+        memcpy(parent, name, (size_t)(slash - name));
+        parent[slash - name] = 0;
+        fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY, 0, false);
+        if (fd < 0 && errno == ENOENT) {
+            if (unpack_dirs(t, parent, false, e) < 0)
+                return -1;
+            fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY, 0,
+                             false);
+        }
+    }
+    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
+        return unpack_refuse(e, name, "has a parent that is no directory");
+    return fd < 0 ? unpack_sys(e, name, "open the parent of") : fd;
+}
+
+int unpack_tree_dir(struct unpack_tree *t, const char *name, struct err *e)
+{
+    return unpack_dirs(t, name, true, e);
 }
 
 int unpack_tree_file(struct unpack_tree *t, const char *name,

@@ -25,8 +25,10 @@ struct unpack_link {
 struct unpack_tree {
     int dir_fd; /* borrowed */
     struct spec_unpack limits;
-    int64_t entries;
-    int64_t bytes; /* produced so far */
+    int64_t archive_bytes; /* that max_ratio is held against */
+    int64_t entries;       /* the archive's, and directories made unasked */
+    int64_t bytes;         /* produced so far, a block for each entry too */
+    int64_t spared_bytes;  /* those of them that no ratio is asked of */
     struct unpack_link *links;
     size_t link_count;
 };
@@ -35,10 +37,15 @@ struct unpack_tree {
  * "/", checked. 1: the root itself ("./"); 0; -1 ERR_INPUT. */
 int unpack_tree_name(const struct unpack_tree *t, const char *raw, char *out,
                      struct err *e);
-/* Count one entry. -1 when there are too many. */
-int unpack_tree_count(struct unpack_tree *t, struct err *e);
+/* Count one entry of the archive, its block with it. -1 when there are too
+ * many. */
+int unpack_tree_count(struct unpack_tree *t, const char *name, struct err *e);
+/* Count more bytes of an entry. -1 when there are too many. */
+int unpack_tree_bytes(struct unpack_tree *t, int64_t more, const char *name,
+                      struct err *e);
+/* Make a directory, its parents as needed; each of those counts as an entry. */
 int unpack_tree_dir(struct unpack_tree *t, const char *name, struct err *e);
-/* Make a file, its parents as needed. Returns its descriptor. */
+/* Make a file likewise. Returns its descriptor. */
 int unpack_tree_file(struct unpack_tree *t, const char *name,
                      bool is_executable, struct err *e);
 /* Keep a link for unpack_tree_links. */
