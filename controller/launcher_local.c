@@ -24,8 +24,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define EVENT_BYTES 65536 /* of inotify events read at once */
-#define ARCHIVES_MAX 8    /* waiting to be taken into the cache */
+#define EVENT_BYTES 65536    /* of inotify events read at once */
+#define ARCHIVES_MAX 8       /* waiting to be taken into the cache */
+#define REMOVALS 2           /* directories removed at once */
+#define REMOVALS_STOP_MS 300 /* for what is being removed when we stop */
 
 /* --- the table --- */
 
@@ -62,6 +64,7 @@ static void run_release(struct run *r)
     slots_give(&r->l->slots, r->owner.agent);
     archive_free(r->archive);
     launch_free(r->what);
+    free(r->gone);
     free(r->dir);
     free(r);
 }
@@ -76,6 +79,41 @@ static void run_free(struct run *r)
     run_release(r);
 }
 
+/* --- removal --- */
+
+struct removal {
+    struct local *l;
+    char *path;
+    struct err failure;
+};
+
+static void removal_run(void *arg)
+{
+    struct removal *m = arg;
+
+    sessdir_remove(m->path, &m->l->removals_until_ms, &m->failure);
+}
+
+static void removal_done(void *arg)
+{
+    struct removal *m = arg;
+
+    if (m->failure.kind)
+        log_err(&m->failure, "session.left_behind");
+    free(m->path);
+    free(m);
+}
+
+/* Takes path. What is not reached before we stop, the next start finds. */
+static void remove_later(struct local *l, char *path)
+{
+    struct removal *m = mem_zero(1, sizeof *m);
+
+    m->l = l;
+    m->path = path;
+    worker_add(l->removals, removal_run, removal_done, m);
+}
+
 /* --- the end --- */
 
 static void cleaned(void *arg)
@@ -87,6 +125,9 @@ static void cleaned(void *arg)
         log_err(&r->failure, "session.left_behind");
     if (!r->is_quiet)
         sink->ended(sink->arg, r->sid, &r->end);
+    if (r->gone)
+        remove_later(r->l, r->gone);
+    r->gone = NULL;
     run_free(r);
 }
 
@@ -330,14 +371,6 @@ static void tell_strange(struct local *l, const char *path)
     l->has_told_strange = true;
 }
 
-static void finish_removal(const char *path)
-{
-    struct err e = {0};
-
-    if (sessdir_remove(path, &e) < 0)
-        log_err(&e, "session.left_behind");
-}
-
 static int local_list(struct launcher *base, char (**sids)[ID_SIZE],
                       struct err *e)
 {
@@ -358,7 +391,7 @@ static int local_list(struct launcher *base, char (**sids)[ID_SIZE],
             continue;
         if (!id_is_valid(name)) {
             if (is_gone(name))
-                finish_removal(below);
+                remove_later(l, mem_str(below));
             else
                 tell_strange(l, below);
             continue;
@@ -385,6 +418,8 @@ static void local_free(struct launcher *base)
         run_release(r); /* its keeper lives on */
     }
     worker_free(l->archives);
+    atomic_store(&l->removals_until_ms, loop_now_ms() + REMOVALS_STOP_MS);
+    worker_free(l->removals);
     loop_fd_stop(l->inotify);
     own_fd_release(&l->inotify_fd);
     own_fd_release(&l->uids_fd);
@@ -440,6 +475,8 @@ struct launcher *launcher_local_new(struct loop *loop, struct worker *worker,
         local_free(&l->base);
         return NULL;
     }
+    atomic_init(&l->removals_until_ms, INT64_MAX);
+    l->removals = worker_new(loop, REMOVALS, SIZE_MAX);
     if (l->is_root)
         l->archives = worker_new(loop, 1, ARCHIVES_MAX);
     l->inotify = loop_fd_start(loop, l->inotify_fd, LOOP_READ, changed, l);

@@ -327,7 +327,7 @@ void local_clean(void *arg)
                  r->wanted_detail, loop_wall_ms(), &r->end);
     if (r->watch >= 0)
         inotify_rm_watch(r->l->inotify_fd, r->watch);
-    sessdir_remove(r->dir, &r->failure);
+    r->gone = sessdir_hide(r->dir, &r->failure);
 }
 
 /* --- the agent's status --- */

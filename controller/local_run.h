@@ -25,6 +25,8 @@ struct local {
     struct slots slots;
     int uids_fd;             /* holds our uids; -1 when not root */
     struct worker *archives; /* takes what agents fetched; NULL when not root */
+    struct worker *removals; /* of directories: as slow as these are large */
+    _Atomic int64_t removals_until_ms; /* then what is left stays for later */
     int inotify_fd;
     struct loop_fd *inotify;
     struct run *runs;
@@ -55,6 +57,7 @@ struct run {
     const char *trusted;
     int pid_fd, watch;
     struct proc_id keeper;
+    char *gone; /* its directory, still to be removed; NULL = none */
     struct err failure;
     struct launch_end end;
 };

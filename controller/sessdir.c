@@ -4,8 +4,8 @@
 #include "base/ours.h"
 #include "base/own.h"
 #include "controller/report.h"
+#include "controller/rmtree.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define SESSDIR_OPEN (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-#define SESSDIR_DEPTH_MAX 512 /* directories inside each other, removed */
 
 static int give_dir(int fd, const char *path, mode_t mode, uid_t uid, gid_t gid,
                     const struct sessdir_owner *o, struct err *e)
@@ -117,7 +116,7 @@ int sessdir_make(const char *dir, const struct sessdir_owner *o,
     if (make_dir(dir, o->is_root ? 0710 : 0700, 0, o->runner, o, e) < 0)
         return -1;
     if (fill(dir, o, spec, trust, e) < 0) {
-        sessdir_remove(dir, &ignored);
+        sessdir_remove(dir, NULL, &ignored);
         return -1;
     }
     return 0;
@@ -165,75 +164,49 @@ struct sessdir_owner sessdir_owner_of(const char *dir)
     return o;
 }
 
-static int remove_at(int parent_fd, const char *name, int depth);
-
-static int empty_dir(int fd, int depth)
+/* Whoever gets its uids next must not find a way into what is left. */
+static int close_dir(int above_fd, const char *base)
 {
-    DIR *dir = fdopendir(fd); /* takes fd */
-    struct dirent *entry;
-    int failed = 0;
+    own_fd int fd = openat(above_fd, base, SESSDIR_OPEN);
 
-    if (!dir) {
-        close(fd);
-        return -1;
-    }
-    while ((entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") != 0 &&
-            strcmp(entry->d_name, "..") != 0 &&
-            remove_at(dirfd(dir), entry->d_name, depth) < 0)
-            failed = -1;
-    closedir(dir);
-    return failed;
+    return fd < 0 ? -1 : fchmod(fd, 0700);
 }
 
-/*
- * A directory its writer closed to us is opened again first. Root needs none
- * of that, so that it never changes a mode by a name that others may swap.
- */
-static int open_dir(int parent_fd, const char *name)
-{
-    int fd = openat(parent_fd, name, SESSDIR_OPEN);
-
-    if (geteuid() == 0)
-        return fd;
-    if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, 0) == 0)
-        fd = openat(parent_fd, name, SESSDIR_OPEN);
-    if (fd >= 0 && fchmod(fd, 0700) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static int remove_at(int parent_fd, const char *name, int depth)
-{
-    int fd;
-
-    if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if ((errno != EISDIR && errno != EPERM) || depth == SESSDIR_DEPTH_MAX)
-        return -1;
-    fd = open_dir(parent_fd, name);
-    if (fd < 0)
-        return -1;
-    empty_dir(fd, depth + 1);
-    return unlinkat(parent_fd, name, AT_REMOVEDIR);
-}
-
-int sessdir_remove(const char *dir, struct err *e)
+char *sessdir_hide(const char *dir, struct err *e)
 {
     const char *base = strrchr(dir, '/') + 1;
     /* without its slash, which would follow a link */
     own_mem char *above = mem_strn(dir, (size_t)(base - dir - 1));
-    bool is_gone = strncmp(base, SESSDIR_GONE, strlen(SESSDIR_GONE)) == 0;
-    own_mem char *gone = mem_printf("%s%s", is_gone ? "" : SESSDIR_GONE, base);
+    own_mem char *gone = mem_printf("%s/" SESSDIR_GONE "%s", above, base);
     own_fd int fd = open(above, SESSDIR_OPEN);
 
+    if (fd < 0) {
+        err_sys(e, "%s", above);
+        return NULL;
+    }
+    if (strncmp(base, SESSDIR_GONE, strlen(SESSDIR_GONE)) == 0)
+        return mem_str(dir);
+    if (((geteuid() == 0 && close_dir(fd, base) < 0) ||
+         renameat(fd, base, fd, strrchr(gone, '/') + 1) < 0) &&
+        errno != ENOENT) {
+        err_sys(e, "%s", dir);
+        return NULL;
+    }
+    return mem_str(gone);
+}
+
+int sessdir_remove(const char *dir, const _Atomic int64_t *until_ms,
+                   struct err *e)
+{
+    own_mem char *gone = sessdir_hide(dir, e);
+    char *slash = gone ? strrchr(gone, '/') : NULL;
+    own_fd int fd = -1;
+
+    if (!gone)
+        return -1;
+    *slash = '\0';
+    fd = open(gone, SESSDIR_OPEN);
     if (fd < 0)
-        return err_sys(e, "%s", above);
-    if (!is_gone && renameat(fd, base, fd, gone) < 0 && errno != ENOENT)
-        return err_sys(e, "%s", dir);
-    if (remove_at(fd, gone, 0) < 0)
-        return err_sys(e, "%s", dir);
-    return 0;
+        return err_sys(e, "%s", gone);
+    return rmtree(fd, slash + 1, until_ms, e);
 }

@@ -9,7 +9,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Before the id in the name of one that is being removed. */
@@ -40,8 +42,15 @@ int sessdir_read(const char *dir, const char *name, struct buf *out,
  * agent/ the agent. 0 = unknown. */
 struct sessdir_owner sessdir_owner_of(const char *dir);
 
-/* Remove dir and all below it; one that is gone is fine. The name goes
- * first, so that nothing new finds its way in. */
-int sessdir_remove(const char *dir, struct err *e);
+/* Take dir's name away and close it to its uids, at once, so that nothing
+ * new finds its way in. Its new path, the caller's, or NULL; one that is gone
+ * or is so named is fine. */
+char *sessdir_hide(const char *dir, struct err *e);
+
+/* Hide dir and remove it and all below it; one that is gone is fine.
+ * Returns and until_ms as in controller/rmtree.h: what is left, a next call
+ * takes up. */
+int sessdir_remove(const char *dir, const _Atomic int64_t *until_ms,
+                   struct err *e);
 
 #endif

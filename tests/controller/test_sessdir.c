@@ -140,7 +140,7 @@ static void removal_leaves_nothing_and_follows_no_link(void **state)
     assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0400)), 0);
     path_of("bundle/closed", path);
     assert_int_equal(chmod(path, 0), 0);
-    assert_int_equal(sessdir_remove(dir, &e), 0);
+    assert_int_equal(sessdir_remove(dir, NULL, &e), 0);
     assert_int_equal(lstat(dir, &st), -1);
     assert_int_equal(lstat(outside, &st), 0);
     assert_int_equal(rmdir(outside), 0);
@@ -150,7 +150,7 @@ static void removal_leaves_nothing_and_follows_no_link(void **state)
 static void removing_what_is_gone_is_fine(void **state)
 {
     (void)state;
-    assert_int_equal(sessdir_remove(dir, &e), 0);
+    assert_int_equal(sessdir_remove(dir, NULL, &e), 0);
 }
 
 static void removal_that_was_cut_short_is_finished(void **state)
@@ -161,7 +161,97 @@ static void removal_that_was_cut_short_is_finished(void **state)
     make();
     snprintf(gone, sizeof gone, "%s/.gone-x", sessions);
     assert_int_equal(rename(dir, gone), 0);
-    assert_int_equal(sessdir_remove(gone, &e), 0);
+    assert_int_equal(sessdir_remove(gone, NULL, &e), 0);
+    assert_int_equal(rmdir(sessions), 0);
+}
+
+/* So many directories inside each other below dir/bundle, each with a file,
+ * a link out and closed to all but root; `outside` is what the links name. */
+static void make_nested(int count, const char *outside)
+{
+    char path[256];
+    int at;
+
+    path_of("bundle", path);
+    at = open(path, O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < count; i++) {
+        int next;
+
+        assert_int_equal(mkdirat(at, "d", 0700), 0);
+        next = openat(at, "d", O_RDONLY | O_DIRECTORY);
+        assert_true(next >= 0);
+        assert_int_equal(symlinkat(outside, next, "away"), 0);
+        assert_int_equal(
+            close(openat(next, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0400)),
+            0);
+        assert_int_equal(fchmod(at, 0), 0);
+        close(at);
+        at = next;
+    }
+    close(at);
+}
+
+static void removal_goes_as_deep_as_the_tree(void **state)
+{
+    char outside[128], file[160];
+    struct stat st;
+
+    (void)state;
+    make();
+    snprintf(outside, sizeof outside, "%s/outside", top);
+    snprintf(file, sizeof file, "%s/kept", outside);
+    assert_int_equal(mkdir(outside, 0700), 0);
+    assert_int_equal(close(open(file, O_CREAT | O_WRONLY, 0600)), 0);
+    make_nested(3000, outside);
+    if (sessdir_remove(dir, NULL, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(lstat(file, &st), 0);
+    assert_int_equal(rmdir(sessions), 0);
+}
+
+/* Directories that are not empty side by side where they are moved up. */
+static void removal_goes_as_wide_as_the_tree(void **state)
+{
+    char path[256], name[32];
+    int at;
+
+    (void)state;
+    make();
+    path_of("bundle", path);
+    at = open(path, O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < 40; i++) {
+        int next;
+
+        for (int k = 0; k < 100; k++) {
+            snprintf(name, sizeof name, "w%d", k);
+            assert_int_equal(mkdirat(at, name, 0700), 0);
+            snprintf(name, sizeof name, "w%d/in", k);
+            assert_int_equal(mkdirat(at, name, 0700), 0);
+        }
+        next = openat(at, "w50", O_RDONLY | O_DIRECTORY);
+        close(at);
+        at = next;
+    }
+    close(at);
+    assert_int_equal(sessdir_remove(dir, NULL, &e), 0);
+    assert_int_equal(rmdir(sessions), 0);
+}
+
+static void removal_stops_when_it_must_and_is_taken_up(void **state)
+{
+    const _Atomic int64_t now = 0;
+    char gone[200];
+    struct stat st;
+
+    (void)state;
+    make();
+    assert_int_equal(sessdir_remove(dir, &now, &e), 1);
+    assert_int_equal(lstat(dir, &st), -1);
+    snprintf(gone, sizeof gone, "%s/.gone-%s", sessions, strrchr(dir, '/') + 1);
+    assert_int_equal(lstat(gone, &st), 0);
+    /* the next that gets its uids has no way in */
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(sessdir_remove(gone, NULL, &e), 0);
     assert_int_equal(rmdir(sessions), 0);
 }
 
@@ -176,6 +266,9 @@ int main(void)
         T(removal_leaves_nothing_and_follows_no_link),
         T(removing_what_is_gone_is_fine),
         T(removal_that_was_cut_short_is_finished),
+        T(removal_goes_as_deep_as_the_tree),
+        T(removal_goes_as_wide_as_the_tree),
+        T(removal_stops_when_it_must_and_is_taken_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
