@@ -573,7 +573,9 @@ static void spawning_costs_the_same_from_a_large_process(void **state)
     munmap(big, size);
     print_message("spawn: %lld us small, %lld us with 256 MiB\n",
                   (long long)small, (long long)large);
+#ifndef __SANITIZE_ADDRESS__ /* whose run is no place to measure time */
     assert_true(large < small * 3 + 500);
+#endif
 }
 
 static void *spawn_many(void *arg)
