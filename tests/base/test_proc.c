@@ -556,11 +556,24 @@ static int64_t spawn_us(int times)
     return us / times;
 }
 
+/* The best of some: what a busy machine adds is not ours. */
+static int64_t best_spawn_us(void)
+{
+    int64_t best = INT64_MAX;
+
+    for (int i = 0; i < 10; i++) {
+        int64_t us = spawn_us(5);
+
+        best = us < best ? us : best;
+    }
+    return best;
+}
+
 /* fork would copy the page tables of 256 MiB; vfork does not. */
 static void spawning_costs_the_same_from_a_large_process(void **state)
 {
     size_t size = 256u << 20;
-    int64_t small = spawn_us(50), large;
+    int64_t small = best_spawn_us(), large;
     char *big = mmap(NULL, size, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -569,7 +582,7 @@ static void spawning_costs_the_same_from_a_large_process(void **state)
     madvise(big, size, MADV_NOHUGEPAGE);
     for (size_t i = 0; i < size; i += 4096)
         big[i] = 1;
-    large = spawn_us(50);
+    large = best_spawn_us();
     munmap(big, size);
     print_message("spawn: %lld us small, %lld us with 256 MiB\n",
                   (long long)small, (long long)large);
