@@ -15,10 +15,11 @@
 
 #define LEG_PEND_MAX (192 * 1024) /* bytes; more is our own mistake */
 
-enum leg_result { /* of leg_read, beside the bytes read */
-                  LEG_NOTHING = 0,
-                  LEG_ENDED = -1,  /* the peer sends no more */
-                  LEG_BROKEN = -2, /* reset, TLS failure */
+/* Of leg_read, beside the bytes read. */
+enum leg_result {
+    LEG_NOTHING = 0,
+    LEG_ENDED = -1,  /* the peer sends no more */
+    LEG_BROKEN = -2, /* reset, TLS failure */
 };
 
 /* What epoll events point at. */

@@ -5,10 +5,9 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "tests/lib/desk.h"
 #include "tests/lib/fileserver.h"
 #include "tests/lib/programs.h"
-#include "tests/lib/seat.h"
-#include "tests/lib/stack.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -24,90 +23,15 @@
 
 #define SOON_MS 15000 /* generous: machines are busy */
 
-static struct stack *stack;
-static struct stack_bundle bundle;
-static char *podterm;
-static struct seat seat;
-
-static int setup(void **arg)
-{
-    own_mem char *server = NULL;
-
-    (void)arg;
-    stack = stack_new(NULL);
-    stack_pack(stack, "prog", "exit 9", &bundle);
-    podterm = program_path("podterm");
-    server = mem_printf("http://127.0.0.1:%d", stack->port);
-    setenv("PODTERM_SERVER", server, 1);
-    setenv("PODTERM_BUNDLE", bundle.url, 1);
-    setenv("PODTERM_SHA256", bundle.sha256, 1);
-    setenv("PODTERM_AS", "tester", 1);
-    setenv("TERM", "xterm-256color", 1);
-    return 0;
-}
-
-static int teardown(void **arg)
-{
-    (void)arg;
-    free(podterm);
-    stack_free(stack);
-    return 0;
-}
-
-static int leave(void **arg)
-{
-    (void)arg;
-    if (seat.out)
-        seat_free(&seat);
-    return 0;
-}
-
-/* podterm run [flag] -- sh -c script, on a terminal of 100x30 */
-static void run(const char *flag, const char *script)
-{
-    const char *argv[8] = {podterm, "run"};
-    int n = 2;
-
-    if (flag)
-        argv[n++] = flag;
-    argv[n++] = "--";
-    argv[n++] = "sh";
-    argv[n++] = "-c";
-    argv[n++] = script;
-    seat_start(&seat, argv, NULL, 100, 30, -1);
-}
-
-/* The session the client told of. */
-static const char *session(void)
-{
-    static char sid[ID_SIZE];
-    const char *at = strstr(seat.out, "podterm: session ");
-
-    assert_non_null(at);
-    snprintf(sid, sizeof(sid), "%.26s", at + 17);
-    assert_int_equal(strlen(sid), ID_LEN);
-    return sid;
-}
-
-static void expect_end(int status)
-{
-    int got = seat_wait(&seat, SOON_MS);
-
-    if (got != status)
-        print_error("%s\n", seat.out);
-    assert_int_equal(got, status);
-    assert_true(seat_is_restored(&seat));
-}
-
 static void expect_state(const char *state)
 {
-    json_free(stack_wait(stack, "tester", session(), state, SOON_MS));
+    json_free(stack_wait(stack, "tester", desk_session(), state, SOON_MS));
 }
 
 /* DELETE was asked; ending takes its time. */
 static void expect_ending(void)
 {
-    own_json struct json *j = stack_get(stack, "tester", session());
+    own_json struct json *j = stack_get(stack, "tester", desk_session());
     bool ending = false;
 
     json_get_bool(j, "ending", &ending);
@@ -126,12 +50,12 @@ static pid_t gateway(void)
 static void a_program_has_the_terminal_and_its_code_is_ours(void **arg)
 {
     (void)arg;
-    run(NULL, "echo hello; stty size; exit 7");
+    desk_run(NULL, "echo hello; stty size; exit 7");
     seat_expect(&seat, "admitted", SOON_MS);
     seat_expect(&seat, "fetch", SOON_MS);
     seat_expect(&seat, "started", SOON_MS);
     seat_expect(&seat, "hello\r\n30 100\r\n", SOON_MS);
-    expect_end(7);
+    desk_expect_end(7, SOON_MS);
 }
 
 static void the_bundles_own_program_runs_without_a_command(void **arg)
@@ -140,22 +64,22 @@ static void the_bundles_own_program_runs_without_a_command(void **arg)
 
     (void)arg;
     seat_start(&seat, argv, NULL, 80, 24, -1);
-    expect_end(9);
+    desk_expect_end(9, SOON_MS);
 }
 
 static void a_signal_is_told_and_is_the_status(void **arg)
 {
     (void)arg;
-    run(NULL, "kill -9 $$");
-    expect_end(137);
+    desk_run(NULL, "kill -9 $$");
+    desk_expect_end(137, SOON_MS);
     assert_non_null(strstr(seat.out, "ended by signal 9"));
 }
 
 static void keys_go_to_the_program_as_they_are(void **arg)
 {
     (void)arg;
-    run(NULL, "trap 'echo got-int' INT; echo go; "
-              "while :; do read -r line && echo \"<$line>\"; done");
+    desk_run(NULL, "trap 'echo got-int' INT; echo go; "
+                   "while :; do read -r line && echo \"<$line>\"; done");
     seat_expect(&seat, "go\r\n", SOON_MS);
     assert_false(seat_is_restored(&seat)); /* raw now */
     seat_say(&seat, "one\r");
@@ -165,19 +89,19 @@ static void keys_go_to_the_program_as_they_are(void **arg)
     seat_say(&seat, "two\r");
     seat_expect(&seat, "<two>", SOON_MS);
     seat_say(&seat, "\034"); /* quit */
-    expect_end(131);
+    desk_expect_end(131, SOON_MS);
 }
 
 static void a_resize_reaches_the_program(void **arg)
 {
     (void)arg;
-    run(NULL, "trap 'stty size' WINCH; echo go; "
-              "while :; do sleep 0.05; done");
+    desk_run(NULL, "trap 'stty size' WINCH; echo go; "
+                   "while :; do sleep 0.05; done");
     seat_expect(&seat, "go\r\n", SOON_MS);
     seat_resize(&seat, 123, 45);
     seat_expect(&seat, "45 123\r\n", SOON_MS);
     seat_say(&seat, "\003");
-    expect_end(130);
+    desk_expect_end(130, SOON_MS);
 }
 
 /* A shell has the terminal while the client is stopped. */
@@ -187,8 +111,8 @@ static void after_a_stop_the_terminal_is_raw_and_drawn_anew(void **arg)
     int status;
 
     (void)arg;
-    run(NULL, "trap 'stty size' WINCH; echo go; "
-              "while :; do sleep 0.01; done");
+    desk_run(NULL, "trap 'stty size' WINCH; echo go; "
+                   "while :; do sleep 0.01; done");
     seat_expect(&seat, "go\r\n", SOON_MS);
     kill(seat.pid, SIGSTOP);
     assert_int_equal(waitpid(seat.pid, &status, WUNTRACED), seat.pid);
@@ -202,7 +126,7 @@ static void after_a_stop_the_terminal_is_raw_and_drawn_anew(void **arg)
     seat_expect(&seat, "30 99\r\n", SOON_MS);
     seat_expect(&seat, "30 100\r\n", SOON_MS);
     seat_say(&seat, "\003");
-    expect_end(130);
+    desk_expect_end(130, SOON_MS);
 }
 
 static void a_client_begun_in_the_background_goes_on_in_front(void **arg)
@@ -233,14 +157,14 @@ static void output_is_filtered_unless_raw_is_asked_for(void **arg)
     static const char script[] = "printf 'a\\033]52;c;eHh4\\007b\\033[31mc'";
 
     (void)arg;
-    run(NULL, script);
+    desk_run(NULL, script);
     seat_expect(&seat, "ab\033[31mc", SOON_MS);
-    expect_end(0);
+    desk_expect_end(0, SOON_MS);
     assert_null(strstr(seat.out, "\033]52"));
     seat_free(&seat);
-    run("--raw", script);
+    desk_run("--raw", script);
     seat_expect(&seat, "a\033]52;c;eHh4\007b", SOON_MS);
-    expect_end(0);
+    desk_expect_end(0, SOON_MS);
 }
 
 /* --- leaving --- */
@@ -251,14 +175,14 @@ static void a_hangup_or_term_leaves_the_session_running(void **arg)
 
     (void)arg;
     for (size_t i = 0; i < 2; i++) {
-        run(NULL, "printf '\\033[?1049h'; echo go; sleep 100");
+        desk_run(NULL, "printf '\\033[?1049h'; echo go; sleep 100");
         seat_expect(&seat, "go\r\n", SOON_MS);
         kill(seat.pid, signums[i]);
-        expect_end(128 + signums[i]);
+        desk_expect_end(128 + signums[i], SOON_MS);
         seat_expect(&seat, "\033[?1049l", 0);
         seat_expect(&seat, "podterm attach ", 0);
         expect_state("running");
-        stack_delete(stack, "tester", session());
+        stack_delete(stack, "tester", desk_session());
         seat_free(&seat);
     }
 }
@@ -266,11 +190,11 @@ static void a_hangup_or_term_leaves_the_session_running(void **arg)
 static void a_crash_of_the_client_restores_the_terminal(void **arg)
 {
     (void)arg;
-    run(NULL, "echo go; sleep 100");
+    desk_run(NULL, "echo go; sleep 100");
     seat_expect(&seat, "go\r\n", SOON_MS);
     kill(seat.pid, SIGSEGV);
-    expect_end(128 + SIGSEGV);
-    stack_delete(stack, "tester", session());
+    desk_expect_end(128 + SIGSEGV, SOON_MS);
+    stack_delete(stack, "tester", desk_session());
 }
 
 static void another_attachment_takes_over_for_good(void **arg)
@@ -280,14 +204,14 @@ static void another_attachment_takes_over_for_good(void **arg)
     char sid[ID_SIZE];
 
     (void)arg;
-    run(NULL, "echo go; read -r x; exit 5");
+    desk_run(NULL, "echo go; read -r x; exit 5");
     seat_expect(&seat, "go\r\n", SOON_MS);
-    snprintf(sid, sizeof(sid), "%s", session());
+    snprintf(sid, sizeof(sid), "%s", desk_session());
     argv[2] = sid;
     sid[8] = 0; /* the first characters suffice */
     seat_start(&second, argv, NULL, 80, 24, -1);
     seat_expect(&second, "go\r\n", SOON_MS);
-    expect_end(125);
+    desk_expect_end(125, SOON_MS);
     seat_expect(&seat, "attached elsewhere", 0);
     seat_say(&second, "x\r");
     assert_int_equal(seat_wait(&second, SOON_MS), 5);
@@ -307,7 +231,7 @@ static void a_viewer_watches_and_leaves_with_ctrl_c(void **arg)
     run_argv[7] = "echo go; read -r x; echo \"<$x>\"; read -r y";
     seat_start(&seat, run_argv, NULL, 80, 24, -1);
     seat_expect(&seat, "go\r\n", SOON_MS);
-    view_argv[2] = session();
+    view_argv[2] = desk_session();
     seat_start(&viewer, view_argv, NULL, 80, 24, -1);
     seat_expect(&viewer, "go\r\n", SOON_MS);
     seat_say(&viewer, "typed by the viewer\r");
@@ -321,7 +245,7 @@ static void a_viewer_watches_and_leaves_with_ctrl_c(void **arg)
     assert_true(seat_is_restored(&viewer));
     seat_free(&viewer);
     seat_say(&seat, "\r");
-    expect_end(0);
+    desk_expect_end(0, SOON_MS);
 }
 
 /* More than is kept, and all of it acknowledged. */
@@ -333,14 +257,14 @@ static void output_that_is_no_longer_kept_is_told(void **arg)
     struct seat second;
 
     (void)arg;
-    run(NULL, PLENTY);
+    desk_run(NULL, PLENTY);
     seat_expect(&seat, "go\r\n", SOON_MS);
     seat_say(&seat, "\r");
     seat_expect(&seat, "\n400000\r\n", SOON_MS);
     seat_pass(&seat, 300); /* the last acknowledgement */
     kill(seat.pid, SIGTERM);
-    expect_end(143);
-    argv[2] = session();
+    desk_expect_end(143, SOON_MS);
+    argv[2] = desk_session();
     seat_start(&second, argv, NULL, 80, 24, -1);
     seat_expect(&second, "podterm: output before byte ", SOON_MS);
     seat_expect(&second, " is no longer kept\r\n", SOON_MS);
@@ -362,7 +286,7 @@ static void what_a_viewer_missed_is_told_at_the_end(void **arg)
     (void)arg;
     seat_start(&seat, run_argv, NULL, 80, 24, -1);
     seat_expect(&seat, "go\r\n", SOON_MS);
-    view_argv[2] = session();
+    view_argv[2] = desk_session();
     seat_start(&viewer, view_argv, NULL, 80, 24, -1);
     seat_expect(&viewer, "go\r\n", SOON_MS);
     kill(viewer.pid, SIGSTOP);
@@ -371,7 +295,7 @@ static void what_a_viewer_missed_is_told_at_the_end(void **arg)
     kill(viewer.pid, SIGCONT);
     seat_expect(&viewer, "\n400000\r\n", SOON_MS);
     seat_say(&seat, "\r");
-    expect_end(0);
+    desk_expect_end(0, SOON_MS);
     assert_int_equal(seat_wait(&viewer, SOON_MS), 0);
     seat_expect(&viewer, " bytes of output were skipped\r\n", 0);
     seat_free(&viewer);
@@ -399,7 +323,7 @@ static void ctrl_c_while_it_is_fetched_ends_the_session(void **arg)
     seat_start(&seat, argv, NULL, 80, 24, -1);
     seat_expect(&seat, "fetch", SOON_MS);
     seat_say(&seat, "\003");
-    expect_end(130);
+    desk_expect_end(130, SOON_MS);
     seat_expect(&seat, "\npodterm: the session was ended", 0);
     expect_ending();
     fileserver_stop(server);
@@ -412,11 +336,11 @@ static void ctrl_c_before_the_gateway_answers_ends_the_session(void **arg)
     (void)arg;
     assert_true(pid > 0);
     kill(pid, SIGSTOP);
-    run(NULL, "sleep 100");
+    desk_run(NULL, "sleep 100");
     seat_expect(&seat, "podterm: session ", SOON_MS);
     seat_pass(&seat, 200);
     seat_say(&seat, "\003");
-    expect_end(130);
+    desk_expect_end(130, SOON_MS);
     kill(pid, SIGCONT);
     seat_expect(&seat, "the session was ended", 0);
     expect_ending();
@@ -431,7 +355,7 @@ static void a_refused_bundle_is_told_in_a_sentence(void **arg)
     snprintf(wrong, sizeof(wrong), "%s", bundle.sha256);
     wrong[0] = wrong[0] == '0' ? '1' : '0';
     seat_start(&seat, argv, NULL, 80, 24, -1);
-    expect_end(125);
+    desk_expect_end(125, SOON_MS);
     seat_expect(&seat, "podterm: the bundle was refused: ", 0);
     seat_expect(&seat, bundle.sha256, 0);
 }
@@ -458,7 +382,7 @@ static void names_in_a_hostile_bundle_do_not_reach_the_terminal(void **arg)
     assert_int_equal(fscanf(f, "%64s", sha), 1);
     fclose(f);
     seat_start(&seat, argv, NULL, 80, 24, -1);
-    expect_end(125);
+    desk_expect_end(125, SOON_MS);
     seat_expect(&seat, "podterm: the bundle was refused", 0);
     assert_null(strstr(seat.out, "\033]52"));
     assert_null(strchr(seat.out, '\007'));
@@ -469,8 +393,8 @@ static void names_in_a_hostile_bundle_do_not_reach_the_terminal(void **arg)
 static void a_gateway_that_is_killed_costs_nothing(void **arg)
 {
     (void)arg;
-    run(NULL, "echo go; i=0; while [ $i -lt 40 ]; do i=$((i+1)); "
-              "echo line-$i; sleep 0.05; done; read -r x; echo \"<$x>\"");
+    desk_run(NULL, "echo go; i=0; while [ $i -lt 40 ]; do i=$((i+1)); "
+                   "echo line-$i; sleep 0.05; done; read -r x; echo \"<$x>\"");
     seat_expect(&seat, "line-3\r\n", SOON_MS);
     kill(gateway(), SIGKILL);
     seat_say(&seat, "typed meanwhile\r");
@@ -480,7 +404,7 @@ static void a_gateway_that_is_killed_costs_nothing(void **arg)
         seat_expect(&seat, line, SOON_MS);
     }
     seat_expect(&seat, "<typed meanwhile>", SOON_MS);
-    expect_end(0);
+    desk_expect_end(0, SOON_MS);
 }
 
 /* Keep the gateway down until the client says that it has noticed. */
@@ -501,28 +425,28 @@ static void hold_down(void)
 static void a_long_loss_is_told_and_so_is_that_nothing_was_lost(void **arg)
 {
     (void)arg;
-    run(NULL, "echo go; read -r x; echo \"<$x>\"");
+    desk_run(NULL, "echo go; read -r x; echo \"<$x>\"");
     seat_expect(&seat, "go\r\n", SOON_MS);
     hold_down();
     seat_expect(&seat, "attached again: nothing was lost", SOON_MS);
     seat_say(&seat, "x\r");
     seat_expect(&seat, "<x>", SOON_MS);
-    expect_end(0);
+    desk_expect_end(0, SOON_MS);
 }
 
 /* The note stood where the program had drawn. */
 static void the_program_draws_anew_behind_a_note(void **arg)
 {
     (void)arg;
-    run(NULL, "trap 'stty size' WINCH; echo go; "
-              "while :; do sleep 0.01; done");
+    desk_run(NULL, "trap 'stty size' WINCH; echo go; "
+                   "while :; do sleep 0.01; done");
     seat_expect(&seat, "go\r\n", SOON_MS);
     hold_down();
     seat_expect(&seat, "attached again: nothing was lost", SOON_MS);
     seat_expect(&seat, "30 99\r\n", SOON_MS);
     seat_expect(&seat, "30 100\r\n", SOON_MS);
     seat_say(&seat, "\003");
-    expect_end(130);
+    desk_expect_end(130, SOON_MS);
     assert_null(strstr(seat.out, "were skipped"));
 }
 
@@ -531,14 +455,14 @@ static void ctrl_c_leaves_once_the_loss_was_told(void **arg)
     pid_t pid;
 
     (void)arg;
-    run(NULL, "echo go; sleep 100");
+    desk_run(NULL, "echo go; sleep 100");
     seat_expect(&seat, "go\r\n", SOON_MS);
     hold_down();
     seat_say(&seat, "\003");
-    expect_end(130);
+    desk_expect_end(130, SOON_MS);
     seat_expect(&seat, "the session goes on", 0);
     expect_state("running");
-    stack_delete(stack, "tester", session());
+    stack_delete(stack, "tester", desk_session());
     for (int i = 0; (pid = gateway()) < 0 && i < 500; i++)
         poll(NULL, 0, 20);
     assert_true(pid > 0);
@@ -551,8 +475,8 @@ static void interrupts_are_heard_behind_a_paste_nobody_reads(void **arg)
 
     (void)arg;
     memset(paste, 'x', len);
-    run(NULL, "stty -icanon -echo; trap 'echo got-int' INT; echo go; "
-              "while :; do sleep 0.1; done");
+    desk_run(NULL, "stty -icanon -echo; trap 'echo got-int' INT; echo go; "
+                   "while :; do sleep 0.1; done");
     seat_expect(&seat, "go\r\n", SOON_MS);
     seat_type(&seat, paste, len);
     seat_say(&seat, "\003");
@@ -560,12 +484,12 @@ static void interrupts_are_heard_behind_a_paste_nobody_reads(void **arg)
     seat_pass(&seat, 300);
     assert_false(seat_has(&seat, "got-int")); /* once */
     kill(seat.pid, SIGTERM);
-    expect_end(143);
-    stack_delete(stack, "tester", session());
+    desk_expect_end(143, SOON_MS);
+    stack_delete(stack, "tester", desk_session());
     free(paste);
 }
 
-#define T(f) cmocka_unit_test_teardown(f, leave)
+#define T(f) cmocka_unit_test_teardown(f, desk_leave)
 
 int main(void)
 {
@@ -596,5 +520,5 @@ int main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, desk_setup, desk_teardown);
 }

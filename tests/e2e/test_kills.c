@@ -73,25 +73,6 @@ static void take(void *arg, const uint8_t *p, size_t len)
     lines_take(&w->lines, p, len);
 }
 
-/* A killed controller is back. */
-static void wait_api(void)
-{
-    int64_t until = loop_now_ms() + PROMISE_MS;
-
-    for (;;) {
-        struct rest_answer a =
-            rest_call(stack->port, "GET", "/readyz", NULL, NULL);
-        int status = a.status;
-
-        rest_fini(&a);
-        if (status == 200)
-            return;
-        if (loop_now_ms() > until)
-            fail_msg("the controller is not back after %d ms", PROMISE_MS);
-        poll(NULL, 0, 10);
-    }
-}
-
 static void no_attachment(struct watched *w, int status)
 {
     own_json struct json *j = stack_get(stack, w->ss.who, w->ss.sid);
@@ -112,7 +93,7 @@ static void attach(struct watched *w)
         own_mem char *token = NULL;
         int status = 0;
 
-        wait_api();
+        stack_wait_api(stack, PROMISE_MS);
         token = stack_token(stack, w->ss.who, w->ss.sid, "owner", &status);
         if (token &&
             stack_attach(stack, &w->l, token, (int64_t)w->l.output, 0, 0))
@@ -184,7 +165,7 @@ static void goes_on(struct watched *w, pid_t program)
     int64_t ms;
 
     follow(w, 20);
-    wait_api();
+    stack_wait_api(stack, PROMISE_MS);
     ms = loop_now_ms() - killed_ms;
     print_message("goes on %lld ms after the kill\n", (long long)ms);
     assert_in_range(ms, 0, PROMISE_MS + MARGIN_MS);
@@ -373,7 +354,7 @@ static void a_controller_killed_while_a_session_starts_loses_none(void **arg)
         stack_create(stack, "ann", &lines, "", &w.ss);
         poll(NULL, 0, i * i * 2); /* 0 to 50 ms: a start takes that */
         kill_hard(service("podterm-controller"));
-        wait_api();
+        stack_wait_api(stack, PROMISE_MS);
         until = loop_now_ms() + PROMISE_MS;
         for (;;) { /* it runs, or was ended with a reason */
             const char *state;
@@ -408,7 +389,7 @@ static void a_controller_killed_while_a_session_is_deleted_ends_it(void **arg)
         assert_in_range(stack_delete(stack, "ann", w.ss.sid), 200, 202);
         poll(NULL, 0, i * 4);
         kill_hard(service("podterm-controller"));
-        wait_api();
+        stack_wait_api(stack, PROMISE_MS);
         has_ended(&w, "deleted", DELETE_MS);
     }
 }
@@ -465,7 +446,7 @@ static void walk_settle(struct watched *all, size_t n)
 {
     int64_t until = loop_now_ms() + PROMISE_MS;
 
-    wait_api();
+    stack_wait_api(stack, PROMISE_MS);
     for (size_t i = 0; i < n;) {
         own_json struct json *j = NULL;
         own_mem char *text = NULL;
@@ -526,7 +507,7 @@ a_random_walk_of_kills_leaves_a_store_that_tells_the_truth(void **arg)
         unsigned dice = (unsigned)rand() % 16;
 
         if (has_room(all, n, WALK_SESSIONS)) {
-            wait_api();
+            stack_wait_api(stack, PROMISE_MS);
             all[n] = (struct watched){0};
             stack_create(stack, n % 2 ? "ann" : "bob", &lines, "", &all[n].ss);
             n++;
@@ -542,7 +523,7 @@ a_random_walk_of_kills_leaves_a_store_that_tells_the_truth(void **arg)
         } else if (dice < 5) {
             kill_hard(service("podterm-gateway"));
         } else if (dice == 5) {
-            wait_api();
+            stack_wait_api(stack, PROMISE_MS);
             stack_delete(stack, all[n - 1].ss.who, all[n - 1].ss.sid);
         } else {
             size_t back = (size_t)rand() % (n < 8 ? n : 8);

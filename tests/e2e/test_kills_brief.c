@@ -6,9 +6,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
-#include "tests/lib/programs.h"
-#include "tests/lib/seat.h"
-#include "tests/lib/stack.h"
+#include "tests/lib/desk.h"
 #include "tests/lib/stackproc.h"
 
 #include <poll.h>
@@ -27,34 +25,6 @@
 #define SOON_MS 15000 /* generous: machines are busy */
 #define BIG_MIB "48"  /* takes long enough to unpack to be caught at it */
 
-static struct stack *stack;
-static char *podterm;
-static struct seat seat;
-
-static int setup(void **arg)
-{
-    (void)arg;
-    stack = stack_new(NULL);
-    podterm = program_path("podterm");
-    return 0;
-}
-
-static int teardown(void **arg)
-{
-    (void)arg;
-    free(podterm);
-    stack_free(stack);
-    return 0;
-}
-
-static int leave(void **arg)
-{
-    (void)arg;
-    if (seat.out)
-        seat_free(&seat);
-    return 0;
-}
-
 /* --- the client --- */
 
 /* It counts: one that was started anew would begin at 1. */
@@ -62,44 +32,23 @@ static const char asks[] =
     "echo asks\n"
     "while read -r x; do n=$((n + 1)); echo \"$n: <$x>\"; done\n";
 
-/* The session the client told of. */
-static void told_session(char sid[ID_SIZE])
-{
-    const char *at = strstr(seat.out, "podterm: session ");
-
-    assert_non_null(at);
-    snprintf(sid, ID_SIZE, "%.26s", at + 17);
-    assert_int_equal(strlen(sid), ID_LEN);
-}
-
-static void environment(const struct stack_bundle *b)
-{
-    own_mem char *server = mem_printf("http://127.0.0.1:%d", stack->port);
-
-    setenv("PODTERM_SERVER", server, 1);
-    setenv("PODTERM_BUNDLE", b->url, 1);
-    setenv("PODTERM_SHA256", b->sha256, 1);
-    setenv("PODTERM_AS", "tester", 1);
-    setenv("TERM", "xterm-256color", 1);
-}
-
 static void a_killed_client_leaves_the_session_which_attach_takes_up(void **arg)
 {
     const char *run[] = {podterm, "run", NULL};
     const char *attach[] = {podterm, "attach", NULL, NULL};
     struct stack_bundle b;
-    char sid[ID_SIZE];
+    const char *sid;
     own_json struct json *j = NULL;
     int64_t killed_ms;
 
     (void)arg;
     stack_pack(stack, "asks", asks, &b);
-    environment(&b);
+    desk_bundle(&b);
     seat_start(&seat, run, NULL, 80, 24, -1);
     seat_expect(&seat, "asks", SOON_MS);
     seat_say(&seat, "one\r");
     seat_expect(&seat, "1: <one>", SOON_MS);
-    told_session(sid);
+    sid = desk_session();
 
     killed_ms = loop_now_ms();
     assert_int_equal(kill(seat.pid, SIGKILL), 0);
@@ -195,10 +144,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(
-            a_killed_client_leaves_the_session_which_attach_takes_up, leave),
+            a_killed_client_leaves_the_session_which_attach_takes_up,
+            desk_leave),
         cmocka_unit_test(
             a_killed_unpacker_ends_the_session_before_its_program_starts),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, desk_setup, desk_teardown);
 }

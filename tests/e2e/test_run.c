@@ -41,6 +41,14 @@ static int teardown_all(void **state)
     return 0;
 }
 
+/* Shell: a run in the background, $p, that has said what is looked for. */
+#define RUN_UNTIL(said)                                                        \
+    "mkdir -p \"$TMPDIR/dist\"\n"                                              \
+    "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "       \
+    "2>&1 & p=$!\n"                                                            \
+    "for i in {1..500}; do grep -q " said                                      \
+    " \"$TMPDIR/dist/said\" && break; sleep 0.05; done\n"
+
 /* No process whose command line or environment names the scratch directory,
  * but those of this test itself; nothing in it but dist/. */
 static void nothing_is_left(void)
@@ -103,20 +111,15 @@ static void it_ends_with_the_programs_exit_code(void **state)
 /* Send it the signal once it says `text`, or its program does. */
 static void cut(const char *text, const char *signal, int code)
 {
-    const char *argv[] = {
-        "bash",
-        "-c",
-        ": >\"$TMPDIR/dist/said\"\n"
-        "mkdir -p \"$TMPDIR/dist\"\n"
-        "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
-        "2>&1 & p=$!\n"
-        "for i in {1..500}; do grep -q \"$1\" \"$TMPDIR/dist/said\" && break;"
-        " sleep 0.05; done\n"
-        "kill -$2 $p; wait $p; r=$?; cat \"$TMPDIR/dist/said\"; exit $r",
-        "sh",
-        text,
-        signal,
-        NULL};
+    const char *argv[] = {"bash",
+                          "-c",
+                          ": >\"$TMPDIR/dist/said\"\n" RUN_UNTIL(
+                              "\"$1\"") "kill -$2 $p; wait $p; r=$?; cat "
+                                        "\"$TMPDIR/dist/said\"; exit $r",
+                          "sh",
+                          text,
+                          signal,
+                          NULL};
     struct child c = {.argv = argv};
 
     child_expect(&c, code);
@@ -138,13 +141,7 @@ static void cut_short_it_does_not_say_that_the_session_goes_on(void **state)
 {
     const char *argv[] = {
         "bash", "-c",
-        "mkdir -p \"$TMPDIR/dist\"\n"
-        "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
-        "2>&1 & p=$!\n"
-        "for i in {1..500}; do grep -q begun \"$TMPDIR/dist/said\" && break;"
-        " sleep 0.05; done\n"
-        "kill $p; wait $p; cat \"$TMPDIR/dist/said\"",
-        NULL};
+        RUN_UNTIL("begun") "kill $p; wait $p; cat \"$TMPDIR/dist/said\"", NULL};
     struct child c = {.argv = argv};
 
     (void)state;
@@ -161,16 +158,12 @@ static void killed_it_takes_its_processes_with_it(void **state)
 {
     const char *argv[] = {
         "bash", "-c",
-        "mkdir -p \"$TMPDIR/dist\"\n"
-        "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
-        "2>&1 & p=$!\n"
-        "for i in {1..500}; do grep -q begun \"$TMPDIR/dist/said\" && break;"
-        " sleep 0.05; done\n"
-        "kill -9 $p; wait $p; r=$?\n"
-        "for i in {1..200}; do\n"
-        "  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' |"
-        " grep -qF \"$TMPDIR/podterm-run\" || break; sleep 0.1\n"
-        "done; rm -rf \"$TMPDIR\"/podterm-run.*; exit $r",
+        RUN_UNTIL(
+            "begun") "kill -9 $p; wait $p; r=$?\n"
+                     "for i in {1..200}; do\n"
+                     "  cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' |"
+                     " grep -qF \"$TMPDIR/podterm-run\" || break; sleep 0.1\n"
+                     "done; rm -rf \"$TMPDIR\"/podterm-run.*; exit $r",
         NULL};
     struct child c = {.argv = argv};
 
@@ -184,15 +177,12 @@ static void a_killed_client_is_not_told_as_the_programs_exit(void **state)
 {
     const char *argv[] = {
         "bash", "-c",
-        "mkdir -p \"$TMPDIR/dist\"\n"
-        "tools/run run sh -c 'echo begun; sleep 60' >\"$TMPDIR/dist/said\" "
-        "2>&1 & p=$!\n"
-        "for i in {1..500}; do grep -q begun \"$TMPDIR/dist/said\" && break;"
-        " sleep 0.05; done\n"
-        "for c in $(cat /proc/$p/task/$p/children); do\n"
-        "  tr '\\0' ' ' </proc/$c/cmdline | grep -q 'podterm run ' &&"
-        " kill -9 $c\n"
-        "done; wait $p; r=$?; cat \"$TMPDIR/dist/said\"; exit $r",
+        RUN_UNTIL(
+            "begun") "for c in $(cat /proc/$p/task/$p/children); do\n"
+                     "  tr '\\0' ' ' </proc/$c/cmdline | grep -q 'podterm run "
+                     "' &&"
+                     " kill -9 $c\n"
+                     "done; wait $p; r=$?; cat \"$TMPDIR/dist/said\"; exit $r",
         NULL};
     struct child c = {.argv = argv};
 

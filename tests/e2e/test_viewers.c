@@ -171,23 +171,6 @@ static void kill_controller(void)
     assert_int_equal(kill(pid, SIGKILL), 0);
 }
 
-static void wait_api(void)
-{
-    int64_t until = loop_now_ms() + BACK_MS;
-
-    for (;;) {
-        struct rest_answer a =
-            rest_call(stack->port, "GET", "/readyz", NULL, NULL);
-        int status = a.status;
-
-        rest_fini(&a);
-        if (status == 200)
-            return;
-        assert_true(loop_now_ms() < until);
-        poll(NULL, 0, 10);
-    }
-}
-
 /* --- past controller and gateway --- */
 
 /* A viewer's token, good in all but what the session's list may say. */
@@ -339,7 +322,7 @@ static void a_killed_controller_tells_it_when_it_is_back(void **arg)
     kill_controller();
     assert_int_equal(kill(pid, SIGCONT), 0);
     is_cut(&vic, since, BACK_MS);
-    wait_api();
+    stack_wait_api(stack, BACK_MS);
     wait_told(&st, BACK_MS);
     agent_knows(&st, "vic", false);
     sees(&st.owner, 20);

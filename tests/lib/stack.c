@@ -175,6 +175,23 @@ void stack_kill(struct stack *s)
     assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
 }
 
+void stack_wait_api(const struct stack *s, int ms)
+{
+    int64_t until = loop_now_ms() + ms;
+
+    for (;;) {
+        struct rest_answer a = rest_call(s->port, "GET", "/readyz", NULL, NULL);
+        int status = a.status;
+
+        rest_fini(&a);
+        if (status == 200)
+            return;
+        if (loop_now_ms() > until)
+            fail_msg("the controller is not back after %d ms", ms);
+        poll(NULL, 0, 10);
+    }
+}
+
 static void stack_no_directory_left(const struct stack *s)
 {
     own_mem char *path = mem_printf("%s/state/sessions", s->dir);

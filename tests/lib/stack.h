@@ -40,6 +40,8 @@ void stack_free(struct stack *s);
 void stack_kill(struct stack *s);
 /* dev again on the same directory and ports, once it has gone. */
 void stack_start(struct stack *s);
+/* Wait until its controller answers, started anew perhaps; fails after ms. */
+void stack_wait_api(const struct stack *s, int ms);
 /* The processes whose command line names this stack's directory and whose
  * program is `name` ("podterm-agent"), with `flag` in the command line when
  * it is not NULL. tests/lib/stackproc.h knows the others. */
