@@ -355,7 +355,7 @@ static void local_discard(struct launcher *base, const char *sid)
     run_job(r);
 }
 
-/* A half removed one's name, as sessdir_remove makes it. */
+/* A half removed one's name, as sessdir_hide makes it. */
 static bool is_gone(const char *name)
 {
     const size_t len = strlen(SESSDIR_GONE);
