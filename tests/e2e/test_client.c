@@ -25,13 +25,13 @@
 
 static void expect_state(const char *state)
 {
-    json_free(stack_wait(stack, "tester", desk_session(), state, SOON_MS));
+    json_free(stack_wait(desk.stack, "tester", desk_session(), state, SOON_MS));
 }
 
 /* DELETE was asked; ending takes its time. */
 static void expect_ending(void)
 {
-    own_json struct json *j = stack_get(stack, "tester", desk_session());
+    own_json struct json *j = stack_get(desk.stack, "tester", desk_session());
     bool ending = false;
 
     json_get_bool(j, "ending", &ending);
@@ -42,7 +42,8 @@ static pid_t gateway(void)
 {
     pid_t pid;
 
-    return stack_pids(stack, "podterm-gateway", NULL, &pid, 1) == 1 ? pid : -1;
+    return stack_pids(desk.stack, "podterm-gateway", NULL, &pid, 1) == 1 ? pid
+                                                                         : -1;
 }
 
 /* --- a session as it should be --- */
@@ -51,19 +52,19 @@ static void a_program_has_the_terminal_and_its_code_is_ours(void **arg)
 {
     (void)arg;
     desk_run(NULL, "echo hello; stty size; exit 7");
-    seat_expect(&seat, "admitted", SOON_MS);
-    seat_expect(&seat, "fetch", SOON_MS);
-    seat_expect(&seat, "started", SOON_MS);
-    seat_expect(&seat, "hello\r\n30 100\r\n", SOON_MS);
+    seat_expect(&desk.seat, "admitted", SOON_MS);
+    seat_expect(&desk.seat, "fetch", SOON_MS);
+    seat_expect(&desk.seat, "started", SOON_MS);
+    seat_expect(&desk.seat, "hello\r\n30 100\r\n", SOON_MS);
     desk_expect_end(7, SOON_MS);
 }
 
 static void the_bundles_own_program_runs_without_a_command(void **arg)
 {
-    const char *argv[] = {podterm, "run", NULL};
+    const char *argv[] = {desk.podterm, "run", NULL};
 
     (void)arg;
-    seat_start(&seat, argv, NULL, 80, 24, -1);
+    seat_start(&desk.seat, argv, NULL, 80, 24, -1);
     desk_expect_end(9, SOON_MS);
 }
 
@@ -72,7 +73,7 @@ static void a_signal_is_told_and_is_the_status(void **arg)
     (void)arg;
     desk_run(NULL, "kill -9 $$");
     desk_expect_end(137, SOON_MS);
-    assert_non_null(strstr(seat.out, "ended by signal 9"));
+    assert_non_null(strstr(desk.seat.out, "ended by signal 9"));
 }
 
 static void keys_go_to_the_program_as_they_are(void **arg)
@@ -80,15 +81,15 @@ static void keys_go_to_the_program_as_they_are(void **arg)
     (void)arg;
     desk_run(NULL, "trap 'echo got-int' INT; echo go; "
                    "while :; do read -r line && echo \"<$line>\"; done");
-    seat_expect(&seat, "go\r\n", SOON_MS);
-    assert_false(seat_is_restored(&seat)); /* raw now */
-    seat_say(&seat, "one\r");
-    seat_expect(&seat, "<one>", SOON_MS);
-    seat_say(&seat, "\003");
-    seat_expect(&seat, "got-int", SOON_MS);
-    seat_say(&seat, "two\r");
-    seat_expect(&seat, "<two>", SOON_MS);
-    seat_say(&seat, "\034"); /* quit */
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
+    assert_false(seat_is_restored(&desk.seat)); /* raw now */
+    seat_say(&desk.seat, "one\r");
+    seat_expect(&desk.seat, "<one>", SOON_MS);
+    seat_say(&desk.seat, "\003");
+    seat_expect(&desk.seat, "got-int", SOON_MS);
+    seat_say(&desk.seat, "two\r");
+    seat_expect(&desk.seat, "<two>", SOON_MS);
+    seat_say(&desk.seat, "\034"); /* quit */
     desk_expect_end(131, SOON_MS);
 }
 
@@ -97,10 +98,10 @@ static void a_resize_reaches_the_program(void **arg)
     (void)arg;
     desk_run(NULL, "trap 'stty size' WINCH; echo go; "
                    "while :; do sleep 0.05; done");
-    seat_expect(&seat, "go\r\n", SOON_MS);
-    seat_resize(&seat, 123, 45);
-    seat_expect(&seat, "45 123\r\n", SOON_MS);
-    seat_say(&seat, "\003");
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
+    seat_resize(&desk.seat, 123, 45);
+    seat_expect(&desk.seat, "45 123\r\n", SOON_MS);
+    seat_say(&desk.seat, "\003");
     desk_expect_end(130, SOON_MS);
 }
 
@@ -113,19 +114,19 @@ static void after_a_stop_the_terminal_is_raw_and_drawn_anew(void **arg)
     (void)arg;
     desk_run(NULL, "trap 'stty size' WINCH; echo go; "
                    "while :; do sleep 0.01; done");
-    seat_expect(&seat, "go\r\n", SOON_MS);
-    kill(seat.pid, SIGSTOP);
-    assert_int_equal(waitpid(seat.pid, &status, WUNTRACED), seat.pid);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
+    kill(desk.seat.pid, SIGSTOP);
+    assert_int_equal(waitpid(desk.seat.pid, &status, WUNTRACED), desk.seat.pid);
     assert_true(WIFSTOPPED(status));
-    tcsetattr(seat.slave_fd, TCSANOW, &seat.before);
-    assert_true(seat_is_restored(&seat));
-    kill(seat.pid, SIGCONT);
-    while (seat_is_restored(&seat) && loop_now_ms() < until)
-        seat_pass(&seat, 20);
-    assert_false(seat_is_restored(&seat));
-    seat_expect(&seat, "30 99\r\n", SOON_MS);
-    seat_expect(&seat, "30 100\r\n", SOON_MS);
-    seat_say(&seat, "\003");
+    tcsetattr(desk.seat.slave_fd, TCSANOW, &desk.seat.before);
+    assert_true(seat_is_restored(&desk.seat));
+    kill(desk.seat.pid, SIGCONT);
+    while (seat_is_restored(&desk.seat) && loop_now_ms() < until)
+        seat_pass(&desk.seat, 20);
+    assert_false(seat_is_restored(&desk.seat));
+    seat_expect(&desk.seat, "30 99\r\n", SOON_MS);
+    seat_expect(&desk.seat, "30 100\r\n", SOON_MS);
+    seat_say(&desk.seat, "\003");
     desk_expect_end(130, SOON_MS);
 }
 
@@ -136,20 +137,20 @@ static void a_client_begun_in_the_background_goes_on_in_front(void **arg)
     own_mem char *line =
         mem_printf("%s run -- sh -c 'stty -echo; echo g\"\"o; read -r x; "
                    "echo \"<$x>\"; exit 3' &\r",
-                   podterm);
+                   desk.podterm);
 
     (void)arg;
-    seat_start(&seat, argv, env, 100, 30, -1);
-    seat_say(&seat, line);
-    seat_expect(&seat, "started", SOON_MS);
-    seat_pass(&seat, 300); /* it wants the terminal, and is stopped */
-    seat_say(&seat, "fg\r");
-    seat_expect(&seat, "go\r\n", SOON_MS);
-    seat_say(&seat, "typed\r");
-    seat_expect(&seat, "<typed>\r\n", SOON_MS);
-    seat_expect(&seat, "seat> ", SOON_MS);
-    seat_say(&seat, "exit $?\r");
-    assert_int_equal(seat_wait(&seat, SOON_MS), 3);
+    seat_start(&desk.seat, argv, env, 100, 30, -1);
+    seat_say(&desk.seat, line);
+    seat_expect(&desk.seat, "started", SOON_MS);
+    seat_pass(&desk.seat, 300); /* it wants the terminal, and is stopped */
+    seat_say(&desk.seat, "fg\r");
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
+    seat_say(&desk.seat, "typed\r");
+    seat_expect(&desk.seat, "<typed>\r\n", SOON_MS);
+    seat_expect(&desk.seat, "seat> ", SOON_MS);
+    seat_say(&desk.seat, "exit $?\r");
+    assert_int_equal(seat_wait(&desk.seat, SOON_MS), 3);
 }
 
 static void output_is_filtered_unless_raw_is_asked_for(void **arg)
@@ -158,12 +159,12 @@ static void output_is_filtered_unless_raw_is_asked_for(void **arg)
 
     (void)arg;
     desk_run(NULL, script);
-    seat_expect(&seat, "ab\033[31mc", SOON_MS);
+    seat_expect(&desk.seat, "ab\033[31mc", SOON_MS);
     desk_expect_end(0, SOON_MS);
-    assert_null(strstr(seat.out, "\033]52"));
-    seat_free(&seat);
+    assert_null(strstr(desk.seat.out, "\033]52"));
+    seat_free(&desk.seat);
     desk_run("--raw", script);
-    seat_expect(&seat, "a\033]52;c;eHh4\007b", SOON_MS);
+    seat_expect(&desk.seat, "a\033]52;c;eHh4\007b", SOON_MS);
     desk_expect_end(0, SOON_MS);
 }
 
@@ -176,14 +177,14 @@ static void a_hangup_or_term_leaves_the_session_running(void **arg)
     (void)arg;
     for (size_t i = 0; i < 2; i++) {
         desk_run(NULL, "printf '\\033[?1049h'; echo go; sleep 100");
-        seat_expect(&seat, "go\r\n", SOON_MS);
-        kill(seat.pid, signums[i]);
+        seat_expect(&desk.seat, "go\r\n", SOON_MS);
+        kill(desk.seat.pid, signums[i]);
         desk_expect_end(128 + signums[i], SOON_MS);
-        seat_expect(&seat, "\033[?1049l", 0);
-        seat_expect(&seat, "podterm attach ", 0);
+        seat_expect(&desk.seat, "\033[?1049l", 0);
+        seat_expect(&desk.seat, "podterm attach ", 0);
         expect_state("running");
-        stack_delete(stack, "tester", desk_session());
-        seat_free(&seat);
+        stack_delete(desk.stack, "tester", desk_session());
+        seat_free(&desk.seat);
     }
 }
 
@@ -191,28 +192,28 @@ static void a_crash_of_the_client_restores_the_terminal(void **arg)
 {
     (void)arg;
     desk_run(NULL, "echo go; sleep 100");
-    seat_expect(&seat, "go\r\n", SOON_MS);
-    kill(seat.pid, SIGSEGV);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
+    kill(desk.seat.pid, SIGSEGV);
     desk_expect_end(128 + SIGSEGV, SOON_MS);
-    stack_delete(stack, "tester", desk_session());
+    stack_delete(desk.stack, "tester", desk_session());
 }
 
 static void another_attachment_takes_over_for_good(void **arg)
 {
     struct seat second;
-    const char *argv[] = {podterm, "attach", NULL, NULL};
+    const char *argv[] = {desk.podterm, "attach", NULL, NULL};
     char sid[ID_SIZE];
 
     (void)arg;
     desk_run(NULL, "echo go; read -r x; exit 5");
-    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
     snprintf(sid, sizeof(sid), "%s", desk_session());
     argv[2] = sid;
     sid[8] = 0; /* the first characters suffice */
     seat_start(&second, argv, NULL, 80, 24, -1);
     seat_expect(&second, "go\r\n", SOON_MS);
     desk_expect_end(125, SOON_MS);
-    seat_expect(&seat, "attached elsewhere", 0);
+    seat_expect(&desk.seat, "attached elsewhere", 0);
     seat_say(&second, "x\r");
     assert_int_equal(seat_wait(&second, SOON_MS), 5);
     assert_true(seat_is_restored(&second));
@@ -222,20 +223,20 @@ static void another_attachment_takes_over_for_good(void **arg)
 static void a_viewer_watches_and_leaves_with_ctrl_c(void **arg)
 {
     struct seat viewer;
-    const char *run_argv[] = {podterm, "run", "--viewer", "guest", "--",
-                              "sh",    "-c",  NULL,       NULL};
-    const char *view_argv[] = {podterm, "attach", NULL, "--view",
-                               "--as",  "guest",  NULL};
+    const char *run_argv[] = {desk.podterm, "run", "--viewer", "guest", "--",
+                              "sh",         "-c",  NULL,       NULL};
+    const char *view_argv[] = {desk.podterm, "attach", NULL, "--view",
+                               "--as",       "guest",  NULL};
 
     (void)arg;
     run_argv[7] = "echo go; read -r x; echo \"<$x>\"; read -r y";
-    seat_start(&seat, run_argv, NULL, 80, 24, -1);
-    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_start(&desk.seat, run_argv, NULL, 80, 24, -1);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
     view_argv[2] = desk_session();
     seat_start(&viewer, view_argv, NULL, 80, 24, -1);
     seat_expect(&viewer, "go\r\n", SOON_MS);
     seat_say(&viewer, "typed by the viewer\r");
-    seat_say(&seat, "owner\r");
+    seat_say(&desk.seat, "owner\r");
     seat_expect(&viewer, "<owner>", SOON_MS);
     assert_false(seat_has(&viewer, "typed by the viewer"));
     seat_say(&viewer, "\003");
@@ -244,7 +245,7 @@ static void a_viewer_watches_and_leaves_with_ctrl_c(void **arg)
     seat_expect(&viewer, " --view", 0);
     assert_true(seat_is_restored(&viewer));
     seat_free(&viewer);
-    seat_say(&seat, "\r");
+    seat_say(&desk.seat, "\r");
     desk_expect_end(0, SOON_MS);
 }
 
@@ -253,16 +254,16 @@ static void a_viewer_watches_and_leaves_with_ctrl_c(void **arg)
 
 static void output_that_is_no_longer_kept_is_told(void **arg)
 {
-    const char *argv[] = {podterm, "attach", NULL, NULL};
+    const char *argv[] = {desk.podterm, "attach", NULL, NULL};
     struct seat second;
 
     (void)arg;
     desk_run(NULL, PLENTY);
-    seat_expect(&seat, "go\r\n", SOON_MS);
-    seat_say(&seat, "\r");
-    seat_expect(&seat, "\n400000\r\n", SOON_MS);
-    seat_pass(&seat, 300); /* the last acknowledgement */
-    kill(seat.pid, SIGTERM);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
+    seat_say(&desk.seat, "\r");
+    seat_expect(&desk.seat, "\n400000\r\n", SOON_MS);
+    seat_pass(&desk.seat, 300); /* the last acknowledgement */
+    kill(desk.seat.pid, SIGTERM);
     desk_expect_end(143, SOON_MS);
     argv[2] = desk_session();
     seat_start(&second, argv, NULL, 80, 24, -1);
@@ -278,23 +279,23 @@ static void output_that_is_no_longer_kept_is_told(void **arg)
 static void what_a_viewer_missed_is_told_at_the_end(void **arg)
 {
     struct seat viewer;
-    const char *run_argv[] = {podterm, "run", "--viewer", "guest", "--",
-                              "sh",    "-c",  PLENTY,     NULL};
-    const char *view_argv[] = {podterm, "attach", NULL, "--view",
-                               "--as",  "guest",  NULL};
+    const char *run_argv[] = {desk.podterm, "run", "--viewer", "guest", "--",
+                              "sh",         "-c",  PLENTY,     NULL};
+    const char *view_argv[] = {desk.podterm, "attach", NULL, "--view",
+                               "--as",       "guest",  NULL};
 
     (void)arg;
-    seat_start(&seat, run_argv, NULL, 80, 24, -1);
-    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_start(&desk.seat, run_argv, NULL, 80, 24, -1);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
     view_argv[2] = desk_session();
     seat_start(&viewer, view_argv, NULL, 80, 24, -1);
     seat_expect(&viewer, "go\r\n", SOON_MS);
     kill(viewer.pid, SIGSTOP);
-    seat_say(&seat, "\r");
-    seat_expect(&seat, "\n400000\r\n", SOON_MS);
+    seat_say(&desk.seat, "\r");
+    seat_expect(&desk.seat, "\n400000\r\n", SOON_MS);
     kill(viewer.pid, SIGCONT);
     seat_expect(&viewer, "\n400000\r\n", SOON_MS);
-    seat_say(&seat, "\r");
+    seat_say(&desk.seat, "\r");
     desk_expect_end(0, SOON_MS);
     assert_int_equal(seat_wait(&viewer, SOON_MS), 0);
     seat_expect(&viewer, " bytes of output were skipped\r\n", 0);
@@ -310,7 +311,7 @@ static void ctrl_c_while_it_is_fetched_ends_the_session(void **arg)
     own_mem char *url =
         mem_printf("http://127.0.0.1:%d/x.tar.gz", fileserver_port(server));
     /* another digest: no cache has it */
-    const char *argv[] = {podterm,
+    const char *argv[] = {desk.podterm,
                           "run",
                           "--bundle",
                           url,
@@ -320,11 +321,11 @@ static void ctrl_c_while_it_is_fetched_ends_the_session(void **arg)
                           NULL};
 
     (void)arg;
-    seat_start(&seat, argv, NULL, 80, 24, -1);
-    seat_expect(&seat, "fetch", SOON_MS);
-    seat_say(&seat, "\003");
+    seat_start(&desk.seat, argv, NULL, 80, 24, -1);
+    seat_expect(&desk.seat, "fetch", SOON_MS);
+    seat_say(&desk.seat, "\003");
     desk_expect_end(130, SOON_MS);
-    seat_expect(&seat, "\npodterm: the session was ended", 0);
+    seat_expect(&desk.seat, "\npodterm: the session was ended", 0);
     expect_ending();
     fileserver_stop(server);
 }
@@ -337,43 +338,44 @@ static void ctrl_c_before_the_gateway_answers_ends_the_session(void **arg)
     assert_true(pid > 0);
     kill(pid, SIGSTOP);
     desk_run(NULL, "sleep 100");
-    seat_expect(&seat, "podterm: session ", SOON_MS);
-    seat_pass(&seat, 200);
-    seat_say(&seat, "\003");
+    seat_expect(&desk.seat, "podterm: session ", SOON_MS);
+    seat_pass(&desk.seat, 200);
+    seat_say(&desk.seat, "\003");
     desk_expect_end(130, SOON_MS);
     kill(pid, SIGCONT);
-    seat_expect(&seat, "the session was ended", 0);
+    seat_expect(&desk.seat, "the session was ended", 0);
     expect_ending();
 }
 
 static void a_refused_bundle_is_told_in_a_sentence(void **arg)
 {
     char wrong[65];
-    const char *argv[] = {podterm, "run", "--sha256", wrong, NULL};
+    const char *argv[] = {desk.podterm, "run", "--sha256", wrong, NULL};
 
     (void)arg;
-    snprintf(wrong, sizeof(wrong), "%s", bundle.sha256);
+    snprintf(wrong, sizeof(wrong), "%s", desk.bundle.sha256);
     wrong[0] = wrong[0] == '0' ? '1' : '0';
-    seat_start(&seat, argv, NULL, 80, 24, -1);
+    seat_start(&desk.seat, argv, NULL, 80, 24, -1);
     desk_expect_end(125, SOON_MS);
-    seat_expect(&seat, "podterm: the bundle was refused: ", 0);
-    seat_expect(&seat, bundle.sha256, 0);
+    seat_expect(&desk.seat, "podterm: the bundle was refused: ", 0);
+    seat_expect(&desk.seat, desk.bundle.sha256, 0);
 }
 
 static void names_in_a_hostile_bundle_do_not_reach_the_terminal(void **arg)
 {
-    own_mem char *dir = mem_printf("%s/evil", stack->dir);
+    own_mem char *dir = mem_printf("%s/evil", desk.stack->dir);
     own_mem char *make =
         mem_printf("mkdir -p %s && cd %s && touch 'x' && tar --transform "
                    "\"s,x,../$(printf 'e\\033]52;c;eA==\\007v'),\" -P -czf "
                    "%s/bundles/evil.tar.gz x && sha256sum "
                    "%s/bundles/evil.tar.gz | cut -c1-64 >%s/sum",
-                   dir, dir, stack->dir, stack->dir, dir);
+                   dir, dir, desk.stack->dir, desk.stack->dir, dir);
     own_mem char *sum = mem_printf("%s/sum", dir);
-    own_mem char *url = mem_printf("file://%s/bundles/evil.tar.gz", stack->dir);
+    own_mem char *url =
+        mem_printf("file://%s/bundles/evil.tar.gz", desk.stack->dir);
     char sha[65] = "";
-    const char *argv[] = {podterm,    "run", "--bundle", url,
-                          "--sha256", sha,   NULL};
+    const char *argv[] = {desk.podterm, "run", "--bundle", url,
+                          "--sha256",   sha,   NULL};
     FILE *f;
 
     (void)arg;
@@ -381,11 +383,11 @@ static void names_in_a_hostile_bundle_do_not_reach_the_terminal(void **arg)
     f = fopen(sum, "r");
     assert_int_equal(fscanf(f, "%64s", sha), 1);
     fclose(f);
-    seat_start(&seat, argv, NULL, 80, 24, -1);
+    seat_start(&desk.seat, argv, NULL, 80, 24, -1);
     desk_expect_end(125, SOON_MS);
-    seat_expect(&seat, "podterm: the bundle was refused", 0);
-    assert_null(strstr(seat.out, "\033]52"));
-    assert_null(strchr(seat.out, '\007'));
+    seat_expect(&desk.seat, "podterm: the bundle was refused", 0);
+    assert_null(strstr(desk.seat.out, "\033]52"));
+    assert_null(strchr(desk.seat.out, '\007'));
 }
 
 /* --- connections --- */
@@ -395,15 +397,15 @@ static void a_gateway_that_is_killed_costs_nothing(void **arg)
     (void)arg;
     desk_run(NULL, "echo go; i=0; while [ $i -lt 40 ]; do i=$((i+1)); "
                    "echo line-$i; sleep 0.05; done; read -r x; echo \"<$x>\"");
-    seat_expect(&seat, "line-3\r\n", SOON_MS);
+    seat_expect(&desk.seat, "line-3\r\n", SOON_MS);
     kill(gateway(), SIGKILL);
-    seat_say(&seat, "typed meanwhile\r");
+    seat_say(&desk.seat, "typed meanwhile\r");
     for (int i = 4; i <= 40; i++) {
         own_mem char *line = mem_printf("line-%d\r\n", i);
 
-        seat_expect(&seat, line, SOON_MS);
+        seat_expect(&desk.seat, line, SOON_MS);
     }
-    seat_expect(&seat, "<typed meanwhile>", SOON_MS);
+    seat_expect(&desk.seat, "<typed meanwhile>", SOON_MS);
     desk_expect_end(0, SOON_MS);
 }
 
@@ -412,13 +414,13 @@ static void hold_down(void)
 {
     const int64_t until = loop_now_ms() + SOON_MS;
 
-    while (!seat_has(&seat, "connection lost; the program goes on")) {
+    while (!seat_has(&desk.seat, "connection lost; the program goes on")) {
         pid_t pid = gateway();
 
         if (pid > 0)
             kill(pid, SIGKILL);
         assert_true(loop_now_ms() < until);
-        seat_pass(&seat, 20);
+        seat_pass(&desk.seat, 20);
     }
 }
 
@@ -426,11 +428,11 @@ static void a_long_loss_is_told_and_so_is_that_nothing_was_lost(void **arg)
 {
     (void)arg;
     desk_run(NULL, "echo go; read -r x; echo \"<$x>\"");
-    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
     hold_down();
-    seat_expect(&seat, "attached again: nothing was lost", SOON_MS);
-    seat_say(&seat, "x\r");
-    seat_expect(&seat, "<x>", SOON_MS);
+    seat_expect(&desk.seat, "attached again: nothing was lost", SOON_MS);
+    seat_say(&desk.seat, "x\r");
+    seat_expect(&desk.seat, "<x>", SOON_MS);
     desk_expect_end(0, SOON_MS);
 }
 
@@ -440,14 +442,14 @@ static void the_program_draws_anew_behind_a_note(void **arg)
     (void)arg;
     desk_run(NULL, "trap 'stty size' WINCH; echo go; "
                    "while :; do sleep 0.01; done");
-    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
     hold_down();
-    seat_expect(&seat, "attached again: nothing was lost", SOON_MS);
-    seat_expect(&seat, "30 99\r\n", SOON_MS);
-    seat_expect(&seat, "30 100\r\n", SOON_MS);
-    seat_say(&seat, "\003");
+    seat_expect(&desk.seat, "attached again: nothing was lost", SOON_MS);
+    seat_expect(&desk.seat, "30 99\r\n", SOON_MS);
+    seat_expect(&desk.seat, "30 100\r\n", SOON_MS);
+    seat_say(&desk.seat, "\003");
     desk_expect_end(130, SOON_MS);
-    assert_null(strstr(seat.out, "were skipped"));
+    assert_null(strstr(desk.seat.out, "were skipped"));
 }
 
 static void ctrl_c_leaves_once_the_loss_was_told(void **arg)
@@ -456,13 +458,13 @@ static void ctrl_c_leaves_once_the_loss_was_told(void **arg)
 
     (void)arg;
     desk_run(NULL, "echo go; sleep 100");
-    seat_expect(&seat, "go\r\n", SOON_MS);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
     hold_down();
-    seat_say(&seat, "\003");
+    seat_say(&desk.seat, "\003");
     desk_expect_end(130, SOON_MS);
-    seat_expect(&seat, "the session goes on", 0);
+    seat_expect(&desk.seat, "the session goes on", 0);
     expect_state("running");
-    stack_delete(stack, "tester", desk_session());
+    stack_delete(desk.stack, "tester", desk_session());
     for (int i = 0; (pid = gateway()) < 0 && i < 500; i++)
         poll(NULL, 0, 20);
     assert_true(pid > 0);
@@ -477,15 +479,15 @@ static void interrupts_are_heard_behind_a_paste_nobody_reads(void **arg)
     memset(paste, 'x', len);
     desk_run(NULL, "stty -icanon -echo; trap 'echo got-int' INT; echo go; "
                    "while :; do sleep 0.1; done");
-    seat_expect(&seat, "go\r\n", SOON_MS);
-    seat_type(&seat, paste, len);
-    seat_say(&seat, "\003");
-    seat_expect(&seat, "got-int", SOON_MS);
-    seat_pass(&seat, 300);
-    assert_false(seat_has(&seat, "got-int")); /* once */
-    kill(seat.pid, SIGTERM);
+    seat_expect(&desk.seat, "go\r\n", SOON_MS);
+    seat_type(&desk.seat, paste, len);
+    seat_say(&desk.seat, "\003");
+    seat_expect(&desk.seat, "got-int", SOON_MS);
+    seat_pass(&desk.seat, 300);
+    assert_false(seat_has(&desk.seat, "got-int")); /* once */
+    kill(desk.seat.pid, SIGTERM);
     desk_expect_end(143, SOON_MS);
-    stack_delete(stack, "tester", desk_session());
+    stack_delete(desk.stack, "tester", desk_session());
     free(paste);
 }
 

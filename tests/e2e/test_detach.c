@@ -22,9 +22,9 @@
 
 static void attach(const char *sid)
 {
-    const char *argv[] = {podterm, "attach", sid, NULL};
+    const char *argv[] = {desk.podterm, "attach", sid, NULL};
 
-    seat_start(&seat, argv, NULL, 100, 30, -1);
+    seat_start(&desk.seat, argv, NULL, 100, 30, -1);
 }
 
 static void out_and_back_again(void **arg)
@@ -34,23 +34,23 @@ static void out_and_back_again(void **arg)
 
     (void)arg;
     desk_run(NULL, RAW HEX(3) "printf next;" HEX(2) "exit 4");
-    seat_expect(&seat, "Enter, then ~ and a dot detaches", SOON_MS);
-    seat_expect(&seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "Enter, then ~ and a dot detaches", SOON_MS);
+    seat_expect(&desk.seat, "here", SOON_MS);
     sid = desk_session();
-    seat_say(&seat, "ab\r~.");
+    seat_say(&desk.seat, "ab\r~.");
     back = mem_printf("detached; the session goes on. Attach again with: "
                       "podterm attach %s",
                       sid);
-    seat_expect(&seat, back, SOON_MS);
+    seat_expect(&desk.seat, back, SOON_MS);
     desk_expect_end(0, SOON_MS);
-    json_free(stack_wait(stack, "tester", sid, "running", SOON_MS));
-    seat_free(&seat);
+    json_free(stack_wait(desk.stack, "tester", sid, "running", SOON_MS));
+    seat_free(&desk.seat);
 
     attach(sid); /* what was typed just before arrived, and no more */
-    seat_expect(&seat, "61 62 0d", SOON_MS);
-    seat_expect(&seat, "next", SOON_MS);
-    seat_say(&seat, "xy");
-    seat_expect(&seat, "78 79", SOON_MS);
+    seat_expect(&desk.seat, "61 62 0d", SOON_MS);
+    seat_expect(&desk.seat, "next", SOON_MS);
+    seat_say(&desk.seat, "xy");
+    seat_expect(&desk.seat, "78 79", SOON_MS);
     desk_expect_end(4, SOON_MS);
 }
 
@@ -58,14 +58,14 @@ static void what_is_no_way_out_reaches_the_program(void **arg)
 {
     (void)arg;
     desk_run(NULL, RAW HEX(2) HEX(4) HEX(3) "exit 4");
-    seat_expect(&seat, "here", SOON_MS);
-    seat_say(&seat, "~");
-    seat_say(&seat, "/");
-    seat_expect(&seat, "7e 2f", SOON_MS);
-    seat_say(&seat, "\r~~.");
-    seat_expect(&seat, "0d 7e 7e 2e", SOON_MS);
-    seat_say(&seat, "a~.");
-    seat_expect(&seat, "61 7e 2e", SOON_MS);
+    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_say(&desk.seat, "~");
+    seat_say(&desk.seat, "/");
+    seat_expect(&desk.seat, "7e 2f", SOON_MS);
+    seat_say(&desk.seat, "\r~~.");
+    seat_expect(&desk.seat, "0d 7e 7e 2e", SOON_MS);
+    seat_say(&desk.seat, "a~.");
+    seat_expect(&desk.seat, "61 7e 2e", SOON_MS);
     desk_expect_end(4, SOON_MS);
 }
 
@@ -76,15 +76,15 @@ static void a_held_key_outlives_its_connection(void **arg)
 
     (void)arg;
     desk_run(NULL, RAW HEX(3) "exit 4");
-    seat_expect(&seat, "here", SOON_MS);
-    seat_say(&seat, "\r~");
-    seat_pass(&seat, 50);
-    assert_int_equal(stack_pids(stack, "podterm-gateway", NULL, &gateway, 1),
-                     1);
+    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_say(&desk.seat, "\r~");
+    seat_pass(&desk.seat, 50);
+    assert_int_equal(
+        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
     kill(gateway, SIGKILL);
-    seat_pass(&seat, 50);
-    seat_say(&seat, "x");
-    seat_expect(&seat, "0d 7e 78", SOON_MS);
+    seat_pass(&desk.seat, 50);
+    seat_say(&desk.seat, "x");
+    seat_expect(&desk.seat, "0d 7e 78", SOON_MS);
     desk_expect_end(4, SOON_MS);
 }
 
@@ -95,16 +95,16 @@ static void without_a_connection_one_gets_out_too(void **arg)
 
     (void)arg;
     desk_run(NULL, RAW "sleep 1000");
-    seat_expect(&seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "here", SOON_MS);
     sid = desk_session();
-    assert_int_equal(stack_pids(stack, "podterm-gateway", NULL, &gateway, 1),
-                     1);
+    assert_int_equal(
+        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
     kill(gateway, SIGSTOP);
-    seat_say(&seat, "abc\r~.");
-    seat_expect(&seat, "4 typed bytes have not arrived", SOON_MS);
+    seat_say(&desk.seat, "abc\r~.");
+    seat_expect(&desk.seat, "4 typed bytes have not arrived", SOON_MS);
     desk_expect_end(0, SOON_MS);
     kill(gateway, SIGCONT);
-    assert_int_equal(stack_delete(stack, "tester", sid), 202);
+    assert_int_equal(stack_delete(desk.stack, "tester", sid), 202);
 }
 
 static void the_key_can_be_another_or_none(void **arg)
@@ -113,22 +113,22 @@ static void the_key_can_be_another_or_none(void **arg)
 
     (void)arg;
     desk_run("--detach-key=none", RAW HEX(3) "exit 4");
-    seat_expect(&seat, "here", SOON_MS);
-    assert_false(seat_has(&seat, "detaches"));
-    seat_say(&seat, "\r~.");
-    seat_expect(&seat, "0d 7e 2e", SOON_MS);
+    seat_expect(&desk.seat, "here", SOON_MS);
+    assert_false(seat_has(&desk.seat, "detaches"));
+    seat_say(&desk.seat, "\r~.");
+    seat_expect(&desk.seat, "0d 7e 2e", SOON_MS);
     desk_expect_end(4, SOON_MS);
-    seat_free(&seat);
+    seat_free(&desk.seat);
 
     desk_run("--detach-key=^]", RAW HEX(3) "sleep 1000");
-    seat_expect(&seat, "Enter, then Ctrl-] and a dot detaches", SOON_MS);
-    seat_expect(&seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "Enter, then Ctrl-] and a dot detaches", SOON_MS);
+    seat_expect(&desk.seat, "here", SOON_MS);
     sid = desk_session();
-    seat_say(&seat, "\r~.");
-    seat_expect(&seat, "0d 7e 2e", SOON_MS);
-    seat_say(&seat, "\r\x1d.");
+    seat_say(&desk.seat, "\r~.");
+    seat_expect(&desk.seat, "0d 7e 2e", SOON_MS);
+    seat_say(&desk.seat, "\r\x1d.");
     desk_expect_end(0, SOON_MS);
-    assert_int_equal(stack_delete(stack, "tester", sid), 202);
+    assert_int_equal(stack_delete(desk.stack, "tester", sid), 202);
 }
 
 int main(void)

@@ -34,40 +34,40 @@ static const char asks[] =
 
 static void a_killed_client_leaves_the_session_which_attach_takes_up(void **arg)
 {
-    const char *run[] = {podterm, "run", NULL};
-    const char *attach[] = {podterm, "attach", NULL, NULL};
+    const char *run[] = {desk.podterm, "run", NULL};
+    const char *attach[] = {desk.podterm, "attach", NULL, NULL};
     struct stack_bundle b;
     const char *sid;
     own_json struct json *j = NULL;
     int64_t killed_ms;
 
     (void)arg;
-    stack_pack(stack, "asks", asks, &b);
+    stack_pack(desk.stack, "asks", asks, &b);
     desk_bundle(&b);
-    seat_start(&seat, run, NULL, 80, 24, -1);
-    seat_expect(&seat, "asks", SOON_MS);
-    seat_say(&seat, "one\r");
-    seat_expect(&seat, "1: <one>", SOON_MS);
+    seat_start(&desk.seat, run, NULL, 80, 24, -1);
+    seat_expect(&desk.seat, "asks", SOON_MS);
+    seat_say(&desk.seat, "one\r");
+    seat_expect(&desk.seat, "1: <one>", SOON_MS);
     sid = desk_session();
 
     killed_ms = loop_now_ms();
-    assert_int_equal(kill(seat.pid, SIGKILL), 0);
-    assert_int_equal(seat_wait(&seat, SOON_MS), 128 + SIGKILL);
-    assert_false(seat_is_restored(&seat)); /* nobody was left to do it */
-    seat_free(&seat);
-    j = stack_get(stack, "tester", sid);
+    assert_int_equal(kill(desk.seat.pid, SIGKILL), 0);
+    assert_int_equal(seat_wait(&desk.seat, SOON_MS), 128 + SIGKILL);
+    assert_false(seat_is_restored(&desk.seat)); /* nobody was left to do it */
+    seat_free(&desk.seat);
+    j = stack_get(desk.stack, "tester", sid);
     assert_string_equal(json_get_str(j, "state"), "running");
 
     attach[2] = sid;
-    seat_start(&seat, attach, NULL, 80, 24, -1);
-    seat_expect(&seat, "1: <one>", SOON_MS); /* what was shown before */
-    seat_say(&seat, "two\r");
-    seat_expect(&seat, "2: <two>", SOON_MS);
+    seat_start(&desk.seat, attach, NULL, 80, 24, -1);
+    seat_expect(&desk.seat, "1: <one>", SOON_MS); /* what was shown before */
+    seat_say(&desk.seat, "two\r");
+    seat_expect(&desk.seat, "2: <two>", SOON_MS);
     assert_in_range(loop_now_ms() - killed_ms, 0, WITHIN_MS);
-    seat_say(&seat, "\004");
-    assert_int_equal(seat_wait(&seat, SOON_MS), 0);
-    assert_true(seat_is_restored(&seat));
-    json_free(stack_wait(stack, "tester", sid, "ended", SOON_MS));
+    seat_say(&desk.seat, "\004");
+    assert_int_equal(seat_wait(&desk.seat, SOON_MS), 0);
+    assert_true(seat_is_restored(&desk.seat));
+    json_free(stack_wait(desk.stack, "tester", sid, "ended", SOON_MS));
 }
 
 /* --- the unpacker --- */
@@ -75,13 +75,14 @@ static void a_killed_client_leaves_the_session_which_attach_takes_up(void **arg)
 /* A bundle whose archive does not compress. */
 static void pack_big(struct stack_bundle *b)
 {
-    own_mem char *cmd = mem_printf("mkdir -p %s/src-big && head -c " BIG_MIB
-                                   "M /dev/urandom >%s/src-big/filler && "
-                                   "chmod 644 %s/src-big/filler",
-                                   stack->dir, stack->dir, stack->dir);
+    own_mem char *cmd =
+        mem_printf("mkdir -p %s/src-big && head -c " BIG_MIB
+                   "M /dev/urandom >%s/src-big/filler && "
+                   "chmod 644 %s/src-big/filler",
+                   desk.stack->dir, desk.stack->dir, desk.stack->dir);
 
     assert_int_equal(system(cmd), 0);
-    stack_pack(stack, "big", "echo must not run; sleep 1000", b);
+    stack_pack(desk.stack, "big", "echo must not run; sleep 1000", b);
 }
 
 static pid_t unpacker(const char *sid)
@@ -93,7 +94,7 @@ static pid_t unpacker(const char *sid)
         if (loop_now_ms() > until)
             fail_msg("no unpacker was seen (agent %d)", (int)agent);
         if (!agent)
-            agent = stackproc_find(stack, sid, PART_MAIN);
+            agent = stackproc_find(desk.stack, sid, PART_MAIN);
         if (agent)
             pid = stackproc_child(agent, "--unpack");
     }
@@ -119,24 +120,24 @@ a_killed_unpacker_ends_the_session_before_its_program_starts(void **arg)
 
     (void)arg;
     pack_big(&b);
-    stack_create(stack, "ann", &b, "", &ss);
+    stack_create(desk.stack, "ann", &b, "", &ss);
     victim = unpacker(ss.sid);
     killed_ms = loop_now_ms();
     assert_int_equal(kill(victim, SIGKILL), 0);
-    assert_true(stack_attach(stack, &l, ss.token, 0, 80, 24));
+    assert_true(stack_attach(desk.stack, &l, ss.token, 0, 80, 24));
     while (stack_pump(&l, nothing, NULL, true))
         ;
     assert_true(l.is_ended);
     assert_string_equal(l.reason, "bundle_refused");
     assert_int_equal(l.exit_code, -1);
     stack_cut(&l);
-    j = stack_wait(stack, "ann", ss.sid, "ended", PROMISE_MS);
+    j = stack_wait(desk.stack, "ann", ss.sid, "ended", PROMISE_MS);
     assert_in_range(loop_now_ms() - killed_ms, 0, WITHIN_MS);
     assert_string_equal(json_get_str(j, "reason"), "bundle_refused");
     detail = json_get_str(j, "detail");
     assert_non_null(detail);
     assert_non_null(strstr(detail, "the unpacker died on it"));
-    stackproc_wait_none(stack, ss.sid, 0);
+    stackproc_wait_none(desk.stack, ss.sid, 0);
     stack_session_fini(&ss);
 }
 

@@ -12,14 +12,11 @@
 
 #include <cmocka.h>
 
-struct stack *stack;
-struct stack_bundle bundle;
-char *podterm;
-struct seat seat;
+struct desk desk;
 
 void desk_bundle(const struct stack_bundle *b)
 {
-    own_mem char *server = mem_printf("http://127.0.0.1:%d", stack->port);
+    own_mem char *server = mem_printf("http://127.0.0.1:%d", desk.stack->port);
 
     setenv("PODTERM_SERVER", server, 1);
     setenv("PODTERM_BUNDLE", b->url, 1);
@@ -31,32 +28,32 @@ void desk_bundle(const struct stack_bundle *b)
 int desk_setup(void **arg)
 {
     (void)arg;
-    stack = stack_new(NULL);
-    stack_pack(stack, "prog", "exit 9", &bundle);
-    podterm = program_path("podterm");
-    desk_bundle(&bundle);
+    desk.stack = stack_new(NULL);
+    stack_pack(desk.stack, "prog", "exit 9", &desk.bundle);
+    desk.podterm = program_path("podterm");
+    desk_bundle(&desk.bundle);
     return 0;
 }
 
 int desk_teardown(void **arg)
 {
     (void)arg;
-    free(podterm);
-    stack_free(stack);
+    free(desk.podterm);
+    stack_free(desk.stack);
     return 0;
 }
 
 int desk_leave(void **arg)
 {
     (void)arg;
-    if (seat.out)
-        seat_free(&seat);
+    if (desk.seat.out)
+        seat_free(&desk.seat);
     return 0;
 }
 
 void desk_run(const char *flag, const char *script)
 {
-    const char *argv[8] = {podterm, "run"};
+    const char *argv[8] = {desk.podterm, "run"};
     int n = 2;
 
     if (flag)
@@ -65,13 +62,13 @@ void desk_run(const char *flag, const char *script)
     argv[n++] = "sh";
     argv[n++] = "-c";
     argv[n++] = script;
-    seat_start(&seat, argv, NULL, 100, 30, -1);
+    seat_start(&desk.seat, argv, NULL, 100, 30, -1);
 }
 
 const char *desk_session(void)
 {
     static char sid[ID_SIZE];
-    const char *at = strstr(seat.out, "podterm: session ");
+    const char *at = strstr(desk.seat.out, "podterm: session ");
 
     assert_non_null(at);
     snprintf(sid, sizeof(sid), "%.26s", at + 17);
@@ -81,10 +78,10 @@ const char *desk_session(void)
 
 void desk_expect_end(int status, int ms)
 {
-    int got = seat_wait(&seat, ms);
+    int got = seat_wait(&desk.seat, ms);
 
     if (got != status)
-        print_error("%s\n", seat.out);
+        print_error("%s\n", desk.seat.out);
     assert_int_equal(got, status);
-    assert_true(seat_is_restored(&seat));
+    assert_true(seat_is_restored(&desk.seat));
 }

@@ -8,10 +8,14 @@
 #include "tests/lib/seat.h"
 #include "tests/lib/stack.h"
 
-extern struct stack *stack;
-extern struct stack_bundle bundle; /* one that can run anything */
-extern char *podterm;              /* the client's path */
-extern struct seat seat;
+struct desk {
+    struct stack *stack;
+    struct stack_bundle bundle; /* one that can run anything */
+    char *podterm;              /* the client's path */
+    struct seat seat;
+};
+
+extern struct desk desk; /* the running test's */
 
 /* For cmocka: of the group; and of a test, whose terminal goes. */
 int desk_setup(void **arg);
