@@ -154,6 +154,8 @@ static int ws_failed(struct ws_conn *c, const char *why, size_t len)
 
 static int ws_gone(struct ws_conn *c)
 {
+    if (c->dialled)
+        ws_client_gone(c);
     c->wsi = NULL;
     if (c->is_starting) { /* ws_dial is on the stack and deals with it */
         c->is_destroyed = true;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #define WS_HOST_MAX 116       /* bytes of Host, and of Origin */
 #define WS_TARGET_MAX 2000    /* bytes of a path */
@@ -98,6 +99,25 @@ int ws_client_check(struct ws_conn *c)
         return 0;
     strcpy(c->close_reason, "the server does not speak our subprotocol");
     return -1;
+}
+
+static void ws_free_watcher(uv_handle_t *h)
+{
+    free(h); /* as libwebsockets, whose memory it is, would */
+}
+
+static void ws_close_watcher(uv_handle_t *h, void *wsi)
+{
+    if (h->type == UV_POLL && h->data == wsi && !uv_is_closing(h))
+        uv_close(h, ws_free_watcher);
+}
+
+/* Where connect(2) fails, libwebsockets closes the socket and forgets the
+ * handle that watched it, which stays in the loop. */
+void ws_client_gone(const struct ws_conn *c)
+{
+    if (!c->was_open && lws_get_socket_fd(c->wsi) < 0)
+        uv_walk(loop_uv(c->x->loop), ws_close_watcher, c->wsi);
 }
 
 /* --- kinds --- */

@@ -155,8 +155,7 @@ struct ws_conn *ws_conn_new(struct ws_context *x, enum ws_phase phase);
 void ws_conn_free(struct ws_conn *c);
 /* Drop the connection from the loop; `closed` follows if it is owed. */
 void ws_kill(struct ws_conn *c);
-/* The same for one that has been told. */
-void ws_drop(struct ws_conn *c);
+void ws_drop(struct ws_conn *c); /* one that has been told */
 /* A dial that failed at once: `closed` and the end come from the loop. */
 void ws_stillborn(struct ws_conn *c);
 void ws_tell_closed(struct ws_conn *c, int code, const char *reason);
@@ -214,6 +213,7 @@ void ws_linger_free(struct ws_context *x);
 
 int ws_client_gate(struct ws_conn *c);
 int ws_client_check(struct ws_conn *c);
+void ws_client_gone(const struct ws_conn *c);
 void ws_dialled_free(struct ws_dialled *d);
 void ws_client_free(struct ws_context *x);
 

@@ -2,6 +2,7 @@
  * WebSocket between honest peers: our client against our server. With TLS:
  * test_ws_tls.c; HTTP: test_ws_http.c.
  */
+#include "base/loop.h"
 #include "tests/lib/wsends.h"
 
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include <cmocka.h>
 
@@ -195,6 +197,59 @@ static void a_dial_nobody_answers_fails_with_a_reason(void **state)
     assert_true(strlen(both.client.reason) > 0);
 }
 
+static void count_handle(uv_handle_t *h, void *count)
+{
+    (void)h;
+    ++*(int *)count;
+}
+
+static int handles(void)
+{
+    int n = 0;
+
+    uv_walk(loop_uv(bed.loop), count_handle, &n);
+    return n;
+}
+
+/* Handles of the loop that 20 dials to an address without a host leave. */
+static int left_by_dials(const char *address)
+{
+    struct ws_server_conf conf = both_conf();
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(9)};
+    struct ws_dial_conf d;
+    int before = 0;
+
+    bed_serve(&conf);
+    d = both_dial_conf();
+    ws_server_stop_accepting(bed.server);
+    if (address) {
+        assert_int_equal(inet_pton(AF_INET, address, &at.sin_addr), 1);
+        d.addr = (struct sockaddr *)&at;
+    }
+    for (int i = 0; i <= 20; i++) {
+        both_dial(&d);
+        assert_true(run_until(bed.loop, client_is_closed, NULL, 3000));
+        both.client.closed = 0;
+        run_for(bed.loop, 3); /* what is closing is gone after a turn */
+        if (i == 0)           /* the first one makes what all need */
+            before = handles();
+    }
+    return handles() - before;
+}
+
+static void refused_dials_leave_nothing_in_the_loop(void **state)
+{
+    (void)state;
+    assert_int_equal(left_by_dials(NULL), 0);
+}
+
+/* connect(2) itself fails, as it does when a refusal comes at once. */
+static void impossible_dials_leave_nothing_in_the_loop(void **state)
+{
+    (void)state;
+    assert_int_equal(left_by_dials("224.0.0.1"), 0);
+}
+
 static void a_dial_without_an_answer_times_out(void **state)
 {
     struct ws_server_conf conf = both_conf();
@@ -369,6 +424,8 @@ int main(void)
         TEST(a_paused_end_reads_nothing_and_loses_nothing),
         TEST(headers_are_seen_in_opened),
         TEST(a_dial_nobody_answers_fails_with_a_reason),
+        TEST(refused_dials_leave_nothing_in_the_loop),
+        TEST(impossible_dials_leave_nothing_in_the_loop),
         TEST(a_dial_without_an_answer_times_out),
         TEST(a_dial_may_be_given_up),
         TEST(bad_dials_are_refused_at_once),
