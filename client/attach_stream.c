@@ -213,6 +213,16 @@ static void attach_eof(void *arg)
 
 /* --- output --- */
 
+/* Escape sequences to a terminal we do not read from: it is left as it was
+ * all the same. */
+static void attach_screen(const struct frame *f)
+{
+    struct err e = {0};
+
+    if (memchr(f->body, '\033', f->body_len) && isatty(STDOUT_FILENO))
+        tty_screen(STDOUT_FILENO, &e);
+}
+
 void attach_output(struct attach *a, struct leg *l, const struct frame *f)
 {
     int64_t known = link_output(&a->link, f->offset, f->body_len);
@@ -221,6 +231,7 @@ void attach_output(struct attach *a, struct leg *l, const struct frame *f)
     attach_begin(a);
     if (a->is_leaving)
         return;
+    attach_screen(f);
     if (known < 0 ||
         sink_add(a->sink, f->body + known, f->body_len - (size_t)known) < 0) {
         snprintf(l->why, sizeof(l->why), "the server broke the protocol");

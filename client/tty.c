@@ -37,14 +37,10 @@ static const char reset[] =
     "\033[23;0t"; /* the title that was pushed */
 static const char ask[] = "\033[5n";
 
-static const int fatal[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGABRT,
-                            SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-#define FATAL_COUNT (sizeof(fatal) / sizeof(*fatal))
-
 /* One terminal a process; handlers take no argument, so it is static. */
 static struct {
-    volatile sig_atomic_t is_raw;
-    pid_t owner; /* a forked child leaves the terminal alone */
+    volatile sig_atomic_t is_raw; /* or only written to: in_fd is -1 */
+    pid_t owner;                  /* a forked child leaves the terminal alone */
     int in_fd, out_fd;
     int in_flags, out_flags;
     struct termios saved;
@@ -130,7 +126,11 @@ static void restore(void)
 
     if (!tty.is_raw || tty.owner != getpid())
         return;
-    if (is_ours()) {
+    if (tty.in_fd < 0) { /* whoever reads may be of another pipe: no asking */
+        fcntl(tty.out_fd, F_SETFL, tty.out_flags | O_NONBLOCK);
+        say(reset, sizeof(reset) - 1, until);
+        fcntl(tty.out_fd, F_SETFL, tty.out_flags);
+    } else if (is_ours()) {
         fcntl(tty.out_fd, F_SETFL, tty.out_flags | O_NONBLOCK);
         fcntl(tty.in_fd, F_SETFL, tty.in_flags | O_NONBLOCK);
         if (say(reset, sizeof(reset) - 1, until) &&
@@ -168,6 +168,18 @@ static void on_fatal(int number)
     raise(number); /* delivered on return */
 }
 
+/* Signals that by default do not end a process, or always do. */
+static bool is_harmless(int number)
+{
+    static const int list[] = {SIGCHLD, SIGCONT, SIGURG,  SIGWINCH, SIGTSTP,
+                               SIGTTIN, SIGTTOU, SIGSTOP, SIGKILL};
+
+    for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++)
+        if (list[i] == number)
+            return true;
+    return false;
+}
+
 /* Handlers where there are none yet; what is ignored stays so. */
 static void handlers_set(void)
 {
@@ -179,18 +191,19 @@ static void handlers_set(void)
     if (sigaltstack(NULL, &old) == 0 && (old.ss_flags & SS_DISABLE))
         sigaltstack(&stack, NULL);
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < FATAL_COUNT; i++)
-        if (sigaction(fatal[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-            sigaction(fatal[i], &action, NULL);
+    for (int i = 1; i <= SIGRTMAX; i++)
+        if (!is_harmless(i) && sigaction(i, NULL, &now) == 0 &&
+            now.sa_handler == SIG_DFL)
+            sigaction(i, &action, NULL);
 }
 
 static void handlers_unset(void)
 {
     struct sigaction now;
 
-    for (size_t i = 0; i < FATAL_COUNT; i++)
-        if (sigaction(fatal[i], NULL, &now) == 0 && now.sa_handler == on_fatal)
-            signal(fatal[i], SIG_DFL);
+    for (int i = 1; i <= SIGRTMAX; i++)
+        if (sigaction(i, NULL, &now) == 0 && now.sa_handler == on_fatal)
+            signal(i, SIG_DFL);
 }
 
 static void make_raw(struct termios *t)
@@ -205,10 +218,46 @@ bool tty_is_terminal(int in_fd, int out_fd)
     return isatty(in_fd) && isatty(out_fd);
 }
 
+static int restore_at_exit(struct err *e)
+{
+    static bool is_set;
+
+    if (!is_set && atexit(tty_restore))
+        return err_sys(e, "atexit");
+    is_set = true;
+    return 0;
+}
+
+static void push_title(void)
+{
+    static const char push[] = "\033[22;0t";
+
+    say(push, sizeof(push) - 1, now_ms() + TTY_QUIET_MS);
+}
+
+int tty_screen(int out_fd, struct err *e)
+{
+    int out_flags;
+
+    if (tty.is_raw && tty.owner == getpid())
+        return 0;
+    out_flags = fcntl(out_fd, F_GETFL);
+    if (out_flags < 0)
+        return err_sys(e, "the terminal's flags");
+    if (restore_at_exit(e) < 0)
+        return -1;
+    tty.owner = getpid();
+    tty.in_fd = -1;
+    tty.out_fd = out_fd;
+    tty.out_flags = out_flags;
+    tty.is_raw = 1;
+    handlers_set();
+    push_title();
+    return 0;
+}
+
 int tty_raw(int in_fd, int out_fd, struct err *e)
 {
-    static bool is_at_exit;
-    static const char push[] = "\033[22;0t";
     struct termios raw;
     int in_flags, out_flags;
 
@@ -220,9 +269,8 @@ int tty_raw(int in_fd, int out_fd, struct err *e)
     out_flags = fcntl(out_fd, F_GETFL);
     if (in_flags < 0 || out_flags < 0)
         return err_sys(e, "the terminal's flags");
-    if (!is_at_exit && atexit(tty_restore))
-        return err_sys(e, "atexit");
-    is_at_exit = true;
+    if (restore_at_exit(e) < 0)
+        return -1;
 
     tty.saved = raw;
     tty.owner = getpid();
@@ -239,7 +287,7 @@ int tty_raw(int in_fd, int out_fd, struct err *e)
         handlers_unset();
         return -1;
     }
-    say(push, sizeof(push) - 1, now_ms() + TTY_QUIET_MS);
+    push_title();
     return 0;
 }
 
@@ -259,7 +307,7 @@ void tty_again(void)
 {
     struct termios raw = tty.saved;
 
-    if (!tty.is_raw || tty.owner != getpid() || !is_ours())
+    if (!tty.is_raw || tty.owner != getpid() || tty.in_fd < 0 || !is_ours())
         return;
     make_raw(&raw);
     tcsetattr(tty.in_fd, TCSANOW, &raw);

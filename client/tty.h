@@ -1,6 +1,6 @@
 /*
  * The user's terminal: raw mode while attached, and restored on every way
- * out: return, exit(), a fatal signal, SIGTERM, SIGHUP. Leaving is quiet: modes
+ * out but SIGKILL: return, exit(), a signal. Leaving is quiet: modes
  * a program may have set (alternate screen, mouse, bracketed paste, cursor
  * keys, charset, focus, title stack, ...) are reset, a device status is asked
  * for and input is discarded until its answer or TTY_QUIET_MS, then flushed, so
@@ -23,11 +23,14 @@
 /* Are both terminals? Else the client streams. */
 bool tty_is_terminal(int in_fd, int out_fd);
 /* Take in_fd and out_fd (0 and 1) into raw mode; the title is pushed on the
- * terminal's stack. Does nothing when they are already. ERR_SYSTEM. Fatal
- * signals (TERM HUP INT QUIT ABRT SEGV BUS FPE ILL) restore the terminal and
- * then take their default action, unless the caller has handlers of its own by
- * then. */
+ * terminal's stack. Does nothing when they are already. ERR_SYSTEM. Every
+ * signal whose default ends a process restores the terminal and then takes
+ * that default, unless the caller has a handler of its own by then. */
 int tty_raw(int in_fd, int out_fd, struct err *e);
+/* For a terminal that is only written to, before the first byte that may
+ * change a mode: the same ways out reset the modes, but ask and read
+ * nothing. ERR_SYSTEM. */
+int tty_screen(int out_fd, struct err *e);
 /* Back to what it was, quietly (see above), with the descriptors' flags as
  * tty_raw found them; at most TTY_QUIET_MS, also when the terminal does not
  * take or answer anything. Safe to call again, and when tty_raw was never

@@ -85,7 +85,7 @@ static void restored_on_every_fatal_signal(void **arg)
 {
     (void)arg;
     for (size_t i = 0; i < TTYJOB_FATAL; i++)
-        ttyjob_check(ttyjob_waits, ttyjob_fatal[i], 0);
+        ttyjob_check(ttyjob_waits, ttyjob_fatal(i), 0);
 }
 
 static void restored_on_a_fault(void **arg)

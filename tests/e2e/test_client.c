@@ -198,6 +198,25 @@ static void a_crash_of_the_client_restores_the_terminal(void **arg)
     stack_delete(desk.stack, "tester", desk_session());
 }
 
+/* Its input is no terminal, but what it draws on is one. */
+static void a_terminal_that_is_only_written_to_is_reset_too(void **arg)
+{
+    own_mem char *line = mem_printf(
+        "%s run -- sh -c 'printf \"\\033[?1049h\"; echo go; sleep 100' "
+        "</dev/null",
+        desk.podterm);
+    const char *argv[] = {"sh", "-c", line, NULL};
+
+    (void)arg;
+    seat_start(&desk.seat, argv, NULL, 100, 30, -1);
+    seat_expect(&desk.seat, "\033[22;0t\033[?1049hgo\r", SOON_MS);
+    seat_say(&desk.seat, "\003\003"); /* on to the program; then we leave */
+    seat_expect(&desk.seat, "\033[?1049l", SOON_MS);
+    seat_wait(&desk.seat, SOON_MS);
+    assert_true(seat_is_restored(&desk.seat));
+    stack_delete(desk.stack, "tester", desk_session());
+}
+
 static void another_attachment_takes_over_for_good(void **arg)
 {
     struct seat second;
@@ -506,6 +525,7 @@ int main(void)
         T(output_is_filtered_unless_raw_is_asked_for),
         T(a_hangup_or_term_leaves_the_session_running),
         T(a_crash_of_the_client_restores_the_terminal),
+        T(a_terminal_that_is_only_written_to_is_reset_too),
         T(another_attachment_takes_over_for_good),
         T(a_viewer_watches_and_leaves_with_ctrl_c),
         T(output_that_is_no_longer_kept_is_told),

@@ -26,9 +26,9 @@ struct ttyjob {
     size_t out_len;
 };
 
-/* Signals that end a process. */
-#define TTYJOB_FATAL 9
-extern const int ttyjob_fatal[TTYJOB_FATAL];
+/* Signals that end a process, and the first and last of real time. */
+#define TTYJOB_FATAL 22
+int ttyjob_fatal(size_t i);
 
 /* way_out runs in the job, once it is in raw mode. */
 void ttyjob_start(struct ttyjob *f, void (*way_out)(void));
