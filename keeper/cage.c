@@ -231,7 +231,8 @@ static int line_full(struct line *l, const struct cage_conf *c, int info_fd,
     ADD(l, "--perms", "0755", "--dir", "/etc");
     if (add_etc(l, c, e) < 0)
         return -1;
-    ADD(l, "--proc", "/proc", "--dev", "/dev");
+    /* read-only: nobody takes back his place when memory runs out */
+    ADD(l, "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev");
     add_tmpfs(l, c->shm_bytes, "1777", "/dev/shm");
     ADD(l, "--remount-ro", "/dev");
     add_tmpfs(l, c->tmp_bytes, "1777", "/tmp");

@@ -189,12 +189,17 @@ static int keep_start_agent(struct keep *k, struct err *e)
 
 static int keep_start(struct keep *k, struct err *e)
 {
+    int r;
+
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return err_sys(e, "child subreaper");
     if (keep_watch_signals(k, e) < 0)
         return -1;
     /* the cage first: it takes longer */
-    if (cage_spawn(&k->conf->cage, &k->cage, e) < 0)
+    oom_raise(&k->conf->oom);
+    r = cage_spawn(&k->conf->cage, &k->cage, e);
+    oom_restore(&k->conf->oom);
+    if (r < 0)
         return -1;
     k->shim.is_gone = false;
     if (keep_start_agent(k, e) < 0)

@@ -6,6 +6,7 @@
 #define PODTERM_KEEPER_KEEP_H
 
 #include "keeper/cage.h"
+#include "keeper/oom.h"
 
 #define KEEP_KEY_FD 3
 #define KEEP_LIFE_FD 4
@@ -26,6 +27,7 @@ struct keep_conf {
     const char *cache_dir; /* or NULL */
     const char *listen;    /* for the agent: "127.0.0.1:0" */
     bool has_life;         /* fd KEEP_LIFE_FD: EOF means stop */
+    struct oom oom;        /* opened before we became undumpable */
     struct cage_conf cage; /* its directories are filled in here */
 };
 

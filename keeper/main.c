@@ -139,8 +139,18 @@ static int probe(void)
     return EXIT_FAILURE;
 }
 
+/* Closed is all that was inherited and is not for us; undumpable once what
+ * only a dumpable process may open is open. */
+static void shut(struct oom *oom)
+{
+    proc_close_from(set.has_life ? KEEP_LIFE_FD + 1 : KEEP_LIFE_FD);
+    oom_open(oom);
+    proc_undumpable();
+}
+
 static int keep(struct err *e)
 {
+    int r;
     struct keep_conf conf = {
         .dir = set.dir,
         .agent = set.agent,
@@ -150,7 +160,10 @@ static int keep(struct err *e)
         .cage = cage_of_settings(),
     };
 
-    if (keep_run(&conf, e) == 0)
+    shut(&conf.oom);
+    r = keep_run(&conf, e);
+    oom_close(&conf.oom);
+    if (r == 0)
         return EXIT_SUCCESS;
     log_err(e, "keeper.failed");
     return EXIT_FAILURE;
@@ -172,7 +185,5 @@ int main(int argc, char **argv)
     }
     if (set.is_probe)
         return probe();
-    proc_undumpable();
-    proc_close_from(set.has_life ? KEEP_LIFE_FD + 1 : KEEP_LIFE_FD);
     return keep(&e);
 }

@@ -414,6 +414,18 @@ static void a_detached_session_is_listed_attached_and_ended(void **arg)
           "$P end --json $(jq -r .id <$D/s) | jq -r .reason",
           0);
     assert_non_null(strstr(c.out, "deleted"));
+    /* nor anything in three parts with dots, whatever it is called */
+    shell("jq -r '.id, .state, .attach_url' <$D/s | grep -c .", 0);
+    assert_string_equal(c.out, "3\n");
+    shell("grep -iE 'token|[A-Za-z0-9_-]{16,}[.][A-Za-z0-9_-]{16,}[.]' $D/s",
+          1);
+}
+
+static void a_process_has_a_most_of_memory_unless_told_otherwise(void **arg)
+{
+    (void)arg;
+    shell("$P run -- sh -c 'ulimit -d' </dev/null", 0);
+    assert_string_equal(c.out, "4194304\r\n"); /* KiB */
 }
 
 static void an_ended_session_still_tells_its_end(void **arg)
@@ -506,6 +518,7 @@ int main(void)
         T(json_tells_what_stands_in_the_way_too),
         T(a_full_disk_behind_stdout_is_a_failure),
         T(a_detached_session_is_listed_attached_and_ended),
+        T(a_process_has_a_most_of_memory_unless_told_otherwise),
         T(an_ended_session_still_tells_its_end),
         T(the_environment_reaches_the_program_with_a_warning),
         T(mistakes_are_told_with_what_to_do),

@@ -133,6 +133,7 @@ static void the_host(void)
     bad_if(access(target, F_OK) == 0, "the directory through PID 1");
     bad_if(can_write("/proc/sys/kernel/core_pattern"), "core_pattern");
     bad_if(can_write("/proc/sysrq-trigger"), "sysrq");
+    bad_if(can_write("/proc/self/oom_score_adj"), "who dies without memory");
 }
 
 static void read_only(void)
