@@ -30,6 +30,7 @@ struct fetch {
     char url[URL_MAX];   /* of this hop */
     int64_t wait_ms;     /* asked for by Retry-After */
     size_t aside;        /* bytes of an answer that is no archive */
+    bool is_local;       /* every hop so far was on this machine */
     bool is_body;        /* what comes is the archive */
     bool is_answered;    /* head and status are all that was wanted */
     bool is_final;       /* an error that another try does not mend */
@@ -103,9 +104,13 @@ static bool fetch_is_cancelled(void *arg)
 static int fetch_judge(void *arg, const struct sockaddr *sa, struct err *e)
 {
     struct fetch *f = arg;
+    struct addr_policy rules = f->conf->spec->fetch.addr;
 
+    /* whoever answers for a name of the outside, or at one, has no say over
+     * what is asked here */
+    rules.allow_loopback = rules.allow_loopback && f->is_local;
     /* not final by itself: another address of the name may be right */
-    return addr_judge(&f->conf->spec->fetch.addr, sa, e);
+    return addr_judge(&rules, sa, e);
 }
 
 /* A 206 that answers what was asked: it begins where we stopped, and is of
@@ -273,6 +278,7 @@ static int fetch_hops(struct fetch *f, struct err *e)
     const struct spec_fetch *rules = &f->conf->spec->fetch;
 
     snprintf(f->url, sizeof(f->url), "%s", f->conf->spec->bundle_url);
+    f->is_local = true;
     for (int64_t hop = 0; hop <= rules->max_redirects; hop++) {
         struct http_answer a = {0};
         struct url u;
@@ -286,6 +292,7 @@ static int fetch_hops(struct fetch *f, struct err *e)
             err_set(e, ERR_DENIED, "redirected to a file");
             return fetch_final(f);
         }
+        f->is_local = f->is_local && url_is_loopback(&u);
         r = fetch_once(f, &a, e);
         if (r == 0)
             r = fetch_answer(f, &a, e);

@@ -258,6 +258,38 @@ int url_parse(const char *text, struct url *out, struct err *e)
     return 0;
 }
 
+int url_check_host(const char *item, struct err *e)
+{
+    struct url u = {0};
+    struct err ignored;
+
+    if (url_authority(item, strlen(item), &u, &ignored) == 0)
+        return 0;
+    return err_set(e, ERR_INPUT,
+                   "\"%.80s\" is no host (want one like example.com, "
+                   "example.com:8443 or [::1]:8443)",
+                   item);
+}
+
+int url_check_origin(const char *item, struct err *e)
+{
+    struct url u = {0};
+    struct err ignored;
+    const char *host = url_scheme_of(item, &u, &ignored);
+    uint16_t own_port = u.port;
+
+    u.port = 0;
+    /* browsers leave the scheme's own port out */
+    if (host && u.scheme != URL_FILE &&
+        url_authority(host, strlen(host), &u, &ignored) == 0 &&
+        u.port != own_port)
+        return 0;
+    return err_set(e, ERR_INPUT,
+                   "\"%.80s\" is no origin (want one as browsers send it, like "
+                   "https://example.com or http://localhost:8080)",
+                   item);
+}
+
 /* --- domains --- */
 
 static int domain_check(const char *item, size_t len, struct err *e)
@@ -354,7 +386,7 @@ bool domain_list_has(const struct domain_list *l, const char *host,
 
 /* --- policy --- */
 
-static bool url_host_is_loopback(const struct url *u)
+bool url_is_loopback(const struct url *u)
 {
     return strcmp(u->host, "localhost") == 0 || strcmp(u->host, "::1") == 0 ||
            (u->host_is_literal && strncmp(u->host, "127.", 4) == 0);
@@ -394,7 +426,7 @@ int url_judge(const struct url_policy *p, const char *text, struct url *out,
     if (u.scheme == URL_HTTP && !p->allow_http)
         return err_set(e, ERR_DENIED,
                        "URL: http is not allowed here, use https");
-    if (u.scheme == URL_HTTP && url_host_is_loopback(&u)) {
+    if (u.scheme == URL_HTTP && url_is_loopback(&u)) {
         *out = u;
         return 0;
     }

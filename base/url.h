@@ -37,6 +37,12 @@ void domain_list_fini(struct domain_list *l);
 bool domain_list_has(const struct domain_list *l, const char *host,
                      uint16_t port, uint16_t default_port);
 
+/* One entry of a list that a Host header, or an Origin, is looked up in:
+ * "host" or "host:port"; "https://host" or "https://host:port" as a browser
+ * sends it. -1 ERR_INPUT: no such header could ever be the same. */
+int url_check_host(const char *item, struct err *e);
+int url_check_origin(const char *item, struct err *e);
+
 struct url_policy {
     struct domain_list domains; /* bundle_domains; empty = none */
     bool allow_http;            /* the local default: for loopback hosts */
@@ -47,6 +53,8 @@ struct url_policy {
  * non-ASCII characters, a host that is a DNS name or literal in its one
  * canonical spelling (no 0x7f.1, no trailing-dot tricks). */
 int url_parse(const char *text, struct url *out, struct err *e);
+/* localhost, 127.*.*.* or [::1]: what the URL says, not what it leads to. */
+bool url_is_loopback(const struct url *u);
 /* url_parse, then the policy. ERR_DENIED names the rule and the host. */
 int url_judge(const struct url_policy *p, const char *text, struct url *out,
               struct err *e);

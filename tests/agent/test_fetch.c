@@ -14,7 +14,10 @@
 #include "tests/lib/fileserver.h"
 #include "tests/lib/programs.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -91,6 +95,7 @@ static int teardown(void **state)
     close(f->file_fd);
     domain_list_fini(&f->spec.fetch.url.domains);
     cidr_list_fini(&f->spec.fetch.addr.deny);
+    cidr_list_fini(&f->spec.fetch.addr.allow);
     free(f);
     return 0;
 }
@@ -570,6 +575,105 @@ static void a_denied_range_wins(void **state)
     assert_int_equal(fileserver_requests(f->server), 0);
 }
 
+/* --- from outside to this machine --- */
+
+#define OUTSIDE "outside.test" /* by hosts; 127.0.0.1 counts as public */
+
+/* The one service that must never be asked, on loopback. */
+static int private_service(char url[64])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    inet_pton(AF_INET, "127.0.0.2", &at.sin_addr);
+    assert_return_code(bind(fd, (void *)&at, len), errno);
+    assert_return_code(listen(fd, 4), errno);
+    assert_return_code(getsockname(fd, (void *)&at, &len), errno);
+    snprintf(url, 64, "http://127.0.0.2:%d/", ntohs(at.sin_port));
+    return fd;
+}
+
+static void assert_never_asked(int fd)
+{
+    assert_int_equal(accept(fd, NULL, NULL), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+static void set_hosts(const char *line)
+{
+    own_mem char *path = mem_printf("%s/hosts", dir);
+    FILE *file = fopen(path, "we");
+
+    assert_non_null(file);
+    fprintf(file, "%s\n", line);
+    fclose(file);
+    assert_return_code(mount(path, "/etc/hosts", NULL, MS_BIND, NULL), errno);
+}
+
+/* A server that is outside as far as the rules go. */
+static void serve_outside(struct fixture *f, const struct fileserver_reply *r)
+{
+    char name[64];
+    struct err e;
+
+    serve(f, r, 1, NULL);
+    snprintf(name, sizeof(name), OUTSIDE ":%d", fileserver_port(f->server));
+    allow(f, name);
+    assert_int_equal(
+        cidr_list_parse("127.0.0.1", &f->spec.fetch.addr.allow, &e), 0);
+}
+
+static void a_redirect_from_outside_never_leads_to_this_machine(void **state)
+{
+    struct fixture *f = *state;
+    struct fileserver *here;
+    char to[64], secret[128], outside[64], around[128];
+    own_fd int fd = private_service(to);
+
+    if (!has_namespace)
+        skip();
+    set_hosts("127.0.0.1 " OUTSIDE);
+    snprintf(secret, sizeof(secret), "location: %s\r\n", to);
+    serve_outside(f, &(struct fileserver_reply){.status = 302, .head = secret});
+    snprintf(outside, sizeof(outside), "http://" OUTSIDE ":%d/",
+             fileserver_port(f->server));
+    snprintf(f->spec.bundle_url, URL_MAX, "%s", outside);
+    assert_refused(f, ERR_DENIED, "address 127.0.0.2 is not public");
+    assert_int_equal(fileserver_requests(f->server), 1);
+
+    /* nor when it began here */
+    snprintf(around, sizeof(around), "location: %s\r\n", outside);
+    here = fileserver_start(
+        body, sizeof(body),
+        &(struct fileserver_reply){.status = 302, .head = around}, 1, NULL);
+    snprintf(f->spec.bundle_url, URL_MAX, "http://127.0.0.1:%d/",
+             fileserver_port(here));
+    assert_refused(f, ERR_DENIED, "address 127.0.0.2 is not public");
+    assert_int_equal(fileserver_requests(f->server), 2);
+    fileserver_stop(here);
+    umount("/etc/hosts");
+    assert_never_asked(fd);
+}
+
+static void a_name_of_outside_never_leads_to_this_machine(void **state)
+{
+    struct fixture *f = *state;
+    char to[64];
+    own_fd int fd = private_service(to);
+    own_mem char *name = mem_printf(OUTSIDE "%s", strrchr(to, ':'));
+
+    if (!has_namespace)
+        skip();
+    set_hosts("127.0.0.2 " OUTSIDE);
+    snprintf(f->spec.bundle_url, URL_MAX, "http://%s", name);
+    name[strlen(name) - 1] = 0; /* the slash */
+    allow(f, name);
+    assert_refused(f, ERR_DENIED, "address 127.0.0.2 is not public");
+    umount("/etc/hosts");
+    assert_never_asked(fd);
+}
+
 /* --- https --- */
 
 static const struct fileserver_reply plain[] = {{0}};
@@ -777,6 +881,8 @@ int main(void)
         T(http_needs_to_be_allowed),
         T(a_name_is_judged_by_what_it_resolves_to),
         T(a_denied_range_wins),
+        T(a_redirect_from_outside_never_leads_to_this_machine),
+        T(a_name_of_outside_never_leads_to_this_machine),
         T(an_unknown_certificate_is_refused),
         T(https_works_and_never_goes_down_to_http),
         T(a_file_below_the_root_comes),

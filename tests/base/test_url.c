@@ -264,6 +264,52 @@ static void lists_with_nonsense_are_refused(void **arg)
     domain_list_fini(&l);
 }
 
+static void only_what_a_header_may_say_is_an_entry(void **arg)
+{
+    static const char *const hosts[] = {
+        "example.com",    "example.com:8443", "localhost:1",  "EXAMPLE.com",
+        "127.0.0.1:8080", "[::1]:8080",       "[2001:db8::1]"};
+    static const char *const no_hosts[] = {
+        "",          " example.com", "example.com ", "a b",
+        "x:",        "x:0",          "x:65536",      "x:http",
+        "https://x", "x/",           "u@x",          "::1",
+        "[::1",      "[::1]8080",    "a..b",         "*.example.com",
+        "*",         "127.1",        "a;b"};
+    static const char *const origins[] = {
+        "https://example.com", "http://localhost:8080", "https://[::1]:8443",
+        "http://127.0.0.1:443"};
+    static const char *const no_origins[] = {"example.com",
+                                             "https://",
+                                             "https://example.com/",
+                                             "https://example.com/x",
+                                             "https://example.com?x",
+                                             "https://example.com:443",
+                                             "http://example.com:80",
+                                             "ftp://example.com",
+                                             "file:///x",
+                                             "null",
+                                             "*",
+                                             "https://a b",
+                                             "https://u@example.com",
+                                             "https:/example.com",
+                                             " https://example.com"};
+    struct err e = {0};
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(*hosts); i++)
+        if (url_check_host(hosts[i], &e) < 0)
+            fail_msg("%s", e.text);
+    for (size_t i = 0; i < sizeof(origins) / sizeof(*origins); i++)
+        if (url_check_origin(origins[i], &e) < 0)
+            fail_msg("%s", e.text);
+    for (size_t i = 0; i < sizeof(no_hosts) / sizeof(*no_hosts); i++)
+        if (url_check_host(no_hosts[i], &e) == 0)
+            fail_msg("a host: \"%s\"", no_hosts[i]);
+    for (size_t i = 0; i < sizeof(no_origins) / sizeof(*no_origins); i++)
+        if (url_check_origin(no_origins[i], &e) == 0)
+            fail_msg("an origin: \"%s\"", no_origins[i]);
+}
+
 static void what_is_shown_has_no_query(void **arg)
 {
     char out[64], small[12];
@@ -324,6 +370,7 @@ int main(void)
         cmocka_unit_test(plain_http_is_for_loopback_and_listed_hosts),
         cmocka_unit_test(files_lie_below_one_directory),
         cmocka_unit_test(lists_with_nonsense_are_refused),
+        cmocka_unit_test(only_what_a_header_may_say_is_an_entry),
         cmocka_unit_test(what_is_shown_has_no_query),
         cmocka_unit_test(a_redirect_is_resolved_against_its_base),
     };
