@@ -205,7 +205,8 @@ static void bundle_keep(const struct bundle *b, int fd)
     bundle_cache_owner(spec, owner);
     snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
     if (b->conf.cache_dir)
-        r = cache_put(b->conf.cache_dir, owner, spec->bundle_sha256, fd, &e);
+        r = cache_put(b->conf.cache_dir, owner, spec->bundle_sha256, fd,
+                      spec->fetch.max_bytes, &e);
     else if (b->conf.keep_path &&
              linkat(AT_FDCWD, self, AT_FDCWD, b->conf.keep_path,
                     AT_SYMLINK_FOLLOW) < 0 &&

@@ -173,6 +173,21 @@ static void cache_evict(int at, const char *fresh)
     }
 }
 
+/* One look: whoever gave us the file may change it between two. */
+static int cache_size(int fd, int64_t max_bytes, int64_t *size, struct err *e)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return err_sys(e, "cache");
+    if (!S_ISREG(st.st_mode) || st.st_size > max_bytes)
+        return err_set(e, ERR_INPUT,
+                       "cache: no file of at most %lld bytes is given",
+                       (long long)max_bytes);
+    *size = st.st_size;
+    return 0;
+}
+
 /* Whoever gave us `from` may write it still: the copy is what counts. */
 static int cache_fill(int to, int from, int64_t len, const char *sha256_hex,
                       struct err *e)
@@ -188,23 +203,25 @@ static int cache_fill(int to, int from, int64_t len, const char *sha256_hex,
 }
 
 int cache_put(const char *dir, const char *owner, const char *sha256_hex,
-              int fd, struct err *e)
+              int fd, int64_t max_bytes, struct err *e)
 {
-    own_fd int at = cache_owner_dir(dir, owner, true);
-    own_fd int to = -1;
+    own_fd int at = -1, to = -1;
     char fresh[96], id[ID_SIZE];
-    struct stat st;
+    int64_t size;
 
-    if (at < 0 || fstat(fd, &st) < 0)
-        return err_sys(e, "cache %s", dir);
-    if (st.st_size > CACHE_BYTES_MAX)
+    if (cache_size(fd, max_bytes, &size, e) < 0)
+        return -1;
+    if (size > CACHE_BYTES_MAX)
         return 0;
+    at = cache_owner_dir(dir, owner, true);
+    if (at < 0)
+        return err_sys(e, "cache %s", dir);
     random_id(id);
     snprintf(fresh, sizeof(fresh), ".new-%s", id);
     to = openat(at, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
     if (to < 0)
         return err_sys(e, "cache");
-    if (cache_fill(to, fd, st.st_size, sha256_hex, e) < 0) {
+    if (cache_fill(to, fd, size, sha256_hex, e) < 0) {
         unlinkat(at, fresh, 0);
         return -1;
     }

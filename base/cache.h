@@ -32,9 +32,10 @@ int cache_get(const char *dir, const char *owner, const char *sha256,
  * Its bytes are not looked at. -1: not there, or that cannot be. */
 int cache_link(const char *dir, const char *owner, const char *sha256,
                const char *path);
-/* Copy the file behind fd into the cache, if the copy has this digest.
+/* Copy the file behind fd into the cache, if it is a regular one of at most
+ * max_bytes (ERR_INPUT, before a byte is copied) and the copy has this digest.
  * Failure is no error of the session: 0, or -1 with *e for the log. */
 int cache_put(const char *dir, const char *owner, const char *sha256, int fd,
-              struct err *e);
+              int64_t max_bytes, struct err *e);
 
 #endif

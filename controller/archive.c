@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct archive {
     char *cache_dir, *cached_path, *keep_path; /* owned */
@@ -49,20 +48,16 @@ void archive_give(const struct archive *a)
 }
 
 /* The file is its agent's, who may do to it whatever it likes meanwhile:
- * cache_put looks at its own copy. */
+ * cache_put judges its size once and looks at its own copy. */
 static void take_run(void *arg)
 {
     struct archive *a = arg;
     own_fd int fd = open(a->keep_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
                                            O_NONBLOCK | O_NOCTTY);
-    struct stat st;
 
     if (fd < 0)
         return; /* it was given one, or has not said */
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > a->max_bytes)
-        err_set(&a->failure, ERR_INPUT, "what the agent left is no archive");
-    else
-        cache_put(a->cache_dir, a->owner, a->sha256, fd, &a->failure);
+    cache_put(a->cache_dir, a->owner, a->sha256, fd, a->max_bytes, &a->failure);
     unlink(a->keep_path);
 }
 

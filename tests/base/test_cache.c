@@ -27,6 +27,7 @@
 #define OWNER "https://id.test\nalice"
 #define BODY "the bytes of an archive"
 #define GIB (INT64_C(1) << 30)
+#define BYTES_MAX (2 * CACHE_BYTES_MAX) /* an archive may have, by default */
 
 struct bench {
     char *dir, *owner_dir, *entry;
@@ -81,7 +82,7 @@ static int teardown(void **arg)
 
 static void put(struct bench *b)
 {
-    if (cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e) < 0)
+    if (cache_put(b->dir, OWNER, b->hex, b->archive_fd, BYTES_MAX, &b->e) < 0)
         fail_msg("%s", b->e.text);
 }
 
@@ -238,8 +239,8 @@ static void a_fifo_or_a_directory_is_no_entry(void **arg)
     assert_false(is_hit(b)); /* and does not wait for a writer */
     assert_int_equal(mkdir(b->entry, 0500), 0);
     assert_false(is_hit(b));
-    assert_int_equal(cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e),
-                     -1);
+    assert_int_equal(
+        cache_put(b->dir, OWNER, b->hex, b->archive_fd, BYTES_MAX, &b->e), -1);
     assert_int_equal(rmdir(b->entry), 0);
     assert_int_equal(entries(b->owner_dir), 0); /* no half-made one either */
 }
@@ -253,8 +254,9 @@ static void a_directory_that_others_may_write_is_not_used(void **arg)
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         assert_int_equal(chmod(b->owner_dir, modes[i]), 0);
         assert_false(is_hit(b));
-        assert_int_equal(cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e),
-                         -1);
+        assert_int_equal(
+            cache_put(b->dir, OWNER, b->hex, b->archive_fd, BYTES_MAX, &b->e),
+            -1);
     }
     assert_int_equal(chmod(b->owner_dir, 0700), 0);
     assert_true(is_hit(b));
@@ -274,14 +276,15 @@ static void a_link_in_place_of_a_directory_is_not_followed(void **arg)
     assert_int_equal(rename(b->owner_dir, aside), 0);
     assert_int_equal(symlink("aside", b->owner_dir), 0);
     assert_false(is_hit(b));
-    assert_int_equal(cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e),
-                     -1);
+    assert_int_equal(
+        cache_put(b->dir, OWNER, b->hex, b->archive_fd, BYTES_MAX, &b->e), -1);
     assert_int_equal(symlink(b->dir, as_link), 0);
     assert_false(is_got(as_link, OWNER, b->hex));
     unlink(as_link);
     assert_false(is_got("/no/where", OWNER, b->hex));
     assert_int_equal(
-        cache_put("/no/where", OWNER, b->hex, b->archive_fd, &b->e), -1);
+        cache_put("/no/where", OWNER, b->hex, b->archive_fd, BYTES_MAX, &b->e),
+        -1);
     assert_non_null(strstr(b->e.text, "/no/where"));
 }
 
@@ -304,7 +307,8 @@ static void other_bytes_are_not_put_and_drive_nothing_out(void **arg)
 
     assert_int_equal(mkdir(b->owner_dir, 0700), 0);
     sparse(b, "a", CACHE_BYTES_MAX - 1, 1000);
-    assert_int_equal(cache_put(b->dir, OWNER, b->hex, fd, &b->e), -1);
+    assert_int_equal(cache_put(b->dir, OWNER, b->hex, fd, BYTES_MAX, &b->e),
+                     -1);
     assert_int_equal(b->e.kind, ERR_INPUT);
     assert_int_equal(entries(b->owner_dir), 1); /* a */
 }
@@ -368,7 +372,7 @@ static void an_entry_appears_whole_or_not_at_all(void **arg)
     pid = fork();
     if (pid == 0) {
         for (int i = 0; i < 5; i++)
-            if (cache_put(b->dir, OWNER, hex, fd, &b->e) < 0)
+            if (cache_put(b->dir, OWNER, hex, fd, BYTES_MAX, &b->e) < 0)
                 _exit(1);
         _exit(0);
     }
@@ -397,7 +401,8 @@ static void several_at_once_do_not_harm_each_other(void **arg)
         if (pids[p] != 0)
             continue;
         for (int i = 0; i < 50; i++) {
-            if (cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e) < 0)
+            if (cache_put(b->dir, OWNER, b->hex, b->archive_fd, BYTES_MAX,
+                          &b->e) < 0)
                 _exit(1);
             if (!is_got(b->dir, OWNER, b->hex))
                 _exit(2);
@@ -452,9 +457,34 @@ static void what_is_larger_than_the_cache_is_not_kept(void **arg)
 
     put(b);
     assert_int_equal(ftruncate(b->archive_fd, CACHE_BYTES_MAX + 1), 0);
-    assert_int_equal(cache_put(b->dir, OWNER, b->hex, b->archive_fd, &b->e), 0);
+    assert_int_equal(
+        cache_put(b->dir, OWNER, b->hex, b->archive_fd, BYTES_MAX, &b->e), 0);
     assert_true(is_hit(b)); /* and drives nothing out */
     assert_int_equal(entries(b->owner_dir), 1);
+}
+
+/* Right as its bytes are: nothing of it is copied. */
+static void what_is_too_large_or_no_file_is_not_taken(void **arg)
+{
+    struct bench *b = *arg;
+    int ends[2];
+
+    assert_int_equal(cache_put(b->dir, OWNER, b->hex, b->archive_fd,
+                               strlen(BODY) - 1, &b->e),
+                     -1);
+    assert_int_equal(b->e.kind, ERR_INPUT);
+    assert_return_code(pipe(ends), errno);
+    assert_int_equal(write(ends[1], BODY, strlen(BODY)), strlen(BODY));
+    close(ends[1]);
+    assert_int_equal(
+        cache_put(b->dir, OWNER, b->hex, ends[0], BYTES_MAX, &b->e), -1);
+    assert_int_equal(b->e.kind, ERR_INPUT);
+    close(ends[0]);
+    assert_int_equal(entries(b->dir), 0);
+    assert_int_equal(
+        cache_put(b->dir, OWNER, b->hex, b->archive_fd, strlen(BODY), &b->e),
+        0);
+    assert_true(is_hit(b));
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -479,6 +509,7 @@ int main(void)
         T(several_at_once_do_not_harm_each_other),
         T(the_longest_unused_go_first),
         T(what_is_larger_than_the_cache_is_not_kept),
+        T(what_is_too_large_or_no_file_is_not_taken),
     };
 
     seal_init();
