@@ -1,9 +1,10 @@
 /*
- * A look at the request line before libwebsockets has it. It decodes and
+ * A look at the request's head before libwebsockets has it. It decodes and
  * straightens targets ("/%6d", "//", "/../") and does not tell, so that what
- * a proxy before us refuses by its path could be had by another spelling; and
- * it answers what it cannot read in its own way. Only the exact path is
- * served.
+ * a proxy before us refuses by its path could be had by another spelling; it
+ * takes a bare LF for the end of a line, so that a proxy that does not sees
+ * other headers than it; and it answers what it cannot read in its own way.
+ * Only the exact path is served, and lines end in CR LF.
  *
  * The bytes are peeked at on a duplicate of the socket, while libwebsockets
  * is kept from reading; nothing is taken away. Under TLS there is nothing to
@@ -18,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TARGET_WAIT (-1) /* the line is not whole */
+#define TARGET_WAIT (-1) /* the head is not whole */
 #define TARGET_LONG                                                            \
     (-2) /* and never will be: as with other such heads there
                             is no answer */
@@ -86,6 +87,20 @@ int ws_target_judge(const char *text, size_t len)
     return sp ? target_judge(target, (size_t)(sp - target)) : 400;
 }
 
+int ws_target_lines(const char *text, size_t len)
+{
+    const char *at = text, *end;
+
+    while ((end = memchr(at, '\n', len - (size_t)(at - text)))) {
+        if (end == text || end[-1] != '\r')
+            return 400;
+        if (end == at + 1)
+            return 0;
+        at = end + 1;
+    }
+    return TARGET_WAIT;
+}
+
 void ws_target_stop(struct ws_conn *c)
 {
     if (!c->look)
@@ -110,7 +125,7 @@ static int target_woken_at(const struct ws_conn *c)
     return bytes;
 }
 
-/* The judgement, or TARGET_WAIT. What is no line at all, and the end, is
+/* The judgement, or TARGET_WAIT. What is no head at all, and the end, is
  * libwebsockets' to find out. */
 static int target_look(const struct ws_conn *c)
 {
@@ -123,6 +138,8 @@ static int target_look(const struct ws_conn *c)
     if (n < target_woken_at(c))
         return 0; /* the peer has finished */
     status = ws_target_judge(text, (size_t)n);
+    if (status == 0)
+        status = ws_target_lines(text, (size_t)n);
     if (status == TARGET_WAIT && n == sizeof(text))
         return TARGET_LONG;
     if (status == TARGET_WAIT)

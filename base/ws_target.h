@@ -10,13 +10,16 @@
 #define WS_PROBLEM_MAX 320 /* bytes of a document */
 #define WS_PROBLEM_HEADERS 5
 
-/* A plain connection was accepted: its request line is looked at first. */
+/* A plain connection was accepted: its head is looked at first. */
 void ws_target_watch(struct ws_conn *c);
 void ws_target_stop(struct ws_conn *c);
 /* Status to refuse with, 0, or -1 while text holds no whole line. Only the
  * exact path is served: one that is encoded, or has empty or dot segments, is
  * 404; what is malformed 400; an unknown method 501. Source: RFC 9112 3. */
 int ws_target_judge(const char *text, size_t len);
+/* 400 for a line of the head that ends in LF alone, 0 when all of them end in
+ * CR LF, or -1 while text holds no whole head. Source: RFC 9112 2.2. */
+int ws_target_lines(const char *text, size_t len);
 
 /* --- ws_http.c --- */
 

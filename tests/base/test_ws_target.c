@@ -125,7 +125,54 @@ static void only_the_exact_path_passes(void **state)
     }
 }
 
+static void every_line_of_the_head_ends_in_cr_lf(void **state)
+{
+    static const struct {
+        const char *head;
+        int status;
+    } rows[] = {
+        {"GET / HTTP/1.1\r\n\r\n", 0},
+        {"GET / HTTP/1.1\r\nA: b\r\n\r\nbody\n\nof it", 0},
+        {"GET / HTTP/1.1\n", 400},
+        {"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nA: b\n\r\n", 400},
+        {"GET / HTTP/1.1\r\n\n", 400},
+        {"GET / HTTP/1.1\r\nA: b\r\n\n", 400},
+        {"\n", 400},
+        {"GET / HTTP/1.1\r\nA: b\r\n", -1},
+        {"GET / HTTP/1.1\r\nA: b\r", -1},
+        {"", -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        int got = ws_target_lines(rows[i].head, strlen(rows[i].head));
+
+        if (got != rows[i].status)
+            fail_msg("%s: %d, not %d", rows[i].head, got, rows[i].status);
+    }
+}
+
 /* --- over a socket --- */
+
+/* What hides behind it is a header to libwebsockets alone. */
+static void a_bare_lf_reaches_no_handler(void **state)
+{
+    static const char *const heads[] = {
+        "GET /livez HTTP/1.1\nHost: h\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: h\r\nA: b\nAuthorization: c\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: h\n\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+        struct peer *p = ask(heads[i]);
+
+        assert_memory_equal(p->in, "HTTP/1.1 400 ", 13);
+        peer_free(p);
+    }
+    assert_int_equal(requests, 0);
+}
 
 static void other_spellings_reach_no_handler(void **state)
 {
@@ -296,6 +343,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_exact_path_passes),
+        cmocka_unit_test(every_line_of_the_head_ends_in_cr_lf),
+        T(a_bare_lf_reaches_no_handler),
         T(other_spellings_reach_no_handler),
         T(a_target_that_drips_is_seen_all_the_same),
         T(half_a_line_costs_nothing),
