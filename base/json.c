@@ -153,6 +153,11 @@ struct json *json_set(struct json *to, const char *at, struct json *child)
     return child;
 }
 
+void json_drop(struct json *object, const char *name)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(raw(object), name);
+}
+
 void json_set_str(struct json *to, const char *at, const char *value)
 {
     assert(value);

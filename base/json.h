@@ -47,6 +47,8 @@ void json_set_bool(struct json *to, const char *at, bool value);
 void json_set_null(struct json *to, const char *at);
 /* Moves child into to; child is no longer the caller's. Returns child. */
 struct json *json_set(struct json *to, const char *at, struct json *child);
+/* Take a member out, if there is one. */
+void json_drop(struct json *object, const char *name);
 struct json *json_dup(const struct json *j);
 /* Compact text that json_parse reads back to the same values, owned by the
  * caller (free). */

@@ -46,7 +46,7 @@ static const struct conf_row rows[] = {
     {"quiet", CONF_BOOL, &quiet, 0, 0, NULL, "", "no progress on stderr"},
     OPTIONS_DETACH_ROW(detach_text),
     {"retry-s", CONF_INT, &retry_s, 1, 86400, "600", "s",
-     "how long a lost connection is tried again"},
+     "how long a lost connection is tried again; a first one for 60 at most"},
     OPTIONS_SERVER_ROWS(opt),
 };
 
@@ -259,7 +259,19 @@ static int run_attached(struct remote *remote, const struct json *session)
     return result.status;
 }
 
-static int run_session(struct remote *remote, const struct json *session)
+/* Nobody attaches with this token: printed, it would lie in a log or a pipe
+ * for as long as it opens the terminal. */
+static void run_print(struct json *session)
+{
+    json_drop(session, "token");
+    json_drop(session, "token_expires_at");
+    if (opt.json)
+        say_json(stdout, session);
+    else
+        printf("%s\n", json_get_str(session, "id"));
+}
+
+static int run_session(struct remote *remote, struct json *session)
 {
     static const struct err no_session = {
         .kind = ERR_PEER, .text = "the server's answer is not a session"};
@@ -273,10 +285,7 @@ static int run_session(struct remote *remote, const struct json *session)
     }
     if (!detach)
         return run_attached(remote, session);
-    if (opt.json)
-        say_json(stdout, session);
-    else
-        printf("%s\n", sid);
+    run_print(session);
     return 0;
 }
 

@@ -249,6 +249,7 @@ static void escape(struct filter *f, const struct unit *u, struct sink *out)
     case 'X':
     case '^':
     case '_':
+    case 'k': /* a title of screen and tmux */
         drop_held(f, out);
         f->state = SKIP;
         return;
@@ -283,7 +284,7 @@ static void in_esc(struct filter *f, const struct unit *u, struct sink *out)
         f->is_skipped = false;
         f->state = GROUND;
         hold(f, u);
-        if (f->is_doomed || strchr("[]PX^_\\", u->value) ||
+        if (f->is_doomed || strchr("[]PX^_\\k", u->value) ||
             (f->held[1] == '%' && (f->held_len != 3 || u->value != 'G')))
             drop_held(f, out);
         else

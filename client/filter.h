@@ -9,6 +9,8 @@
  *   (50, 99, 1337, 5522: answers and clipboards of other terminals), however
  *   the number is written; numbers are taken in canonical form alone
  * - DCS, APC, PM and SOS strings, terminology's ESC }
+ * - titles as screen and tmux have them (ESC k): these take what follows for
+ *   a string, others show it, so that no end of it would be right for both
  * - title reports (CSI 20 t, CSI 21 t), checksums of the screen (CSI * y, and
  *   with it all of CSI y), state reports (CSI $ w, CSI $ u, CSI & u), stored
  *   macros (CSI * z), printing (CSI i)

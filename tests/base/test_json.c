@@ -282,6 +282,20 @@ static void setting_a_name_again_replaces_it(void **state)
     assert_string_equal(text, "{\"A\":2,\"a\":\"new\"}");
 }
 
+static void a_dropped_member_is_gone_and_no_other(void **state)
+{
+    own_json struct json *j = json_object();
+    own_mem char *text = NULL;
+
+    (void)state;
+    json_set_int(j, "a", 1);
+    json_set_int(j, "A", 2);
+    json_drop(j, "a");
+    json_drop(j, "a");
+    text = json_text(j);
+    assert_string_equal(text, "{\"A\":2}");
+}
+
 static void a_duplicate_stands_alone(void **state)
 {
     static const char text[] = "{\"in\":{\"a\":[1]}}";
@@ -418,6 +432,7 @@ int main(void)
         cmocka_unit_test(integers_are_whole_and_within_their_bounds),
         cmocka_unit_test(what_is_built_reads_back),
         cmocka_unit_test(setting_a_name_again_replaces_it),
+        cmocka_unit_test(a_dropped_member_is_gone_and_no_other),
         cmocka_unit_test(a_duplicate_stands_alone),
         cmocka_unit_test(reading_takes_null_and_other_types),
         cmocka_unit_test(members_are_found_by_exact_name),

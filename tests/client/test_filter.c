@@ -123,6 +123,21 @@ static void strings_of_commands_are_dropped(void **arg)
     CHECK("a" E "}pn/x\0b", "apn/x\0b"); /* harmless without its head */
 }
 
+/* Text to one terminal, the head of an endless string to another. */
+static void the_titles_of_screen_and_tmux_are_dropped(void **arg)
+{
+    (void)arg;
+    DROPPED(E "ktitle" E "\\");
+    DROPPED(E "k" E "\\" E "ka\ab\r\nc\342\234\223" E "\\");
+    DROPPED(E "ktitle\234" E "k\302\234");
+    DROPPED(E E "kt" E "\\" E "[3" E "kt" E "\\" E "(k");
+    DROPPED(E "kt" E "]52;c;?\a" E "kt" E "\\");
+    CHECK(E "kabc\030x", "x");
+    CHECK(E "kabc" E "[31mx", E "[31mx");
+    CHECK(E "]0;abc" E "kt" E "\\x", E "]0;abc\030x");
+    CHECK(E "k** " E "[1mx", E "[1mx");
+}
+
 static void answers_with_text_of_others_are_not_asked_for(void **arg)
 {
     (void)arg;
@@ -254,6 +269,7 @@ int main(void)
         cmocka_unit_test(text_and_common_sequences_pass_unchanged),
         cmocka_unit_test(the_clipboard_is_out_of_reach_however_it_is_written),
         cmocka_unit_test(strings_of_commands_are_dropped),
+        cmocka_unit_test(the_titles_of_screen_and_tmux_are_dropped),
         cmocka_unit_test(answers_with_text_of_others_are_not_asked_for),
         cmocka_unit_test(the_terminal_stays_what_the_filter_takes_it_for),
         cmocka_unit_test(a_string_ends_where_a_terminal_ends_it),

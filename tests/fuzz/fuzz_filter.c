@@ -99,7 +99,7 @@ static void rescan(const uint8_t *s, size_t len)
         if (s[i] == 0x1b) {
             if (i + 1 == len)
                 abort(); /* never passed in parts */
-            if (s[i + 1] == '}' ||
+            if (s[i + 1] == '}' || s[i + 1] == 'k' ||
                 (s[i + 1] == '%' && (i + 2 == len || s[i + 2] != 'G')))
                 abort();
             if (s[i + 1] >= 0x40 && s[i + 1] < 0x60)
