@@ -27,6 +27,7 @@ struct identity {
     bool has_fetcher; /* to be joined, running or not */
     bool is_fetching;
     bool is_last_good;            /* the last fetch that ended */
+    unsigned begun;               /* fetches */
     int64_t fetched_ms, tried_ms; /* 0 = never */
     int64_t age_ms;
     struct timespec wait_until; /* real time, for waiters of this fetch */
@@ -155,6 +156,7 @@ static void fetch_start(struct identity *id, int64_t now_ms)
     if (id->has_fetcher)
         pthread_join(id->fetcher, NULL); /* it has nothing left to do */
     id->tried_ms = now_ms;
+    id->begun++;
     clock_gettime(CLOCK_MONOTONIC, &id->wait_until);
     id->wait_until.tv_sec += IDENTITY_WAIT_MS / 1000;
     errno = pthread_create(&id->fetcher, NULL, fetch_run, id);
@@ -180,14 +182,27 @@ static void fetch_await(struct identity *id)
     id->waiters--;
 }
 
+/* How many fetches have begun by now. */
+static unsigned fetches(struct identity *id)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&id->lock);
+    n = id->begun;
+    pthread_mutex_unlock(&id->lock);
+    return n;
+}
+
 /*
  * Have a set that is young enough, or fresher than what did not know a kid,
  * as far as a short wait brings it.
  *
- * returns  is the set of now the last word on an unknown kid? Not while a
- *          fetch is under way, nor when the last one failed.
+ * before   fetches that had begun when the token came
+ * returns  is the set of now the last word on an unknown kid? Only if it was
+ *          asked for after the token came: the key may be younger than any
+ *          other, and another fetch may not be due yet.
  */
-static bool refresh(struct identity *id, bool kid_unknown)
+static bool refresh(struct identity *id, bool kid_unknown, unsigned before)
 {
     bool is_final, is_old, is_calm;
     int64_t now_ms;
@@ -202,7 +217,7 @@ static bool refresh(struct identity *id, bool kid_unknown)
         fetch_start(id, now_ms);
     if (id->is_fetching && (is_old || kid_unknown))
         fetch_await(id);
-    is_final = !id->is_fetching && id->is_last_good;
+    is_final = !id->is_fetching && id->is_last_good && id->begun != before;
     pthread_mutex_unlock(&id->lock);
     return is_final;
 }
@@ -256,6 +271,7 @@ int identity_check(struct identity *id, const char *authorization,
     bool kid_unknown;
     struct json *claims;
     const char *token;
+    unsigned before;
     int got;
 
     if (!authorization || strncasecmp(authorization, "bearer ", 7) != 0)
@@ -264,10 +280,11 @@ int identity_check(struct identity *id, const char *authorization,
     token = authorization + 7;
     if (strlen(token) > TOKEN_MAX)
         return err_set(e, ERR_TOKEN, "the token is too long");
-    refresh(id, false);
+    before = fetches(id);
+    refresh(id, false, before);
     claims = verify(id, token, &kid_unknown, &why);
     if (!claims && kid_unknown) {
-        const bool is_final = refresh(id, true);
+        const bool is_final = refresh(id, true, before);
 
         claims = verify(id, token, &kid_unknown, &why);
         /* whom we refuse gives up, and the key may be a new one */

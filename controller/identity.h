@@ -53,7 +53,8 @@ void identity_free(struct identity *id);
  * authorization  "Bearer TOKEN", or NULL when there was none
  * returns        0 with *who, or -1: ERR_TOKEN (absent, malformed, refused:
  *                final), ERR_SYSTEM (no key set could be had, or the token
- *                names a key that the set being fetched may have: come again)
+ *                names a key that a set not asked for since may have: come
+ *                again)
  */
 int identity_check(struct identity *id, const char *authorization,
                    struct owner *who, struct err *e);
