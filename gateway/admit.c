@@ -133,6 +133,7 @@ static void frame_control(struct pair *p, const struct wsframe *f,
                           const uint8_t *payload)
 {
     uint8_t head[WSFRAME_HEAD_MAX];
+    struct buf out;
     size_t n;
 
     if (f->opcode == WSFRAME_PING && p->client.pend_len < PONG_PEND_MAX) {
@@ -140,9 +141,10 @@ static void frame_control(struct pair *p, const struct wsframe *f,
         leg_send(&p->client, head, n);
         leg_send(&p->client, payload, (size_t)f->len);
     } else if (f->opcode == WSFRAME_CLOSE) {
-        n = wsframe_write(head, WSFRAME_CLOSE, (size_t)f->len, NULL);
-        leg_send(&p->client, head, n);
-        leg_send(&p->client, payload, (size_t)f->len);
+        buf_init(&out, WSFRAME_HEAD_MAX + 2);
+        say_close_back(&out, payload, (size_t)f->len);
+        leg_send(&p->client, out.data, out.len);
+        buf_fini(&out);
         pair_finish(p, CLOSE_CLIENT_LEFT);
     }
 }
@@ -275,18 +277,23 @@ static int check_hello(struct check *c, const struct json *body,
 static int check_token(struct check *c, const char *token)
 {
     const struct settings *s = c->set;
+    enum keyset_news news = KEYSET_SAME;
     size_t len = strlen(token);
     bool unknown;
 
     if (keyset_verify(c->keyset, token, len, s->issuer, s->audience, time(NULL),
                       s->skew_s, &c->claims, &unknown, &c->e) == 0)
         return 0;
-    if (unknown && keyset_refresh_unknown(c->keyset, c->now_ms) &&
+    if (unknown)
+        news = keyset_refresh_unknown(c->keyset, c->now_ms);
+    if (news == KEYSET_FRESH &&
         keyset_verify(c->keyset, token, len, s->issuer, s->audience, time(NULL),
                       s->skew_s, &c->claims, &unknown, &c->e) == 0)
         return 0;
     if (c->e.kind == ERR_SYSTEM)
         return refuse(c, ERR_SYSTEM, "The gateway has no keys yet.");
+    if (news == KEYSET_BUSY)
+        return refuse(c, ERR_SYSTEM, "The gateway is reading new keys.");
     return refuse(c, ERR_TOKEN, "The session token is not valid (any more).");
 }
 
@@ -295,8 +302,9 @@ static bool may_attach(const struct session_claims *claims,
 {
     if (strcmp(claims->bnd, row->bundle_sha256) != 0)
         return false;
-    if (claims->role == ROLE_CONTROL)
-        return true;
+    /* the controller dials agents itself: control is nobody's at this door */
+    if (claims->role != ROLE_OWNER && claims->role != ROLE_VIEWER)
+        return false;
     if (strcmp(claims->sub, row->owner_sub) == 0)
         return true;
     if (claims->role != ROLE_VIEWER)
@@ -319,9 +327,8 @@ static int check_row(struct check *c)
         err_set(&c->e, ERR_DENIED, "claims do not fit the session's row");
         return refuse(c, ERR_DENIED, "This session is not yours.");
     }
-    /* being deleted: nobody new but the controller, who ends it */
-    if (c->row.state != STATE_ENDED && c->row.end_wanted &&
-        c->claims.role != ROLE_CONTROL) {
+    /* being deleted: nobody new */
+    if (c->row.state != STATE_ENDED && c->row.end_wanted) {
         c->row.state = STATE_ENDED;
         c->row.reason = REASON_DELETED;
     }
@@ -336,7 +343,10 @@ static int check_spend(struct check *c)
     if (c->e.kind == ERR_TOKEN)
         return refuse(c, ERR_TOKEN, "The session token was used before.");
     count(COUNT_STORE_ERRORS, 1);
-    return refuse(c, ERR_SYSTEM, "The session token cannot be spent now.");
+    return refuse(c, ERR_SYSTEM,
+                  c->e.is_full ? "The server's disk is full: free some space "
+                                 "there."
+                               : "The session token cannot be spent now.");
 }
 
 static void check_run(void *arg)

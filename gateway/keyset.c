@@ -121,19 +121,20 @@ int keyset_refresh(struct keyset *k, int64_t now_ms, struct err *e)
     return rc;
 }
 
-bool keyset_refresh_unknown(struct keyset *k, int64_t now_ms)
+enum keyset_news keyset_refresh_unknown(struct keyset *k, int64_t now_ms)
 {
+    enum keyset_news news = KEYSET_SAME;
     struct err ignored;
-    bool has_read = false;
 
     /* nobody waits for a reading of another's: a slow server would hold the
      * threads that known keys need */
     if (pthread_mutex_trylock(&k->reading) != 0)
-        return false;
-    if (now_ms - k->last_ms >= KEYSET_UNKNOWN_MS)
-        has_read = keyset_read(k, now_ms, &ignored) == 0;
+        return KEYSET_BUSY;
+    if (now_ms - k->last_ms >= KEYSET_UNKNOWN_MS &&
+        keyset_read(k, now_ms, &ignored) == 0)
+        news = KEYSET_FRESH;
     pthread_mutex_unlock(&k->reading);
-    return has_read;
+    return news;
 }
 
 bool keyset_is_loaded(struct keyset *k)

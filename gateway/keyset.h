@@ -24,9 +24,14 @@ void keyset_free(struct keyset *k);
 /* Read now. Blocks. 0; 1: another reading is under way; -1: the old set
  * stays. */
 int keyset_refresh(struct keyset *k, int64_t now_ms, struct err *e);
+enum keyset_news {
+    KEYSET_SAME,  /* too soon, or it could not be read */
+    KEYSET_FRESH, /* a set was read */
+    KEYSET_BUSY   /* another reading is under way, which may bring the key */
+};
 /* For an unknown key id: reads at most once in KEYSET_UNKNOWN_MS, and not
- * beside another reading; true when it read a set. Blocks while it reads. */
-bool keyset_refresh_unknown(struct keyset *k, int64_t now_ms);
+ * beside another reading. Blocks while it reads. */
+enum keyset_news keyset_refresh_unknown(struct keyset *k, int64_t now_ms);
 /* Is there a set? */
 bool keyset_is_loaded(struct keyset *k);
 /* session_token_verify with the set of now; ERR_SYSTEM when there is none. */

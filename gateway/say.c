@@ -50,6 +50,23 @@ void say_close(struct buf *out, int code)
     say_frame(out, WSFRAME_CLOSE, body, sizeof(body));
 }
 
+/* Codes that may stand in a close frame: RFC 6455, 7.4, and its registry. */
+static bool is_close_code(int code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+           (code >= 3000 && code <= 4999);
+}
+
+void say_close_back(struct buf *out, const uint8_t *payload, size_t len)
+{
+    int code = len >= 2 ? payload[0] << 8 | payload[1] : 0;
+
+    if (len == 0)
+        say_frame(out, WSFRAME_CLOSE, NULL, 0);
+    else
+        say_close(out, is_close_code(code) ? code : WSFRAME_BROKEN);
+}
+
 void say_move(struct buf *out)
 {
     uint8_t type = FRAME_MOVE;

@@ -36,6 +36,9 @@ void say_stage(struct buf *out, const char *stage, const char *state,
                int64_t ms, const char *detail);
 void say_move(struct buf *out);
 void say_close(struct buf *out, int code);
+/* The answer to a client's close: its code, never its text, and 1002 to one
+ * that may not be sent. */
+void say_close_back(struct buf *out, const uint8_t *payload, size_t len);
 /* The word and close code that a kind has for a client. */
 const char *say_word(enum err_kind kind);
 

@@ -3,6 +3,7 @@
 #include "base/conf.h"
 #include "base/mem.h"
 #include "base/token.h"
+#include "base/url.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ static char *item_take(const char **text)
 }
 
 static int text_list_parse(const char *text, const char *name,
+                           int (*check)(const char *item, struct err *e),
                            struct text_list *out, struct err *e)
 {
     while (text && *text) {
@@ -41,6 +43,8 @@ static int text_list_parse(const char *text, const char *name,
                            name, SETTINGS_LIST_MAX);
         }
         out->items[out->count++] = item;
+        if (strcmp(item, "*") != 0 && check(item, e) < 0)
+            return err_wrap(e, "--%s", name);
     }
     return 0;
 }
@@ -96,9 +100,11 @@ static int settings_lists(struct settings *s, struct err *e)
     if (s->trusted_text && *s->trusted_text &&
         cidr_list_parse(s->trusted_text, &s->trusted, e) < 0)
         return err_wrap(e, "--trusted-proxies");
-    if (text_list_parse(s->origins_text, "origins", &s->origins, e) < 0)
+    if (text_list_parse(s->origins_text, "origins", url_check_origin,
+                        &s->origins, e) < 0)
         return -1;
-    return text_list_parse(s->hosts_text, "hosts", &s->hosts, e);
+    return text_list_parse(s->hosts_text, "hosts", url_check_host, &s->hosts,
+                           e);
 }
 
 int settings_load(struct settings *s, int argc, char **argv, struct err *e)

@@ -1,10 +1,11 @@
 /*
  * Tests the gateway program from outside: the real binary, a store the test
- * fills, a fake agent that speaks TLS-PSK. This file: admission, waiting,
- * dialling, refusals. test_relay.c: the open connection.
+ * fills, a fake agent that speaks TLS-PSK. This file: plain requests, HELLO,
+ * tokens. test_gateway_wait.c: waiting and dialling. test_relay.c: the open
+ * connection.
  */
 #include "base/frame.h"
-#include "base/json.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "base/seal.h"
 #include "gateway/wsframe.h"
@@ -14,85 +15,19 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct bench *b;
-
-static int setup(void **state)
-{
-    (void)state;
-    b = bench_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct bench *mine = b;
-
-    (void)state;
-    b = NULL;
-    return bench_free(mine) ? 0 : -1;
-}
-
-static void start(const char *a1, const char *a2, const char *a3)
-{
-    const char *const args[] = {a1, a2, a3, NULL};
-
-    bench_start(b, args);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* An upgraded client that has said nothing. */
-static struct wspeer *client(void)
-{
-    struct wspeer *c = wspeer_dial(b->addr, NULL);
-
-    wspeer_upgrade(c, b->addr, "");
-    return c;
-}
-
-static void attach_text(struct wspeer *c, const char *token)
-{
-    char *hello = mem_printf("{\"token\":\"%s\"}", token);
-
-    wspeer_binary(c, FRAME_HELLO, hello);
-    free(hello);
-}
-
-/* Attach with these claims and expect to be refused; the ERROR's text. */
-static char *refused(const struct session_claims *claims, const char *word,
-                     int code)
-{
-    struct wspeer *c = client();
-    char *token = bench_token(b, claims), *text;
-
-    attach_text(c, token);
-    text = wspeer_refused(c, word, code);
-    wspeer_free(c);
-    free(token);
-    return text;
-}
 
 /* --- plain HTTP --- */
 
 /* Send one request, read all; the status. */
 static int http(const char *request, char **body)
 {
-    struct wspeer *c = wspeer_dial(b->addr, NULL);
+    struct wspeer *c = wspeer_dial(bench->addr, NULL);
     int status = 0;
 
     wspeer_puts(c, request);
@@ -113,7 +48,7 @@ static void plain_requests_get_short_answers(void **state)
     char *body;
 
     (void)state;
-    start(NULL, NULL, NULL);
+    bench_run(NULL, NULL, NULL);
     assert_int_equal(http(GET("/livez"), NULL), 200);
     for (int i = 0; i < 200 && http(GET("/readyz"), NULL) != 200; i++)
         poll(NULL, 0, 10);
@@ -141,7 +76,7 @@ static void a_head_has_a_largest_size(void **state)
     char *text = mem_zero(9000, 1);
 
     (void)state;
-    start(NULL, NULL, NULL);
+    bench_run(NULL, NULL, NULL);
     snprintf(text, 9000, "GET / HTTP/1.1\r\nHost: x\r\nX: ");
     memset(text + strlen(text), 'a', 8192 - strlen(text));
     assert_int_equal(http(text, NULL), 431);
@@ -155,8 +90,8 @@ static void metrics_have_a_port_of_their_own(void **state)
     FILE *log;
 
     (void)state;
-    start("--metrics-listen=127.0.0.1:0", "--hosts=only.this:1", NULL);
-    log = fopen(b->log_path, "r");
+    bench_run("--metrics-listen=127.0.0.1:0", "--hosts=only.this:1", NULL);
+    log = fopen(bench->log_path, "r");
     port = mem_zero(65536, 1);
     port[fread(port, 1, 65535, log)] = 0;
     fclose(log);
@@ -165,7 +100,7 @@ static void metrics_have_a_port_of_their_own(void **state)
     snprintf(line, sizeof(line), "%.5s", at + 21);
     line[strspn(line, "0123456789")] = 0;
     strcat(addr, line);
-    memcpy(b->addr, addr, sizeof(addr));
+    memcpy(bench->addr, addr, sizeof(addr));
     free(port);
     assert_int_equal(http(GET("/livez"), NULL), 200);
     assert_int_equal(http(GET("/metrics"), NULL), 200);
@@ -174,7 +109,7 @@ static void metrics_have_a_port_of_their_own(void **state)
 
 static int upgrade_status(const char *host, const char *extra)
 {
-    struct wspeer *c = wspeer_dial(b->addr, NULL);
+    struct wspeer *c = wspeer_dial(bench->addr, NULL);
     char *head;
     int status;
 
@@ -190,8 +125,8 @@ static int upgrade_status(const char *host, const char *extra)
 static void only_known_hosts_and_origins_are_answered(void **state)
 {
     (void)state;
-    start("--hosts=localhost:8081,127.0.0.1:8081",
-          "--origins=http://localhost:8080", NULL);
+    bench_run("--hosts=localhost:8081,127.0.0.1:8081",
+              "--origins=http://localhost:8080", NULL);
     assert_int_equal(upgrade_status("localhost:8081", ""), 101);
     assert_int_equal(upgrade_status("LOCALHOST:8081", ""), 101);
     assert_int_equal(upgrade_status("localhost:8082", ""), 421);
@@ -208,7 +143,7 @@ static void only_known_hosts_and_origins_are_answered(void **state)
 static void without_a_list_no_browser_may_attach(void **state)
 {
     (void)state;
-    start(NULL, NULL, NULL);
+    bench_run(NULL, NULL, NULL);
     assert_int_equal(upgrade_status("x", ""), 101);
     assert_int_equal(upgrade_status("x", "Origin: http://x\r\n"), 403);
 }
@@ -222,12 +157,12 @@ static void hello_reaches_the_agent_as_it_came(void **state)
     struct wsmsg m;
 
     (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    hello = bench_hello(b, sid);
-    c = client();
+    bench_run(NULL, NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
+    hello = bench_hello(bench, sid);
+    c = bench_client();
     wspeer_binary(c, FRAME_HELLO, hello);
-    a = bench_accept(b, &got);
+    a = bench_accept(bench, &got);
     assert_string_equal(got, hello);
     wspeer_binary(a, FRAME_READY, "{}");
     assert_true(wspeer_recv(c, &m));
@@ -246,12 +181,12 @@ static void hello_may_come_byte_by_byte_and_in_fragments(void **state)
     size_t len, half, n;
 
     (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    hello = bench_hello(b, sid);
+    bench_run(NULL, NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
+    hello = bench_hello(bench, sid);
     len = strlen(hello) + 1;
     half = len / 2;
-    c = client();
+    c = bench_client();
     /* first half as a fragment, byte by byte, with a ping behind it */
     n = wsframe_write(frame, WSFRAME_BINARY, half, mask);
     frame[0] = WSFRAME_BINARY;
@@ -268,7 +203,7 @@ static void hello_may_come_byte_by_byte_and_in_fragments(void **state)
     memcpy(frame + n, hello + half - 1, len - half);
     wsframe_mask(frame + n, len - half, mask);
     wspeer_write(c, frame, n + len - half);
-    a = bench_accept(b, &got);
+    a = bench_accept(bench, &got);
     assert_string_equal(got, hello);
     {
         struct wsmsg m;
@@ -286,17 +221,17 @@ static void hello_may_come_byte_by_byte_and_in_fragments(void **state)
 static void who_says_nothing_is_sent_away_in_time(void **state)
 {
     struct wspeer *mute, *head, *c, *drip;
-    int64_t began = now_ms();
+    int64_t began = loop_now_ms();
     char *text;
 
     (void)state;
-    start("--hello-ms=500", NULL, NULL);
-    began = now_ms();
-    mute = wspeer_dial(b->addr, NULL);
-    head = wspeer_dial(b->addr, NULL);
+    bench_run("--hello-ms=500", NULL, NULL);
+    began = loop_now_ms();
+    mute = wspeer_dial(bench->addr, NULL);
+    head = wspeer_dial(bench->addr, NULL);
     wspeer_puts(head, "GET /v1/attach HTTP/1.1\r\nHost: x\r\n");
-    drip = client();
-    c = client();
+    drip = bench_client();
+    c = bench_client();
     for (int i = 0; i < 30; i++) { /* a drip does not move the deadline */
         wspeer_try_write(drip, "\x8a\x80zzzz", 6, 10);
         poll(NULL, 0, 10);
@@ -306,7 +241,7 @@ static void who_says_nothing_is_sent_away_in_time(void **state)
     text = wspeer_refused(c, "bad_request", 4400);
     free(text);
     free(wspeer_refused(drip, "bad_request", 4400));
-    assert_in_range(now_ms() - began, 450, 1500);
+    assert_in_range(loop_now_ms() - began, 450, 1500);
     wspeer_free(mute);
     wspeer_free(head);
     wspeer_free(c);
@@ -329,9 +264,9 @@ static void broken_frames_end_with_their_code(void **state)
     };
 
     (void)state;
-    start(NULL, NULL, NULL);
+    bench_run(NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct wspeer *c = client();
+        struct wspeer *c = bench_client();
 
         wspeer_write(c, cases[i].bytes, cases[i].len);
         wspeer_closed(c, cases[i].code);
@@ -357,21 +292,46 @@ static void what_is_no_hello_is_a_bad_request(void **state)
     struct wspeer *c;
 
     (void)state;
-    start(NULL, NULL, NULL);
+    bench_run(NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        c = client();
+        c = bench_client();
         wspeer_binary(c, FRAME_HELLO, bad[i]);
         free(wspeer_refused(c, "bad_request", 4400));
         wspeer_free(c);
     }
-    c = client();
+    c = bench_client();
     wspeer_binary(c, FRAME_INPUT, "........x");
     free(wspeer_refused(c, "bad_request", 4400));
     wspeer_free(c);
-    c = client();
-    wspeer_send(c, WSFRAME_CLOSE, "\x03\xe8", 2); /* a polite goodbye */
-    wspeer_closed(c, 1000);
-    wspeer_free(c);
+}
+
+static void a_goodbye_is_answered_with_its_code_alone(void **state)
+{
+    static const struct {
+        const char *body;
+        size_t len;
+        int code;
+    } cases[] = {
+        {"\x03\xe8", 2, 1000},
+        {"\x0f\xa1"
+         "bye",
+         5, 4001},
+        {"\x03\xe8\xff\xfe", 4, 1000}, /* no UTF-8: nothing for us to send */
+        {"\x03\xed", 2, 1002},         /* 1005 and 1006 are never sent */
+        {"\x03\xee", 2, 1002},
+        {"\x00\x01", 2, 1002},
+        {"\x13\x88", 2, 1002}, /* 5000 */
+    };
+
+    (void)state;
+    bench_run(NULL, NULL, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct wspeer *c = bench_client();
+
+        wspeer_send(c, WSFRAME_CLOSE, cases[i].body, cases[i].len);
+        wspeer_closed(c, cases[i].code);
+        wspeer_free(c);
+    }
 }
 
 /* --- tokens --- */
@@ -383,38 +343,38 @@ static void bad_tokens_are_refused(void **state)
     char sid[ID_SIZE], *token, *head, *hs;
 
     (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
+    bench_run(NULL, NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
     c = bench_claims(sid, ROLE_OWNER);
     strcpy(c.aud, "another");
-    free(refused(&c, "token", 4401));
+    free(bench_refused(&c, "token", 4401));
     c = bench_claims(sid, ROLE_OWNER);
     strcpy(c.iss, "https://else.test");
-    free(refused(&c, "token", 4401));
+    free(bench_refused(&c, "token", 4401));
     c = bench_claims(sid, ROLE_OWNER);
     c.iat = c.nbf -= 200;
     c.exp -= 200;
-    free(refused(&c, "token", 4401));
+    free(bench_refused(&c, "token", 4401));
     /* the HS256 attack, and the same payload under another typ */
     c = bench_claims(sid, ROLE_OWNER);
-    token = bench_token(b, &c);
-    head = forge_head(b->signer, "JWT");
-    hs = forge_token(b->signer, head, "{}");
-    peer = client();
-    attach_text(peer, hs);
+    token = bench_token(bench, &c);
+    head = forge_head(bench->signer, "JWT");
+    hs = forge_token(bench->signer, head, "{}");
+    peer = bench_client();
+    bench_attach_token(peer, hs);
     free(wspeer_refused(peer, "token", 4401));
     wspeer_free(peer);
-    peer = client();
-    attach_text(peer, "not.a.token");
+    peer = bench_client();
+    bench_attach_token(peer, "not.a.token");
     free(wspeer_refused(peer, "token", 4401));
     wspeer_free(peer);
     /* one character of the signature */
     token[strlen(token) - 20] ^= 1;
-    peer = client();
-    attach_text(peer, token);
+    peer = bench_client();
+    bench_attach_token(peer, token);
     free(wspeer_refused(peer, "token", 4401));
     wspeer_free(peer);
-    assert_null(bench_accept_tcp(b, 50)); /* nothing was dialled */
+    assert_null(bench_accept_tcp(bench, 50)); /* nothing was dialled */
     free(token);
     free(head);
     free(hs);
@@ -426,16 +386,16 @@ static void a_token_is_spent_once(void **state)
     struct wspeer *c, *a, *again;
 
     (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    hello = bench_hello(b, sid);
-    c = client();
+    bench_run(NULL, NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
+    hello = bench_hello(bench, sid);
+    c = bench_client();
     wspeer_binary(c, FRAME_HELLO, hello);
-    a = bench_accept(b, NULL);
-    again = client();
+    a = bench_accept(bench, NULL);
+    again = bench_client();
     wspeer_binary(again, FRAME_HELLO, hello);
     free(wspeer_refused(again, "token", 4401));
-    assert_null(bench_accept_tcp(b, 50));
+    assert_null(bench_accept_tcp(bench, 50));
     wspeer_free(again);
     wspeer_free(c);
     wspeer_free(a);
@@ -460,45 +420,56 @@ static void claims_must_fit_the_row(void **state)
     char sid[ID_SIZE], none[ID_SIZE], *token, *text;
 
     (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
+    bench_run(NULL, NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
     random_id(none);
     c = bench_claims(none, ROLE_OWNER);
-    free(refused(&c, "denied", 4403));
+    free(bench_refused(&c, "denied", 4403));
     c = bench_claims(sid, ROLE_OWNER);
     strcpy(c.sub, "user-2");
-    free(refused(&c, "denied", 4403));
+    free(bench_refused(&c, "denied", 4403));
     c = bench_claims(sid, ROLE_OWNER);
     c.bnd[0] = 'f';
-    free(refused(&c, "denied", 4403));
+    free(bench_refused(&c, "denied", 4403));
     c = bench_claims(sid, ROLE_VIEWER);
     strcpy(c.sub, "user-2");
-    free(refused(&c, "denied", 4403));
-    bench_row(b, sid, add_viewer, (void *)"user-2");
+    free(bench_refused(&c, "denied", 4403));
+    bench_row(bench, sid, add_viewer, (void *)"user-2");
     c = bench_claims(sid, ROLE_VIEWER);
     strcpy(c.sub, "user-2");
-    token = bench_token(b, &c);
-    p = client();
-    attach_text(p, token);
-    a = bench_accept(b, NULL);
+    token = bench_token(bench, &c);
+    p = bench_client();
+    bench_attach_token(p, token);
+    a = bench_accept(bench, NULL);
     wspeer_free(p);
     wspeer_free(a);
     free(token);
-    /* being deleted: the controller may, nobody else */
-    bench_row(b, sid, want_end, NULL);
+    /* being deleted: nobody new */
+    bench_row(bench, sid, want_end, NULL);
     c = bench_claims(sid, ROLE_OWNER);
-    text = refused(&c, "session_ended", 4410);
+    text = bench_refused(&c, "session_ended", 4410);
     assert_non_null(strstr(text, "\"reason\":\"deleted\""));
     free(text);
-    c = bench_claims(sid, ROLE_CONTROL);
-    strcpy(c.sub, "controller");
-    token = bench_token(b, &c);
-    p = client();
-    attach_text(p, token);
-    a = bench_accept(b, NULL);
-    wspeer_free(p);
-    wspeer_free(a);
-    free(token);
+}
+
+/* Signed by the controller, for this session, in the owner's name: the agent
+ * behind would obey it. */
+static void control_does_not_pass_this_door(void **state)
+{
+    static const char *const subs[] = {"controller", "user-1"};
+    struct session_claims c;
+    char sid[ID_SIZE];
+
+    (void)state;
+    bench_run(NULL, NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
+    for (int i = 0; i < 4; i++) {
+        if (i == 2) /* while it is being deleted, too */
+            bench_row(bench, sid, want_end, NULL);
+        c = bench_claims(sid, ROLE_CONTROL);
+        strcpy(c.sub, subs[i % 2]);
+        free(bench_refused(&c, "denied", 4403));
+    }
 }
 
 static void an_ended_session_says_how_it_ended(void **state)
@@ -507,11 +478,11 @@ static void an_ended_session_says_how_it_ended(void **state)
     char sid[ID_SIZE], *text;
 
     (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    bench_end(b, sid);
+    bench_run(NULL, NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
+    bench_end(bench, sid);
     c = bench_claims(sid, ROLE_OWNER);
-    text = refused(&c, "session_ended", 4410);
+    text = bench_refused(&c, "session_ended", 4410);
     assert_non_null(strstr(text, "\"reason\":\"exited\""));
     assert_non_null(strstr(text, "\"exit_code\":7"));
     assert_non_null(strstr(text, "\"output_end\":1234"));
@@ -521,394 +492,37 @@ static void an_ended_session_says_how_it_ended(void **state)
 
 static void a_new_key_is_taken_up_and_an_old_one_dropped(void **state)
 {
-    struct token_signer *fresh, *old = b->signer;
+    struct token_signer *fresh, *old = bench->signer;
     struct session_claims c;
-    char sid[ID_SIZE], *jwks, *path = mem_printf("%s/jwks.json", b->dir);
+    char sid[ID_SIZE], *jwks, *path = mem_printf("%s/jwks.json", bench->dir);
     struct err e = {0};
     FILE *f;
 
     (void)state;
-    start("--jwks-refresh-ms=1000", NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    bench_end(b, sid); /* so that a good token is told so at once */
+    bench_run("--jwks-refresh-ms=1000", NULL, NULL);
+    bench_session(bench, STATE_RUNNING, sid);
+    bench_end(bench, sid); /* so that a good token is told so at once */
     fresh = token_signer_make(NULL, &e);
-    b->signer = fresh;
+    bench->signer = fresh;
     c = bench_claims(sid, ROLE_OWNER);
-    free(refused(&c, "token", 4401));
+    free(bench_refused(&c, "token", 4401));
     jwks = forge_jwks(fresh, NULL);
     f = fopen(path, "w");
     fputs(jwks, f);
     fclose(f);
     poll(NULL, 0, 2500);
     c = bench_claims(sid, ROLE_OWNER);
-    free(refused(&c, "session_ended", 4410));
-    b->signer = old;
+    free(bench_refused(&c, "session_ended", 4410));
+    bench->signer = old;
     c = bench_claims(sid, ROLE_OWNER);
-    free(refused(&c, "token", 4401));
+    free(bench_refused(&c, "token", 4401));
     token_signer_free(fresh);
     free(jwks);
     free(path);
 }
 
-/* --- waiting --- */
+#define T(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 
-static void stage_pulled(struct store_session *row, void *arg)
-{
-    store_stage_add(row, "pulled", arg, "image", row->created_ms + 42);
-}
-
-static void expect_stage(struct wspeer *c, const char *stage, const char *state)
-{
-    struct wsmsg m;
-    struct err e = {0};
-    struct json *j;
-
-    assert_true(wspeer_recv(c, &m));
-    assert_int_equal(m.opcode, WSFRAME_BINARY);
-    assert_int_equal(m.bytes[0], FRAME_STAGE);
-    j = json_parse(m.bytes + 1, m.len - 1, &e);
-    assert_non_null(j);
-    assert_string_equal(json_get_str(j, "stage"), stage);
-    assert_string_equal(json_get_str(j, "state"), state);
-    json_free(j);
-}
-
-static void a_pending_session_tells_its_stages_then_is_dialled(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c, *a;
-    struct wsmsg m;
-    int64_t began;
-
-    (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_PENDING, sid);
-    bench_row(b, sid, stage_pulled, (void *)"running");
-    c = bench_attach(b, sid);
-    expect_stage(c, "pulled", "running");
-    bench_row(b, sid, stage_pulled, (void *)"done");
-    expect_stage(c, "pulled", "done");
-    assert_null(bench_accept_tcp(b, 50));
-    wspeer_send(c, WSFRAME_PING, "x", 1); /* pings are answered meanwhile */
-    assert_true(wspeer_recv(c, &m));
-    assert_int_equal(m.opcode, WSFRAME_PONG);
-    began = now_ms();
-    bench_address(b, sid, b->agent_addr);
-    a = bench_accept(b, NULL);
-    assert_true(now_ms() - began < 500);
-    wspeer_binary(a, FRAME_READY, "{}");
-    assert_true(wspeer_recv(c, &m));
-    assert_int_equal(m.bytes[0], FRAME_READY);
-    wspeer_free(c);
-    wspeer_free(a);
-}
-
-static void before_ready_only_hello_may_be_sent(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c;
-
-    (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_PENDING, sid);
-    c = bench_attach(b, sid);
-    poll(NULL, 0, 100);
-    wspeer_binary(c, FRAME_END, "");
-    free(wspeer_refused(c, "bad_request", 4400));
-    wspeer_free(c);
-}
-
-static void a_pending_session_that_ends_says_so(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c;
-
-    (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_PENDING, sid);
-    c = bench_attach(b, sid);
-    poll(NULL, 0, 50);
-    bench_end(b, sid);
-    free(wspeer_refused(c, "session_ended", 4410));
-    wspeer_free(c);
-}
-
-static void a_token_is_not_held_until_its_end(void **state)
-{
-    struct session_claims claims;
-    char sid[ID_SIZE], *token;
-    struct wspeer *c;
-    int64_t began = now_ms();
-
-    (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_PENDING, sid);
-    claims = bench_claims(sid, ROLE_OWNER);
-    claims.iat -= 53;
-    claims.nbf -= 53;
-    claims.exp -= 53; /* 7 s left: 2 s to wait with */
-    token = bench_token(b, &claims);
-    c = client();
-    attach_text(c, token);
-    free(wspeer_refused(c, "token", 4401));
-    assert_in_range(now_ms() - began, 800, 4500);
-    wspeer_free(c);
-    free(token);
-    /* nothing left to wait with: refused at once */
-    claims = bench_claims(sid, ROLE_OWNER);
-    claims.iat -= 57;
-    claims.nbf -= 57;
-    claims.exp -= 57;
-    began = now_ms();
-    free(refused(&claims, "token", 4401));
-    assert_true(now_ms() - began < 500);
-}
-
-static void created_long_ago(struct store_session *row, void *arg)
-{
-    row->created_ms -= *(int *)arg;
-}
-
-static void a_session_that_does_not_start_times_out(void **state)
-{
-    struct session_claims claims;
-    char sid[ID_SIZE];
-    int ago = 60000;
-
-    (void)state;
-    start("--start-timeout-ms=30000", NULL, NULL);
-    bench_session(b, STATE_PENDING, sid);
-    bench_row(b, sid, created_long_ago, &ago);
-    claims = bench_claims(sid, ROLE_OWNER);
-    free(refused(&claims, "start_timeout", 4504));
-}
-
-/* --- dialling --- */
-
-static void a_silent_agent_holds_nobody(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c, *a;
-    int64_t began = now_ms();
-
-    (void)state;
-    start("--dial-ms=300", "--agent-lost-ms=300", NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    began = now_ms();
-    c = bench_attach(b, sid);
-    a = bench_accept_tcp(b, WSPEER_MS); /* accepts and says nothing */
-    assert_non_null(a);
-    free(wspeer_refused(c, "agent_lost", 4502));
-    assert_in_range(now_ms() - began, 550, 2000);
-    assert_true(wspeer_ends(a, 1000));
-    wspeer_free(c);
-    wspeer_free(a);
-}
-
-static void a_client_that_leaves_while_we_dial_is_noticed(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c, *a;
-
-    (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    c = bench_attach(b, sid);
-    a = bench_accept_tcp(b, WSPEER_MS);
-    assert_non_null(a);
-    wspeer_free(c);
-    assert_true(wspeer_ends(a, 1000)); /* dial-ms is 10 s */
-    wspeer_free(a);
-    c = bench_attach(b, sid);
-    a = bench_accept_tcp(b, WSPEER_MS);
-    assert_non_null(a);
-    wspeer_reset(c);
-    assert_true(wspeer_ends(a, 1000));
-    wspeer_free(a);
-}
-
-static void an_agent_with_another_key_gets_no_byte_of_the_token(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c, *a;
-
-    (void)state;
-    start("--agent-lost-ms=200", NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    b->agent_key[0] ^= 1; /* the agent's key is not the store's */
-    c = bench_attach(b, sid);
-    a = bench_accept_tcp(b, WSPEER_MS);
-    assert_non_null(a);
-    a->tls = tls_accept(b->agent_ctx, a->fd);
-    assert_false(wspeer_shake(a));
-    free(wspeer_refused(c, "agent_lost", 4502));
-    wspeer_free(c);
-    wspeer_free(a);
-}
-
-static void an_agent_that_is_no_websocket_is_lost(void **state)
-{
-    static const char *const answers[] = {
-        "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Accept: "
-        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        "hello\n",
-    };
-    char sid[ID_SIZE];
-
-    (void)state;
-    start("--agent-lost-ms=100", NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-        struct wspeer *c = bench_attach(b, sid);
-        struct wspeer *a = bench_accept_tcp(b, WSPEER_MS);
-
-        assert_non_null(a);
-        a->tls = tls_accept(b->agent_ctx, a->fd);
-        assert_true(wspeer_shake(a));
-        free(wspeer_head(a));
-        wspeer_puts(a, answers[i]);
-        free(wspeer_refused(c, "agent_lost", 4502));
-        wspeer_free(c);
-        wspeer_free(a);
-    }
-}
-
-static void an_address_outside_the_networks_is_never_dialled(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c;
-
-    (void)state;
-    start("--agent-cidrs=10.0.0.0/8", NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    c = bench_attach(b, sid);
-    free(wspeer_refused(c, "unavailable", 4503));
-    assert_null(bench_accept_tcp(b, 100));
-    assert_true(bench_logged(b, "--agent-cidrs", 1000));
-    wspeer_free(c);
-}
-
-static void spoil_key(struct store_session *row, void *arg)
-{
-    (void)arg;
-    row->psk_sealed[30] ^= 1;
-}
-
-static void a_key_that_does_not_open_is_never_used(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c;
-
-    (void)state;
-    start(NULL, NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    bench_row(b, sid, spoil_key, NULL);
-    c = bench_attach(b, sid);
-    free(wspeer_refused(c, "unavailable", 4503));
-    assert_null(bench_accept_tcp(b, 50));
-    wspeer_free(c);
-}
-
-/* --- caps --- */
-
-static void the_oldest_unproven_of_an_address_goes_first(void **state)
-{
-    struct wspeer *c[4], *other;
-
-    (void)state;
-    start("--unproven-per-address=3", NULL, NULL);
-    other = wspeer_dial(b->addr, "127.0.0.2:0");
-    for (int i = 0; i < 4; i++) {
-        c[i] = wspeer_dial(b->addr, NULL);
-        poll(NULL, 0, 20);
-    }
-    assert_true(wspeer_ends(c[0], 500));
-    for (int i = 1; i < 4; i++)
-        assert_false(wspeer_ends(c[i], 20));
-    assert_false(wspeer_ends(other, 20)); /* older, but not of that address */
-    for (int i = 0; i < 4; i++)
-        wspeer_free(c[i]);
-    wspeer_free(other);
-}
-
-static void the_oldest_unproven_of_all_goes_first(void **state)
-{
-    struct wspeer *c[6];
-
-    (void)state;
-    start("--unproven-max=5", NULL, NULL);
-    for (int i = 0; i < 6; i++) {
-        char from[32];
-
-        snprintf(from, sizeof(from), "127.0.0.%d:0", 10 + i);
-        c[i] = wspeer_dial(b->addr, from);
-        poll(NULL, 0, 20);
-    }
-    assert_true(wspeer_ends(c[0], 500));
-    assert_false(wspeer_ends(c[1], 20));
-    for (int i = 0; i < 6; i++)
-        wspeer_free(c[i]);
-}
-
-static void attachments_are_capped(void **state)
-{
-    char sid[ID_SIZE];
-    struct wspeer *c, *a, *d;
-
-    (void)state;
-    start("--attached-per-user=1", NULL, NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    c = bench_open(b, sid, &a);
-    d = bench_attach(b, sid);
-    free(wspeer_refused(d, "busy", 4429));
-    wspeer_free(d);
-    wspeer_free(c);
-    assert_true(wspeer_ends(a, 2000));
-    wspeer_free(a);
-    poll(NULL, 0, 50);
-    c = bench_open(b, sid, &a); /* and given back */
-    wspeer_free(c);
-    wspeer_free(a);
-}
-
-static void behind_a_trusted_proxy_the_clients_count(void **state)
-{
-    char sid[ID_SIZE], *hello;
-    struct wspeer *p[3], *a[2];
-    char far[700];
-    const char *const xff[] = {
-        "X-Forwarded-For: 9.9.9.9, 198.51.100.1\r\n",
-        "X-Forwarded-For: 9.9.9.9, 198.51.100.2\r\n",
-        far, /* what the client itself put there does not help it */
-    };
-
-    memset(far, 0, sizeof(far));
-    strcpy(far, "X-Forwarded-For: ");
-    memset(far + strlen(far), '7', 600);
-    strcat(far, ", 198.51.100.1\r\n");
-
-    (void)state;
-    start("--attached-per-address=1", "--trusted-proxies=127.0.0.1/32", NULL);
-    bench_session(b, STATE_RUNNING, sid);
-    for (int i = 0; i < 3; i++) {
-        p[i] = wspeer_dial(b->addr, NULL);
-        wspeer_upgrade(p[i], "x", xff[i]);
-        hello = bench_hello(b, sid);
-        wspeer_binary(p[i], FRAME_HELLO, hello);
-        free(hello);
-        if (i < 2)
-            a[i] = bench_accept(b, NULL);
-    }
-    free(wspeer_refused(p[2], "busy", 4429));
-    for (int i = 0; i < 3; i++)
-        wspeer_free(p[i]);
-    wspeer_free(a[0]);
-    wspeer_free(a[1]);
-}
-
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -922,26 +536,13 @@ int main(void)
         T(who_says_nothing_is_sent_away_in_time),
         T(broken_frames_end_with_their_code),
         T(what_is_no_hello_is_a_bad_request),
+        T(a_goodbye_is_answered_with_its_code_alone),
         T(bad_tokens_are_refused),
         T(a_token_is_spent_once),
         T(claims_must_fit_the_row),
+        T(control_does_not_pass_this_door),
         T(an_ended_session_says_how_it_ended),
         T(a_new_key_is_taken_up_and_an_old_one_dropped),
-        T(a_pending_session_tells_its_stages_then_is_dialled),
-        T(before_ready_only_hello_may_be_sent),
-        T(a_pending_session_that_ends_says_so),
-        T(a_token_is_not_held_until_its_end),
-        T(a_session_that_does_not_start_times_out),
-        T(a_silent_agent_holds_nobody),
-        T(a_client_that_leaves_while_we_dial_is_noticed),
-        T(an_agent_with_another_key_gets_no_byte_of_the_token),
-        T(an_agent_that_is_no_websocket_is_lost),
-        T(an_address_outside_the_networks_is_never_dialled),
-        T(a_key_that_does_not_open_is_never_used),
-        T(the_oldest_unproven_of_an_address_goes_first),
-        T(the_oldest_unproven_of_all_goes_first),
-        T(attachments_are_capped),
-        T(behind_a_trusted_proxy_the_clients_count),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

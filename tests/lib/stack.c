@@ -448,6 +448,7 @@ static void stack_take_json(struct stack_link *l, uint8_t type,
                  json_get_str(j, "stage"));
     } else if (type == FRAME_ERROR) {
         snprintf(l->error, sizeof(l->error), "%s", json_get_str(j, "code"));
+        snprintf(l->said, sizeof(l->said), "%s", json_get_str(j, "message"));
     } else if (type == FRAME_EXIT) {
         l->is_ended = true;
         l->exit_code = json_get_int(j, "code", &v) == 0 ? (int)v : -1;

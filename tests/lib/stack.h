@@ -101,6 +101,7 @@ struct stack_link {
     int exit_code; /* -1 = none */
     char reason[32];
     char error[32]; /* code of an ERROR that was seen */
+    char said[128]; /* its sentence */
     char last_stage[32];
 };
 /* Dial, HELLO with this token, and wait for READY. from < 0: as kept.

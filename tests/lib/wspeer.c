@@ -359,9 +359,41 @@ char *wspeer_refused(struct wspeer *p, const char *word, int code)
     text = mem_strn((char *)m.bytes + 1, m.len - 1);
     j = json_parse(text, strlen(text), &e);
     assert_non_null(j);
-    assert_string_equal(json_get_str(j, "code"), word);
+    if (strcmp(json_get_str(j, "code"), word) != 0)
+        fail_msg("not %s, but: %s", word, text);
     assert_true(strlen(json_get_str(j, "message")) > 5);
     json_free(j);
     wspeer_closed(p, code);
     return text;
+}
+
+void wspeer_fill(uint8_t *m, size_t len, uint32_t number)
+{
+    m[0] = FRAME_OUTPUT;
+    for (size_t i = 1; i < len; i++)
+        m[i] = (uint8_t)((number * 2654435761u + i * 40503u) >> 7);
+}
+
+void wspeer_send_numbered(struct wspeer *p, uint32_t number, size_t len)
+{
+    uint8_t *m = mem_zero(len, 1);
+
+    wspeer_fill(m, len, number);
+    wspeer_send(p, WSFRAME_BINARY, m, len);
+    free(m);
+}
+
+void wspeer_expect_numbered(struct wspeer *p, uint32_t number, size_t len)
+{
+    uint8_t *want = mem_zero(len, 1);
+    struct wsmsg m;
+
+    do {
+        assert_true(wspeer_recv(p, &m));
+    } while (m.opcode == WSFRAME_PING || m.opcode == WSFRAME_PONG);
+    wspeer_fill(want, len, number);
+    assert_int_equal(m.opcode, WSFRAME_BINARY);
+    assert_int_equal(m.len, len);
+    assert_memory_equal(m.bytes, want, len);
+    free(want);
 }

@@ -62,6 +62,12 @@ void wspeer_binary(struct wspeer *p, uint8_t type, const char *body);
 /* The next frame; false = the end. */
 bool wspeer_recv(struct wspeer *p, struct wsmsg *out);
 
+/* OUTPUT of len bytes that tell their number. */
+void wspeer_fill(uint8_t *message, size_t len, uint32_t number);
+void wspeer_send_numbered(struct wspeer *p, uint32_t number, size_t len);
+/* The next message is this one; pings and pongs are skipped. */
+void wspeer_expect_numbered(struct wspeer *p, uint32_t number, size_t len);
+
 /* Client: send the upgrade request with extra header lines. */
 void wspeer_ask(struct wspeer *p, const char *host, const char *extra);
 /* ask, and expect 101. */
