@@ -17,6 +17,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+/* What a kernel may be set to, that bubblewrap needs. */
+#define NAMESPACES_HINT                                                        \
+    ": let the kernel make namespaces (sysctl user.max_user_namespaces, "      \
+    "kernel.unprivileged_userns_clone)"
 #define PROBE_MS 10000
 #define STATUS_MAX 1024 /* bytes of status.json */
 #define KEEPER_MAX 256  /* bytes of keeper.json */
@@ -129,8 +133,10 @@ int local_probe(struct launcher *base, struct err *e)
     if (l->is_root || l->set->is_strict)
         return err_set(e, ERR_SYSTEM,
                        "programs cannot be isolated here (%s), and %s they "
-                       "must be",
-                       why, l->is_root ? "as root" : "by --isolation");
+                       "must be%s%s",
+                       why, l->is_root ? "as root" : "by --isolation",
+                       strstr(why, "namespace") ? NAMESPACES_HINT : "",
+                       l->is_root ? "" : "; or choose --isolation best");
     log_warn("isolation.none", "why", "s", why, NULL);
     return 0;
 }

@@ -71,7 +71,7 @@ static const struct conf_row rows[] = {
     TEXT("bundle-domains", bundle_domains, "", "domains",
          "hosts bundles may come from: example.com, *.example.com"),
     FLAG("bundle-http", bundle_http,
-         "allow http and loopback addresses for bundles"),
+         "allow http, and bundles from localhost, 127.0.0.1 and [::1]"),
     NAME("bundle-file-root", bundle_file_root, NULL, "directory",
          "allow file: bundles below this directory"),
     TEXT("deny-cidrs", deny_cidrs, "", "CIDRs",
@@ -90,7 +90,8 @@ static const struct conf_row rows[] = {
     NUMBER("unpack-max-entries", unpack_max_entries, 1, 10000000, "100000", "",
            "entries of an archive"),
     NUMBER("unpack-max-bytes", unpack_max_bytes, 1, INT64_C(1) << 38,
-           "4294967296", "bytes", "unpacked size"),
+           "4294967296", "bytes",
+           "unpacked size; each entry counts 4096 beside its contents"),
     NUMBER("unpack-max-ratio", unpack_max_ratio, 1, 100000, "200", "",
            "unpacked bytes for each packed one"),
     NUMBER("unpack-max-depth", unpack_max_depth, 1, 256, "40", "",
@@ -136,8 +137,8 @@ static const struct conf_row rows[] = {
     NUMBER("limit-nproc", nproc, 1, 1 << 20, "512", "", "processes"),
     NUMBER("limit-nofile", nofile, 16, 1 << 20, "1024", "",
            "descriptors of a process"),
-    NUMBER("limit-data-bytes", data_bytes, 0, INT64_C(1) << 46, "0", "bytes",
-           "data of a process (0 = no limit)"),
+    NUMBER("limit-data-bytes", data_bytes, 0, INT64_C(1) << 46, "4294967296",
+           "bytes", "data of a process (0 = no limit)"),
     NUMBER("limit-fsize-bytes", fsize_bytes, 0, INT64_C(1) << 46, "1073741824",
            "bytes", "one file (0 = no limit)"),
     NUMBER("limit-cpu-s", cpu_s, 0, 365 * 86400, "0", "s",
@@ -254,6 +255,18 @@ static int check_listen(const char *flag, const char *value, struct err *e)
                                                     : err_wrap(e, "%s", flag);
 }
 
+static int check_list(const char *flag, const char *text,
+                      int (*check_item)(const char *item, struct err *e),
+                      struct err *e)
+{
+    own_json struct json *list = settings_list(text);
+
+    for (size_t i = 0; i < json_count(list); i++)
+        if (check_item(json_str(json_at(list, i)), e) < 0)
+            return err_wrap(e, "%s", flag);
+    return 0;
+}
+
 static int check_files(struct err *e)
 {
     if (!set.tls_cert != !set.tls_key)
@@ -276,6 +289,9 @@ static int check(struct err *e)
 {
     if (check_listen("--listen", set.listen, e) < 0 ||
         check_listen("--metrics-listen", set.metrics_listen, e) < 0 ||
+        check_list("--hosts", set.hosts, url_check_host, e) < 0 ||
+        check_list("--cors-origins", set.cors_origins, url_check_origin, e) <
+            0 ||
         check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0 ||
         check_files(e) < 0)
         return -1;

@@ -136,6 +136,13 @@ static void the_controllers_are_named(void **arg)
          {"--bundle-file-root", "@D/none", "No such"}},
         {"--bundle-file-root=@D/junk",
          {"--bundle-file-root", "@D/junk", "no directory"}},
+        {"--hosts=good.example,https://x",
+         {"--hosts", "https://x", "example.com:8443"}},
+        {"--hosts=a, b", {"--hosts", " b", "no host", "example.com:8443"}},
+        {"--cors-origins=x",
+         {"--cors-origins", "no origin", "https://example.com"}},
+        {"--cors-origins=https://x/",
+         {"--cors-origins", "https://x/", "https://example.com"}},
         {"--trusted-proxies=junk", {"--trusted-proxies", "junk", "10.0.0.0/8"}},
         {"--deny-cidrs=10.0.0.0/99", {"--deny-cidrs", "10.0.0.0/99", "32"}},
         {"--signing-keys=junk", {"--signing-keys", "minisign"}},
@@ -158,6 +165,19 @@ static void the_controllers_are_named(void **arg)
     EACH("podterm-controller", base, rows);
 }
 
+static void what_an_entry_of_an_archive_counts_is_told(void **arg)
+{
+    own_mem char *path = program_path("podterm-controller");
+    const char *const args[] = {path, "--help", NULL};
+    struct child c = {.argv = args};
+
+    (void)arg;
+    child_run(&c);
+    assert_int_equal(c.code, 0);
+    assert_non_null(strstr(c.out, "each entry counts 4096"));
+    child_fini(&c);
+}
+
 static void the_gateways_are_named(void **arg)
 {
     static const char *const base[] = {"--listen=127.0.0.1:0",
@@ -177,6 +197,11 @@ static void the_gateways_are_named(void **arg)
          {"--seal-key-file", "@D/junk", "chmod 600"}},
         {"--jwks-ca=@D/none", {"--jwks-ca", "@D/none", "No such"}},
         {"--tls-cert=@D/junk", {"--tls-cert", "--tls-key", "both"}},
+        {"--hosts=good.example,https://x",
+         {"--hosts", "https://x", "example.com:8443"}},
+        {"--origins=x", {"--origins", "no origin", "https://example.com"}},
+        {"--origins=https://x:443",
+         {"--origins", "https://x:443", "https://example.com"}},
         {"--agent-cidrs=junk", {"--agent-cidrs", "junk", "10.0.0.0/8"}},
         {"--agent-cidrs=", {"--agent-cidrs", "empty"}},
         {"--jwks-url=https://x/", {"--jwks-file", "--jwks-url", "one"}},
@@ -250,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_controllers_are_named),
+        cmocka_unit_test(what_an_entry_of_an_archive_counts_is_told),
         cmocka_unit_test(the_gateways_are_named),
         cmocka_unit_test(the_agents_and_keepers_are_named),
         cmocka_unit_test(the_commands_are_named),
