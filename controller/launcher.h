@@ -21,6 +21,7 @@ struct launch { /* a session to be started */
     char *trust; /* kids its agent trusts, one a line */
     char *cache_owner; /* whose its archive is in the cache: base/cache.h */
     char bundle_sha256[65];
+    uint64_t charge; /* whom what it leaves counts for: spec_charge */
 };
 void launch_free(struct launch *what); /* wipes; takes NULL */
 
@@ -68,6 +69,9 @@ struct launcher {
     int (*list)(struct launcher *l, char (**sids)[ID_SIZE], struct err *e);
     /* Sessions under way; 0 = free may be called. */
     int (*count)(const struct launcher *l);
+    /* Ended sessions with this charge that have left something which is still
+     * being removed. Any thread. */
+    int (*clearing)(struct launcher *l, uint64_t charge);
     void (*free)(struct launcher *l);
 };
 

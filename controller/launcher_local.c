@@ -24,10 +24,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define EVENT_BYTES 65536    /* of inotify events read at once */
-#define ARCHIVES_MAX 8       /* waiting to be taken into the cache */
-#define REMOVALS 2           /* directories removed at once */
-#define REMOVALS_STOP_MS 300 /* for what is being removed when we stop */
+#define EVENT_BYTES 65536 /* of inotify events read at once */
+#define ARCHIVES_MAX 8    /* waiting to be taken into the cache */
 
 /* --- the table --- */
 
@@ -79,41 +77,6 @@ static void run_free(struct run *r)
     run_release(r);
 }
 
-/* --- removal --- */
-
-struct removal {
-    struct local *l;
-    char *path;
-    struct err failure;
-};
-
-static void removal_run(void *arg)
-{
-    struct removal *m = arg;
-
-    sessdir_remove(m->path, &m->l->removals_until_ms, &m->failure);
-}
-
-static void removal_done(void *arg)
-{
-    struct removal *m = arg;
-
-    if (m->failure.kind)
-        log_err(&m->failure, "session.left_behind");
-    free(m->path);
-    free(m);
-}
-
-/* Takes path. What is not reached before we stop, the next start finds. */
-static void remove_later(struct local *l, char *path)
-{
-    struct removal *m = mem_zero(1, sizeof *m);
-
-    m->l = l;
-    m->path = path;
-    worker_add(l->removals, removal_run, removal_done, m);
-}
-
 /* --- the end --- */
 
 static void cleaned(void *arg)
@@ -126,7 +89,7 @@ static void cleaned(void *arg)
     if (!r->is_quiet)
         sink->ended(sink->arg, r->sid, &r->end);
     if (r->gone)
-        remove_later(r->l, r->gone);
+        removals_add(r->l->removals, r->gone, r->charge);
     r->gone = NULL;
     run_free(r);
 }
@@ -291,6 +254,7 @@ static void local_start(struct launcher *base, struct launch *what)
     struct run *r = run_new(l, what->sid);
 
     r->what = what;
+    r->charge = what->charge;
     r->job = local_prepare;
     r->job_done = came_up;
     r->owner.is_root = l->is_root;
@@ -391,7 +355,7 @@ static int local_list(struct launcher *base, char (**sids)[ID_SIZE],
             continue;
         if (!id_is_valid(name)) {
             if (is_gone(name))
-                remove_later(l, mem_str(below));
+                removals_add(l->removals, mem_str(below), 0);
             else
                 tell_strange(l, below);
             continue;
@@ -408,6 +372,11 @@ static int local_count(const struct launcher *base)
     return ((const struct local *)base)->count;
 }
 
+static int local_clearing(struct launcher *base, uint64_t charge)
+{
+    return removals_count(((struct local *)base)->removals, charge);
+}
+
 static void local_free(struct launcher *base)
 {
     struct local *l = (struct local *)base;
@@ -418,8 +387,7 @@ static void local_free(struct launcher *base)
         run_release(r); /* its keeper lives on */
     }
     worker_free(l->archives);
-    atomic_store(&l->removals_until_ms, loop_now_ms() + REMOVALS_STOP_MS);
-    worker_free(l->removals);
+    removals_free(l->removals);
     loop_fd_stop(l->inotify);
     own_fd_release(&l->inotify_fd);
     own_fd_release(&l->uids_fd);
@@ -453,6 +421,7 @@ struct launcher *launcher_local_new(struct loop *loop, struct worker *worker,
         .discard = local_discard,
         .list = local_list,
         .count = local_count,
+        .clearing = local_clearing,
         .free = local_free,
     };
     struct local *l = mem_zero(1, sizeof *l);
@@ -475,8 +444,7 @@ struct launcher *launcher_local_new(struct loop *loop, struct worker *worker,
         local_free(&l->base);
         return NULL;
     }
-    atomic_init(&l->removals_until_ms, INT64_MAX);
-    l->removals = worker_new(loop, REMOVALS, SIZE_MAX);
+    l->removals = removals_new(loop);
     if (l->is_root)
         l->archives = worker_new(loop, 1, ARCHIVES_MAX);
     l->inotify = loop_fd_start(loop, l->inotify_fd, LOOP_READ, changed, l);

@@ -11,6 +11,7 @@
 #include "base/worker.h"
 #include "controller/archive.h"
 #include "controller/launcher.h"
+#include "controller/removals.h"
 #include "controller/sessdir.h"
 #include "controller/settings.h"
 #include "controller/slots.h"
@@ -25,8 +26,7 @@ struct local {
     struct slots slots;
     int uids_fd;             /* holds our uids; -1 when not root */
     struct worker *archives; /* takes what agents fetched; NULL when not root */
-    struct worker *removals; /* of directories: as slow as these are large */
-    _Atomic int64_t removals_until_ms; /* then what is left stays for later */
+    struct removals *removals;
     int inotify_fd;
     struct loop_fd *inotify;
     struct run *runs;
@@ -43,6 +43,7 @@ struct run {
     char sid[ID_SIZE];
     char *dir;
     struct sessdir_owner owner;    /* as root; 0 otherwise */
+    uint64_t charge;               /* as struct launch has it; 0 = unknown */
     struct archive *archive;       /* as root, until it runs; NULL */
     bool is_listening, is_running; /* told */
     bool is_quiet;                 /* discarded: nothing is told */

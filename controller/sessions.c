@@ -24,6 +24,8 @@
 /* Free on the state's disk when a session begins, beside its ring: the rest
  * of its state, its files, its record. */
 #define SESSION_DISK_BYTES (512 << 10)
+/* Times the quota: so many of an owner's ended ones may be under removal. */
+#define SESSIONS_CLEARING 2
 
 /* --- what all share --- */
 
@@ -220,6 +222,20 @@ static int has_room(const struct settings *set, struct err *e)
                    (unsigned long long)need >> 10, set->state_dir);
 }
 
+/* What is being removed takes room for which no session counts any more. */
+static int has_cleared(const struct call *c, struct err *e)
+{
+    struct launcher *l = c->app->launcher;
+    const uint64_t charge = spec_charge(c->who.iss, c->who.sub);
+
+    if (l->clearing(l, charge) < SESSIONS_CLEARING * c->app->set->quota)
+        return 0;
+    count_add(COUNT_REFUSED_QUOTA, 1);
+    return err_set(e, ERR_BUSY,
+                   "What your ended sessions have left is still being removed: "
+                   "try again in a while.");
+}
+
 static int create(struct call *c, struct create *want, struct err *e)
 {
     own_mem struct store_session *row = mem_zero(1, sizeof *row);
@@ -229,7 +245,8 @@ static int create(struct call *c, struct create *want, struct err *e)
     const uint8_t *body = ws_request_body(c->r, &len);
     int got;
 
-    if (idempotency_key(c, &key, e) < 0 || has_room(c->app->set, e) < 0)
+    if (idempotency_key(c, &key, e) < 0 || has_cleared(c, e) < 0 ||
+        has_room(c->app->set, e) < 0)
         return -1;
     sha256(body, len, hash);
     fill_row(c, want, row);

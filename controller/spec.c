@@ -2,8 +2,10 @@
 
 #include "base/buf.h"
 #include "base/cache.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/own.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +24,17 @@ char *spec_trust(const struct keys *k)
     text = mem_str(buf_cstr(&out));
     buf_fini(&out);
     return text;
+}
+
+uint64_t spec_charge(const char *iss, const char *sub)
+{
+    own_mem char *who = mem_printf("%s\n%s", iss, sub);
+    uint8_t hash[SHA256_BYTES];
+    uint64_t charge;
+
+    sha256(who, strlen(who), hash);
+    memcpy(&charge, hash, sizeof charge);
+    return charge ? charge : 1;
 }
 
 static void add_request(struct json *spec, const struct create *c)
@@ -90,6 +103,7 @@ struct launch *spec_launch(const struct settings *s, const struct keys *k,
                 owner);
     what->cache_owner = mem_str(owner);
     snprintf(what->bundle_sha256, sizeof what->bundle_sha256, "%s", c->sha256);
+    what->charge = spec_charge(row->owner_iss, row->owner_sub);
     create_wipe(json_get(spec, "env"));
     json_free(spec);
     return what;
