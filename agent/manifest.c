@@ -123,7 +123,8 @@ static char **manifest_words(const char *text, size_t len, struct err *e)
 /* --- the only executable below bin/ --- */
 
 struct manifest_found {
-    char *path; /* the first; owned */
+    char *path;  /* the first; owned */
+    char *plain; /* the first that may not be executed; owned */
     int count;
     bool is_cut;
     struct buf list; /* names, for the error */
@@ -170,6 +171,8 @@ static void manifest_walk(int root_fd, const char *dir, int depth,
             manifest_walk(root_fd, path, depth + 1, f);
         else if (S_ISREG(st.st_mode) && (st.st_mode & 0111))
             manifest_note(f, path);
+        else if (S_ISREG(st.st_mode) && !f->plain)
+            f->plain = own_mem_give(&path);
     }
     closedir(d);
 }
@@ -187,8 +190,10 @@ static char **manifest_search(int root_fd, struct err *e)
     } else if (f.count == 0) {
         err_set(e, ERR_INPUT,
                 "the bundle does not say what to start: it has no %s with an "
-                "entrypoint and no executable file below bin/",
-                MANIFEST_FILE);
+                "entrypoint and no executable file below bin/%s%s%s",
+                MANIFEST_FILE, f.plain ? " (" : "", f.plain ? f.plain : "",
+                f.plain ? " may not be executed: chmod +x before packing)"
+                        : "");
     } else {
         err_set(e, ERR_INPUT,
                 "the bundle does not say what to start: %d executable files "
@@ -196,6 +201,7 @@ static char **manifest_search(int root_fd, struct err *e)
                 f.count, buf_cstr(&f.list), MANIFEST_FILE);
     }
     free(f.path);
+    free(f.plain);
     buf_fini(&f.list);
     return out;
 }

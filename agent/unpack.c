@@ -24,6 +24,7 @@
 
 #define UNPACK_CHUNK_BYTES 65536
 #define UNPACK_POLL_MS 200
+#define UNPACK_FILTERS 2 /* one compression, and the file itself */
 /* of the child; xz needs 65 MiB at its highest preset */
 #define UNPACK_MEMORY_BYTES (512ul << 20)
 
@@ -221,6 +222,9 @@ static int unpack_all(struct unpack_job *j, struct err *e)
         /* a warning is a refusal: nothing is guessed */
         if (r != ARCHIVE_OK)
             return unpack_archive_err(j, e);
+        if (archive_filter_count(j->archive) > UNPACK_FILTERS)
+            return err_set(e, ERR_INPUT,
+                           "the archive is compressed more than once");
         if (unpack_entry(j, entry, e) < 0)
             return -1;
         unpack_tell(j);

@@ -61,6 +61,7 @@ CALL(int, archive_read_data_block,
      (a, block, len, at))
 CALL(la_int64_t, archive_filter_bytes, (struct archive * a, int filter),
      (a, filter))
+CALL_READ(archive_filter_count)
 CALL(const char *, archive_error_string, (struct archive * a), (a))
 CALL(la_int64_t, archive_entry_size, (struct archive_entry * entry), (entry))
 CALL_TEXT(archive_entry_pathname)

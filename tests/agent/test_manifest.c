@@ -163,6 +163,7 @@ static void the_only_executable_below_bin_is_found(void **arg)
     refused(NULL, "no executable file below bin/");
     make_dir("bin/deep");
     put("bin/README", 0644, "");
+    refused(NULL, "bin/README may not be executed");
     put("bin/deep/prog", 0755, "#!/bin/sh\n");
     put("prog", 0755, "#!/bin/sh\n"); /* not below bin/ */
     assert_int_equal(symlinkat("deep/prog", root_fd, "bin/link"), 0);

@@ -361,6 +361,25 @@ static void directories_made_unasked_count_for_the_ratio(void **arg)
     assert_true(shell_number("find tree | wc -l") < 10000);
 }
 
+static void only_one_compression_is_taken(void **arg)
+{
+    struct err e = {0};
+
+    (void)arg;
+    tar_add("f", '0', 0644, NULL, "x");
+    assert_int_equal(shell_number("gzip <a.tar >z && cat z >a.tar && "
+                                  "truncate -s $(stat -c %s z) a.tar; echo 0"),
+                     0);
+    assert_int_equal(run_with(limits_default(), &e), 0);
+    assert_int_equal(shell_number("rm -r tree/*; xz <a.tar >z && cat z >a.tar "
+                                  "&& truncate -s $(stat -c %s z) a.tar; "
+                                  "echo 0"),
+                     0);
+    assert_int_equal(run_with(limits_default(), &e), -1);
+    assert_string_equal(e.text, "the archive is compressed more than once");
+    assert_int_equal(shell_number("find tree -mindepth 1 | wc -l"), 0);
+}
+
 static void each_entry_counts_a_block(void **arg)
 {
     struct spec_unpack l = limits_default();
@@ -565,6 +584,7 @@ int main(int argc, char **argv)
         T(a_bomb_stops_at_its_ratio),
         T(directories_made_unasked_count_as_entries),
         T(directories_made_unasked_count_for_the_ratio),
+        T(only_one_compression_is_taken),
         T(each_entry_counts_a_block),
         cmocka_unit_test(an_ordinary_deep_tree_is_no_bomb),
         T(a_sparse_file_of_all_bytes_there_are_is_too_large),
