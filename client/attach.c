@@ -156,7 +156,7 @@ void attach_begin(struct attach *a)
         progress_way_out(a->conf->progress, a->detach.key);
     progress_begin(a->conf->progress, a->is_tty);
     if (a->is_tty && tty_raw(STDIN_FILENO, STDOUT_FILENO, &e) < 0)
-        attach_final(a, "the terminal", e.text);
+        attach_part(a, EXIT_PODTERM, e.text);
     attach_source(a); /* it may have begun in the background */
     attach_flow(a);
 }

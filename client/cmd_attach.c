@@ -22,7 +22,7 @@ static const struct conf_row rows[] = {
     {"quiet", CONF_BOOL, &quiet, 0, 0, NULL, "", "no progress on stderr"},
     OPTIONS_DETACH_ROW(detach_text),
     {"retry-s", CONF_INT, &retry_s, 1, 86400, "600", "s",
-     "how long a lost connection is tried again"},
+     "how long a lost connection is tried again; a first one for 60 at most"},
 };
 
 static int attach_to(struct remote *remote, const char *text, struct err *e)

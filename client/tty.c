@@ -282,7 +282,7 @@ int tty_raw(int in_fd, int out_fd, struct err *e)
     handlers_set();
     make_raw(&raw);
     if (tcsetattr(in_fd, TCSADRAIN, &raw) < 0) {
-        err_sys(e, "raw mode");
+        err_sys(e, "the terminal: raw mode");
         tty.is_raw = 0;
         handlers_unset();
         return -1;
