@@ -135,22 +135,12 @@ static void end_with(struct launch_end *out, enum end_reason reason,
     snprintf(out->detail, sizeof out->detail, "%s", detail);
 }
 
-/* Did it only leave because there was no agent, or no more? */
-static bool was_left_alone(const struct runner_exit *r)
-{
-    return !r->is_signalled &&
-           (r->value == LEAVE_STOPPED || r->value == LEAVE_NO_AGENT);
-}
-
 /* The platform's word: what an exit other than 0 of the runner means. The
- * report's detail is kept where both say the same, and where an agent that
- * could not start said so: its runner then leaves alone. */
+ * report's detail is kept where both say the same. */
 static void judge_runner(const struct runner_exit *r, struct launch_end *out)
 {
     enum end_reason told = out->reason;
 
-    if (told == REASON_START_FAILED && was_left_alone(r))
-        return;
     if (!r->is_signalled && r->value == LEAVE_BUNDLE_REFUSED) {
         if (told != REASON_BUNDLE_REFUSED)
             end_with(out, REASON_BUNDLE_REFUSED, "The bundle was refused.");
@@ -168,6 +158,19 @@ static void judge_runner(const struct runner_exit *r, struct launch_end *out)
     }
 }
 
+/*
+ * An end that came before any program. The agent does not wait for a runner
+ * then: that may still be coming up, and is stopped by its keeper, or leaves
+ * by itself, however far it came. So its exit says nothing of the end.
+ */
+static bool is_before_start(const struct launch_end *report)
+{
+    return report->started_ms == 0 &&
+           (report->reason == REASON_BUNDLE_REFUSED ||
+            report->reason == REASON_START_FAILED ||
+            report->reason == REASON_DELETED);
+}
+
 void report_judge(const struct launch_end *report,
                   const struct runner_exit *runner, enum end_reason wanted,
                   const char *wanted_detail, int64_t now_ms,
@@ -179,8 +182,8 @@ void report_judge(const struct launch_end *report,
 
     if (report)
         end = *report;
-    if (report && (is_clean || !runner->is_known)) {
-        /* the program's own end, told whole, was before our wish */
+    if (report && (is_clean || !runner->is_known || is_before_start(report))) {
+        /* the session's own end, told whole, was before our wish */
     } else if (wanted != REASON_NONE) {
         if (end.reason != wanted)
             end_with(&end, wanted, wanted_detail);

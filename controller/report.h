@@ -3,7 +3,7 @@
  * (end.json), the runner's exit (runner.json), and what we wanted. The
  * report is a stranger's word: closed vocabulary, bounded, whole or
  * nothing. The platform's word comes first wherever the runner did not
- * leave with 0. Pure functions.
+ * leave with 0, unless no program had been started. Pure functions.
  * Source: PROTOCOL.md 7, `end.json`; SECURITY rule 17.
  */
 #ifndef PODTERM_CONTROLLER_REPORT_H

@@ -162,14 +162,10 @@ static const struct judged cases[] = {
      REASON_BUNDLE_REFUSED, 3},
     {"start_failed", EXITED(LEAVE_START_FAILED), REASON_NONE,
      REASON_START_FAILED, 3},
-    /* an agent that could not start left its runner alone */
-    {"start_failed", EXITED(LEAVE_STOPPED), REASON_NONE, REASON_START_FAILED,
-     3},
-    {"start_failed", EXITED(LEAVE_NO_AGENT), REASON_NONE, REASON_START_FAILED,
-     3},
-    {"start_failed", SIGNALLED(9), REASON_NONE, REASON_RUNNER_LOST, -1},
     {"bundle_refused", EXITED(LEAVE_STOPPED), REASON_NONE, REASON_RUNNER_LOST,
      -1},
+    {"start_failed", SIGNALLED(9), REASON_NONE, REASON_RUNNER_LOST, -1},
+    {"deleted", SIGNALLED(9), REASON_NONE, REASON_RUNNER_LOST, -1},
     /* no report */
     {NULL, EXITED(0), REASON_NONE, REASON_RUNNER_LOST, -1},
     {NULL, UNKNOWN, REASON_NONE, REASON_RUNNER_LOST, -1},
@@ -182,22 +178,57 @@ static const struct judged cases[] = {
     {NULL, EXITED(0), REASON_LIFETIME, REASON_LIFETIME, -1},
 };
 
+/* There was nothing that a runner's exit could tell of. */
+static const struct judged before_a_program[] = {
+    {"bundle_refused", EXITED(LEAVE_BUNDLE_REFUSED), REASON_NONE,
+     REASON_BUNDLE_REFUSED, 3},
+    {"start_failed", EXITED(LEAVE_STOPPED), REASON_NONE, REASON_START_FAILED,
+     3},
+    {"start_failed", EXITED(LEAVE_NO_AGENT), REASON_NONE, REASON_START_FAILED,
+     3},
+    {"start_failed", SIGNALLED(9), REASON_NONE, REASON_START_FAILED, 3},
+    {"bundle_refused", EXITED(LEAVE_STOPPED), REASON_NONE,
+     REASON_BUNDLE_REFUSED, 3},
+    {"bundle_refused", EXITED(LEAVE_NO_AGENT), REASON_NONE,
+     REASON_BUNDLE_REFUSED, 3},
+    {"bundle_refused", EXITED(1), REASON_NONE, REASON_BUNDLE_REFUSED, 3},
+    {"bundle_refused", SIGNALLED(15), REASON_NONE, REASON_BUNDLE_REFUSED, 3},
+    {"bundle_refused", SIGNALLED(9), REASON_DELETED, REASON_BUNDLE_REFUSED, 3},
+    {"deleted", SIGNALLED(15), REASON_NONE, REASON_DELETED, 3},
+    {"idle", SIGNALLED(15), REASON_NONE, REASON_RUNNER_LOST, -1},
+    {"runner_lost", SIGNALLED(15), REASON_NONE, REASON_RUNNER_LOST, 3},
+    {"runner_lost", SIGNALLED(15), REASON_DELETED, REASON_DELETED, -1},
+    {"exited", SIGNALLED(15), REASON_NONE, REASON_RUNNER_LOST, -1},
+};
+
+static void judge(const struct judged *c, size_t i, int64_t started_ms)
+{
+    struct launch_end report = {
+        .has_exit = true, .exit_code = 3, .started_ms = started_ms};
+    struct launch_end end;
+
+    report.reason = c->report ? (enum end_reason)end_reason_of(c->report) : 0;
+    report_judge(c->report ? &report : NULL, &c->runner, c->wanted, "w", 1000,
+                 &end);
+    if (end.reason != c->reason)
+        fail_msg("case %zu: %s", i, end_reason_name(end.reason));
+    assert_int_equal(end.has_exit ? end.exit_code : -1, c->exit_code);
+    assert_int_equal(end.ended_ms, 1000);
+}
+
 static void every_end_is_judged_by_the_table(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct judged *c = &cases[i];
-        struct launch_end report = {.has_exit = true, .exit_code = 3}, end;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        judge(&cases[i], i, 500);
+}
 
-        report.reason =
-            c->report ? (enum end_reason)end_reason_of(c->report) : 0;
-        report_judge(c->report ? &report : NULL, &c->runner, c->wanted, "w",
-                     1000, &end);
-        if (end.reason != c->reason)
-            fail_msg("case %zu: %s", i, end_reason_name(end.reason));
-        assert_int_equal(end.has_exit ? end.exit_code : -1, c->exit_code);
-        assert_int_equal(end.ended_ms, 1000);
-    }
+static void an_end_before_a_program_stands_however_the_runner_went(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof before_a_program / sizeof *before_a_program;
+         i++)
+        judge(&before_a_program[i], i, 0);
 }
 
 static void strangers_clock_is_not_believed(void **state)
@@ -223,6 +254,8 @@ int main(void)
         cmocka_unit_test(detail_is_cut_to_its_place),
         cmocka_unit_test(runner_exit_is_strict),
         cmocka_unit_test(every_end_is_judged_by_the_table),
+        cmocka_unit_test(
+            an_end_before_a_program_stands_however_the_runner_went),
         cmocka_unit_test(strangers_clock_is_not_believed),
     };
 

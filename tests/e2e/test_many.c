@@ -23,8 +23,16 @@
 #define MANY 200
 #define USERS 7
 #define ENDED_MS 60000
-#define QUIET_MS 5000   /* for descriptors to be closed */
-#define GROWTH_KIB 2400 /* of the controller, over MANY: 12 KiB each */
+#define QUIET_MS 5000 /* for descriptors to be closed */
+/*
+ * Of a service's own memory, over the second wave: 12 KiB a session. Nothing
+ * leaks: blocks and bytes allocated are the same after six waves and after
+ * nine, in the gateway after each. What grows is the heap's scatter, which
+ * follows the most that was ever there at once: over twelve waves the
+ * controller had 7.4, 8.5, 8.8, 9.1, 9.3 MiB and then 9.1 to 9.5, the gateway
+ * 1.9 and from the seventh on 2.1.
+ */
+#define GROWTH_KIB 2400
 
 enum way {           /* how a session ends */
            EXITS,    /* its program alone */
@@ -166,6 +174,14 @@ static void wait_fds(pid_t pid, const char *name, int before)
         fail_msg("%s: %d descriptors, %d before", name, now, before);
 }
 
+static void has_not_grown(pid_t pid, const char *name, int before_kib)
+{
+    int kib = stackproc_private_kib(pid) - before_kib;
+
+    print_message("the %s grew by %d KiB\n", name, kib);
+    assert_true(kib < GROWTH_KIB);
+}
+
 static int sessions_dir(void)
 {
     own_mem char *path = mem_printf("%s/state/sessions", stack->dir);
@@ -183,7 +199,7 @@ static void many_sessions_started_and_ended_at_once_leave_nothing(void **arg)
 {
     pid_t controller = service("podterm-controller");
     pid_t gateway = service("podterm-gateway"), left[16];
-    int controller_fds, gateway_fds, dev_fds, kib;
+    int controller_fds, gateway_fds, dev_fds, controller_kib, gateway_kib;
     int64_t start_ms;
 
     (void)arg;
@@ -192,7 +208,8 @@ static void many_sessions_started_and_ended_at_once_leave_nothing(void **arg)
     controller_fds = stackproc_fds(controller);
     gateway_fds = stackproc_fds(gateway);
     dev_fds = stackproc_fds(stack->pid);
-    kib = stackproc_private_kib(controller);
+    controller_kib = stackproc_private_kib(controller);
+    gateway_kib = stackproc_private_kib(gateway);
 
     start_ms = loop_now_ms();
     wave(MANY);
@@ -207,9 +224,8 @@ static void many_sessions_started_and_ended_at_once_leave_nothing(void **arg)
     assert_int_equal(stackproc_watches(controller), 0);
     assert_int_equal(service("podterm-controller"), controller);
     assert_int_equal(service("podterm-gateway"), gateway);
-    kib = stackproc_private_kib(controller) - kib;
-    print_message("the controller grew by %d KiB\n", kib);
-    assert_true(kib < GROWTH_KIB);
+    has_not_grown(controller, "controller", controller_kib);
+    has_not_grown(gateway, "gateway", gateway_kib);
 }
 
 int main(void)
