@@ -55,11 +55,16 @@ static struct api api;
 static char *ann;
 static char *build, *slow; /* build/bin/podterm-controller is this binary */
 
-static void begin(void)
+static void begin_with(const char *const *more)
 {
     free(ann);
-    api_start(&api, NULL);
+    api_start(&api, more);
     ann = api_identity(&api, "ann"); /* each start has an issuer of its own */
+}
+
+static void begin(void)
+{
+    begin_with(NULL);
 }
 
 static int setup_group(void **state)
@@ -206,6 +211,48 @@ static void neither_a_start_nor_a_stop_waits_for_what_is_left(void **state)
     begin();
 }
 
+static void end_one(void)
+{
+    char sid[27];
+
+    api_create(&api, ann, "", sid);
+    json_free(api_wait(&api, ann, sid, "running"));
+    make_wide(sid, "bundle");
+    assert_int_equal(
+        api_status(&api, "DELETE", "/api/sessions/{id}", sid, ann, NULL) / 100,
+        2);
+    json_free(api_wait(&api, ann, sid, "ended"));
+}
+
+static int create_status(const char *who)
+{
+    own_mem char *body = api_body("", "");
+
+    return api_status(&api, "POST", "/api/sessions", NULL, who, body);
+}
+
+/* Who leaves more than is removed waits, and nobody else does. */
+static void what_is_left_counts_for_its_owner(void **state)
+{
+    static const char *const quota[] = {"--quota=2", NULL};
+    own_mem char *vic = NULL;
+    int64_t until;
+
+    (void)state;
+    rest_stop(&api.server, SIGTERM);
+    begin_with(quota);
+    vic = api_identity(&api, "vic");
+    for (int i = 0; i < 4; i++)
+        end_one();
+    assert_int_equal(create_status(ann), 429);
+    assert_int_equal(create_status(vic), 201);
+    unlink(slow);
+    until = loop_now_ms() + REMOVED;
+    while (create_status(ann) == 429 && loop_now_ms() < until)
+        poll(NULL, 0, 20);
+    assert_true(loop_now_ms() < until);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +260,8 @@ int main(int argc, char **argv)
             ends_are_recorded_and_requests_answered_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(
             neither_a_start_nor_a_stop_waits_for_what_is_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_left_counts_for_its_owner,
+                                        setup, teardown),
     };
 
     fake_keeper_maybe(argc, argv);
