@@ -27,7 +27,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DPODTERM_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(HARDEN) $(SAN)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SAN)
 LDLIBS := -lwebsockets -luv -lcurl -lcjson -lsodium -lssl -lcrypto \
-	-larchive -lsqlite3 -lseccomp -lpthread
+	-larchive -lsqlite3 -lseccomp -lpthread -lm
 
 SERVICES := agent gateway controller client
 src = $(wildcard $(1)/*.c)
@@ -68,12 +68,12 @@ $(BUILD)/bin/podterm-%: $(BUILD)/obj/%/main.o $(BUILD)/lib%.a $(BUILD)/libbase.a
 
 # The shim: libc only, static, so that it runs in any image. musl-gcc lacks
 # the kernel's headers; theirs come last.
-$(BUILD)/bin/podterm-shim: runner-image/shim.c $(wildcard runner-image/*.h)
+$(BUILD)/bin/podterm-shim: $(call src,runner-image) $(wildcard runner-image/*.h) base/vocab.h
 	@mkdir -p $(@D)
 	$(MUSL_CC) -static -std=gnu17 -Os $(WARN) -D_GNU_SOURCE -I. \
 		-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu \
 		-ffunction-sections -fdata-sections -fstack-protector-strong \
-		-Wl,--gc-sections -Wl,-z,noexecstack -s -o $@ $<
+		-Wl,--gc-sections -Wl,-z,noexecstack -s -o $@ $(filter %.c,$^)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 -include tests/tests.mk

@@ -1,0 +1,97 @@
+/*
+ * What the shim's own files share: one object, and who does what with it.
+ * shim.h is what the agent sees of it. Every file here needs libc alone.
+ */
+#ifndef PODTERM_SHIM_PARTS_H
+#define PODTERM_SHIM_PARTS_H
+
+#include "runner-image/shim.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/types.h>
+
+struct shim {
+    uid_t agent_uid; /* as seen from in here */
+    int64_t wait_ms; /* without an agent, then we leave */
+    bool is_init;
+    bool has_cookie;
+    bool is_start_used;
+    bool is_greeted;
+    bool is_stopped; /* by the platform */
+    int sock_fd;
+    int master_fd;
+    int signal_fd;
+    pid_t program;
+    uint8_t state; /* enum shim_state */
+    uint8_t end_kind;
+    int32_t end_value;
+    int64_t lost_ms;  /* since when no agent has greeted us */
+    int64_t hello_ms; /* when HELLO was sent */
+    uint8_t cookie[SHIM_COOKIE_BYTES];
+    size_t in_len;
+    uint8_t *in; /* SHIM_LENGTH_BYTES + SHIM_MESSAGE_MAX */
+};
+
+/* START, as it was read: the strings are in the message's own bytes. */
+struct start {
+    struct winsize size;
+    struct shim_limits limits;
+    uint8_t isolation;
+    char *cwd;
+    char *argv[SHIM_ARGS_MAX + 1];
+    char *env[SHIM_ENV_MAX + 1];
+};
+
+/* A message's bytes not yet taken. */
+struct reader {
+    uint8_t *at;
+    size_t left;
+    bool is_bad;
+};
+
+/* --- shim.c --- */
+
+int64_t shim_now_ms(void);
+
+/* --- link.c: to the agent --- */
+
+/* One try to reach the agent: connected and HELLO sent, or sock_fd is -1. */
+void link_dial(struct shim *s);
+/* The link is lost; does nothing without one. */
+void link_hang_up(struct shim *s);
+
+/* Each tells nothing while no agent has greeted us; may hang up. */
+void link_tell_started(struct shim *s);
+void link_tell_exited(struct shim *s);
+void link_tell_stopping(struct shim *s);
+void link_tell_failed(struct shim *s, int error, const char *what,
+                      const char *name);
+
+/* --- start.c: START, read --- */
+
+/* A big-endian integer of width bytes; 0 and is_bad when they are not there. */
+uint64_t start_take(struct reader *r, size_t width);
+/* Takes body apart in place. 0, EPROTO for a body that is not one, ENOTSUP
+ * for a cage newer than us: better refused than started with less than was
+ * asked for. */
+int start_read(uint8_t *body, size_t len, struct start *out);
+
+/* --- program.c: the program on its terminal --- */
+
+/* Fork and exec, on a terminal of its own. The exec itself is waited for.
+ * 0, or -1 when a step failed: the agent has been told which. */
+int program_spawn(struct shim *s, struct start *st);
+
+/* --- ending.c: signals, and the end of everything --- */
+
+/* Ignore all signals but two, and watch those. -1 when it cannot be. */
+int ending_watch(struct shim *s);
+/* Take in what came: SIGTERM from outside is noted, the dead are reaped. */
+void ending_on_signal(struct shim *s);
+/* End whatever the program left, and ourselves. */
+_Noreturn void ending_leave(struct shim *s, int code);
+
+#endif
