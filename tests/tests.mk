@@ -60,6 +60,17 @@ tsan: deps-test ## unit tests under TSan
 unit-and-fuzz: all $(UNIT_BIN) $(FUZZ_BIN)
 	@tests/run --build $(BUILD) $(UNIT_BIN) --fuzz $(FUZZ_BIN)
 
+# Every program a test starts adds to the counts as it exits. gcc would have
+# each exec write them first; after a vfork that is the parent's last word.
+COVER := --coverage -fprofile-update=atomic $(patsubst %,-fno-builtin-exec%,l le lp v ve vp)
+.PHONY: cover covered
+cover: deps-test ## what the tests run: lines and branches by folder
+	@$(MAKE) --no-print-directory BUILD=build-cover OPT=-O0 SAN='$(COVER)' covered
+covered: all test-build
+	@tests/cover $(BUILD) prepare
+	@GCOV_ERROR_FILE=/dev/null tests/run --build $(BUILD) $(UNIT_BIN) --fuzz $(FUZZ_BIN) --e2e $(E2E_BIN); \
+		rc=$$?; tests/cover $(BUILD) report && exit $$rc
+
 analyze: deps-gate ## cppcheck, gcc -fanalyzer, clang-tidy
 	@tests/analyze
 
@@ -69,11 +80,11 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_SRC)
 
 # these run the real programs
-$(BUILD)/tests/agent/test_shimlink $(BUILD)/tests/shim/test_shim: $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/agent/test_shimlink_real $(BUILD)/tests/shim/test_shim $(BUILD)/tests/shim/test_shim_life: $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_hello $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_input_kills $(BUILD)/tests/agent/test_viewers $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time $(BUILD)/tests/agent/test_stall: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/client/test_retry: $(BUILD)/bin/podterm
 $(BUILD)/tests/agent/test_review: $(BUILD)/bin/podterm-agent
-$(BUILD)/tests/keeper/test_keeper: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
+$(BUILD)/tests/keeper/test_keeper $(BUILD)/tests/keeper/test_keeper_end: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper
 
 # Figures beside peers in one run; ratios are what counts.
 BENCH_SRC := $(wildcard tests/bench/*_bench.c)
