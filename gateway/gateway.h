@@ -37,48 +37,63 @@ struct pair;
 /* What a connection needs until it is open, and no longer. */
 struct greeting {
     struct limits_node unproven;
-    struct pair *pair;                  /* whose it is */
-    uint8_t addr_key[LIMITS_KEY_BYTES]; /* the client's address, to count */
-    struct sockaddr_storage peer;       /* of the client's socket */
-    struct buf in;             /* the client's bytes not yet understood */
+    struct pair *pair; /* whose it is */
+
+    /* where the client comes from */
+    uint8_t addr_key[LIMITS_KEY_BYTES]; /* its address, to count */
+    struct sockaddr_storage peer;       /* of its socket */
+    bool is_metrics;                    /* came by --metrics-listen */
+    bool is_loopback;                   /* the peer is this machine */
+
+    /* what it said */
+    struct buf in;             /* bytes not yet understood */
     size_t seen;               /* of in, by upgrade_end */
-    char key[UPGRADE_KEY_LEN]; /* Sec-WebSocket-Key, client's then ours */
-    bool is_metrics;           /* came by --metrics-listen */
-    bool is_loopback;          /* its socket's peer is this machine */
+    char key[UPGRADE_KEY_LEN]; /* Sec-WebSocket-Key, its own then ours */
     bool is_fragmented;        /* HELLO has begun and goes on */
-    struct buf hello;          /* the message, unmasked: holds the token */
-    struct buf answer;         /* the agent's 101, as far as it came */
+    struct buf hello;          /* unmasked: holds the token */
     int64_t token_exp_s;
-    int64_t created_ms; /* of the session, wall clock */
-    int64_t began_ms;   /* of the check, then of the dial */
+
+    /* the session, by its row */
+    int64_t created_ms;                      /* wall clock */
     uint32_t stage_hash[GATEWAY_STAGES_MAX]; /* told already */
     char agent_addr[64];
     char psk_id[ID_SIZE];
     uint8_t psk_sealed[SEALED_KEY_BYTES];
+
+    /* the agent */
+    struct buf answer; /* its 101, as far as it came */
+    int64_t began_ms;  /* of the check, then of the dial */
 };
 
 struct pair {
     struct leg client, agent;
     struct track up, down; /* while OPEN */
     struct gateway *gw;
+
+    enum role role;
     enum session_phase phase;
     enum close_why why;        /* first cause of its end */
+    int jobs;                  /* that point here */
     struct greeting *greeting; /* owned; NULL once OPEN */
     struct buf queue;          /* ours for the client, until a message ends */
+
     struct wheel_timer timer;
     int64_t deadline_ms; /* of the phase, 0 = none */
     int64_t opened_ms;
-    struct limits_entry *addr, *user; /* counted as attachment */
-    bool is_ready, is_told;           /* in a ready list; last words are said */
+
+    bool is_ready;      /* in a ready list */
+    bool is_told;       /* last words are said */
     bool is_bulk;       /* its last turn moved GATEWAY_BULK_BYTES */
     bool is_polled;     /* in waiting's list */
     bool row_due;       /* its row must be read at the next poll */
     bool is_token_wait; /* WAITING: the deadline is the token's */
-    enum role role;
-    int jobs; /* that point here */
-    struct pair *ready_next, *doomed_next;
+
+    struct limits_entry *addr, *user; /* counted as attachment */
+
     struct pair *next, *prev;           /* all */
     struct pair *wait_next, *wait_prev; /* waiting's list */
+    struct pair *ready_next, *doomed_next;
+
     uint64_t bytes_up, bytes_down;
     char sid[ID_SIZE];
     char ip[INET6_ADDRSTRLEN];
@@ -102,25 +117,29 @@ struct gateway {
     struct settings set;
     int epoll_fd, listen_fd, metrics_fd, signal_fd;
     struct source listen_source, metrics_source, jobs_source, signal_source;
-    int64_t now_ms;          /* monotonic, at the batch's beginning */
-    struct ready keys, bulk; /* who moves little goes before who floods */
-    struct pair *doomed;
-    struct pair *pairs;
+    int64_t now_ms; /* monotonic, at the batch's beginning */
+
+    struct pair *pairs, *doomed;
     int pair_count, attached;
+    struct ready keys, bulk; /* who moves little goes before who floods */
     struct wheel wheel;
     struct limits limits;
     struct waiting waiting;
+
     struct jobs *jobs;
     struct store *store;
     struct keyset *keyset;
     struct ssl_ctx_st *psk_ctx, *server_ctx;
     struct tls_files tls_files; /* of server_ctx */
     uint8_t seal_key[SEAL_KEY_BYTES];
+
     bool is_store_well;
-    bool is_chore_running, is_chore_asked; /* once more, at once */
+    bool is_chore_running;
+    bool is_chore_asked; /* once more, at once */
     bool is_draining, is_over;
-    int64_t chores_ms, keys_ms;         /* next due */
-    int64_t drain_ms, listen_again_ms;  /* due, 0 = none */
+    int64_t chores_ms, keys_ms;        /* next due */
+    int64_t drain_ms, listen_again_ms; /* due, 0 = none */
+
     uint8_t shared[GATEWAY_TURN_ALONE]; /* every read goes through here */
 };
 

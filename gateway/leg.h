@@ -39,16 +39,21 @@ struct leg {
     struct source source; /* first: epoll's pointer is ours */
     int fd;               /* -1 = none */
     struct tls *tls;
-    bool is_shaking;          /* TLS handshake under way */
-    bool can_read, can_write; /* as epoll and the last call left it */
-    bool read_needs_write, write_needs_read; /* TLS key updates */
+
+    /* as epoll and the last call left it; TLS key updates cross over */
+    bool can_read, can_write;
+    bool read_needs_write, write_needs_read;
+
+    bool is_shaking; /* TLS handshake under way */
     bool is_hung_up; /* the peer's FIN has arrived (perhaps unread) */
     bool is_ended;   /* read to its end */
     bool is_broken;
     bool is_shut; /* we send no more */
+
     uint8_t *pend;
     uint32_t pend_at, pend_len, pend_cap; /* bytes */
-    int64_t heard_ms;                     /* last byte read */
+
+    int64_t heard_ms;  /* last byte read */
     int64_t pinged_ms; /* our ping that nothing answered yet, 0 = none */
 };
 
