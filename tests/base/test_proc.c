@@ -1,7 +1,8 @@
-/* Processes: who they are, how they end, and what a spawned one starts with. */
-#include "base/mem.h"
+/* Processes: who they are, how they end, and what starting one costs.
+ * test_proc_child.c: what a spawned one starts with. */
 #include "base/own.h"
 #include "base/proc.h"
+#include "tests/lib/spawned.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,10 +23,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define WAIT_MS 5000
-#define TEXT_MAX 8192
-#define NOBODY 65534
-
 static struct err e;
 
 static int fresh(void **state)
@@ -35,65 +32,6 @@ static int fresh(void **state)
     return 0;
 }
 
-static char *const sleeper[] = {"sleep", "60", NULL};
-
-static int spawn_sleeper(pid_t *pid)
-{
-    const struct proc_spawn how = {.path = "/bin/sleep", .argv = sleeper};
-    int fd = proc_spawn(&how, pid, &e);
-
-    assert_string_equal(e.text, "");
-    assert_true(fd >= 0);
-    return fd;
-}
-
-static int wait_end(int pid_fd)
-{
-    struct pollfd p = {.fd = pid_fd, .events = POLLIN};
-    int status = -1;
-
-    assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-    assert_int_equal(proc_reap(pid_fd, &status), 1);
-    return status;
-}
-
-static void end(int pid_fd)
-{
-    assert_return_code(proc_signal(pid_fd, SIGKILL), errno);
-    assert_int_equal(wait_end(pid_fd), SIGKILL);
-    close(pid_fd);
-}
-
-/* What a shell script says on its descriptor 1, started as `how` says. */
-static char *say(struct proc_spawn *how, const char *script)
-{
-    char *text = mem_zero(1, TEXT_MAX);
-    char *argv[] = {"sh", "-c", (char *)script, NULL};
-    int ends[2], fds[3] = {-1, -1, 2};
-    size_t got = 0;
-    ssize_t n;
-    pid_t pid;
-    int fd;
-
-    assert_return_code(pipe2(ends, O_CLOEXEC), errno);
-    fds[1] = ends[1];
-    how->path = "/bin/sh";
-    how->argv = argv;
-    if (!how->fds) {
-        how->fds = fds;
-        how->fd_count = 3;
-    }
-    fd = proc_spawn(how, &pid, &e);
-    close(ends[1]);
-    assert_string_equal(e.text, "");
-    while ((n = read(ends[0], text + got, TEXT_MAX - 1 - got)) > 0)
-        got += (size_t)n;
-    close(ends[0]);
-    assert_int_equal(wait_end(fd), 0);
-    close(fd);
-    return text;
-}
-
 /* --- identity --- */
 
 static void a_process_is_known_by_its_start_time_too(void **state)
@@ -101,7 +39,7 @@ static void a_process_is_known_by_its_start_time_too(void **state)
     own_fd int again = -1;
     struct proc_id id, other;
     pid_t pid;
-    int fd = spawn_sleeper(&pid);
+    int fd = spawned_sleep(&pid);
 
     (void)state;
     assert_int_equal(proc_identify(pid, &id, &e), 0);
@@ -120,7 +58,7 @@ static void a_process_is_known_by_its_start_time_too(void **state)
     e = (struct err){0};
     assert_int_equal(proc_open(&other, &e), -1);
     assert_int_equal(e.kind, ERR_ABSENT);
-    end(fd);
+    spawned_end(fd);
 }
 
 static void a_process_that_ended_is_absent_reaped_or_not(void **state)
@@ -128,13 +66,13 @@ static void a_process_that_ended_is_absent_reaped_or_not(void **state)
     struct pollfd p = {.events = POLLIN};
     struct proc_id id, now;
     pid_t pid;
-    int fd = spawn_sleeper(&pid), status;
+    int fd = spawned_sleep(&pid), status;
 
     (void)state;
     assert_int_equal(proc_identify(pid, &id, &e), 0);
     assert_return_code(proc_signal(fd, SIGKILL), errno);
     p.fd = fd;
-    assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+    assert_int_equal(poll(&p, 1, SPAWNED_MS), 1);
     assert_int_equal(proc_identify(pid, &now, &e), -1); /* a zombie */
     assert_int_equal(e.kind, ERR_ABSENT);
     assert_int_equal(proc_open(&id, &e), -1);
@@ -181,16 +119,16 @@ static void reaping_tells_running_exited_signalled_and_not_ours(void **state)
 
     (void)state;
     fd = proc_spawn(&how, &pid, &e);
-    status = wait_end(fd);
+    status = spawned_wait(fd);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 7);
     assert_int_equal(proc_reap(fd, &status), -1);
     close(fd);
 
-    fd = spawn_sleeper(&pid);
+    fd = spawned_sleep(&pid);
     assert_int_equal(proc_reap(fd, &status), 0);
     proc_signal(fd, SIGTERM);
-    status = wait_end(fd);
+    status = spawned_wait(fd);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGTERM);
     close(fd);
@@ -207,268 +145,6 @@ static void pidfds_are_not_inherited(void **state)
 
     (void)state;
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-}
-
-/* --- what the child starts with --- */
-
-static void a_child_has_the_descriptors_given_and_no_other(void **state)
-{
-    own_fd int leak = open("/etc/hosts", O_RDONLY); /* no close-on-exec */
-    own_fd int high = fcntl(leak, F_DUPFD, 500);
-    int out[2], in[2], fds[8];
-    struct proc_spawn how = {.fds = fds, .fd_count = 8};
-    char text[512], *argv[] = {"sh", "-c",
-                               "cd /proc/$$/fd; for f in *; do "
-                               "[ -e $f ] && echo $f $(readlink $f); done",
-                               NULL};
-    size_t got = 0;
-    ssize_t n;
-    pid_t pid;
-    int fd;
-
-    (void)state;
-    assert_return_code(pipe(out), errno);
-    assert_return_code(pipe(in), errno);
-    /* numbers that cross: each would hit one still needed */
-    for (int i = 0; i < 8; i++)
-        fds[i] = -1;
-    fds[1] = out[1];
-    fds[3] = in[0];
-    fds[5] = out[1];
-    fds[6] = leak;
-    how.path = "/bin/sh";
-    how.argv = argv;
-    fd = proc_spawn(&how, &pid, &e);
-    assert_true(fd >= 0);
-    close(out[1]);
-    close(in[0]);
-    close(in[1]);
-    while ((n = read(out[0], text + got, sizeof(text) - 1 - got)) > 0)
-        got += (size_t)n;
-    text[got] = 0;
-    close(out[0]);
-    assert_int_equal(wait_end(fd), 0);
-    close(fd);
-    assert_non_null(strstr(text, "0 /dev/null\n"));
-    assert_non_null(strstr(text, "1 pipe:"));
-    assert_non_null(strstr(text, "2 /dev/null\n"));
-    assert_non_null(strstr(text, "\n3 pipe:"));
-    assert_null(strstr(text, "\n4 "));
-    assert_non_null(strstr(text, "\n5 pipe:"));
-    assert_non_null(strstr(text, "\n6 /etc/hosts\n"));
-    assert_null(strstr(text, "\n7 "));
-    assert_null(strstr(text, "\n50"));
-    assert_true(high >= 500);
-    /* ours are as they were */
-    assert_int_equal(fcntl(leak, F_GETFD), 0);
-}
-
-static void standard_descriptors_are_made_where_we_have_none(void **state)
-{
-    own_fd int zero = dup(0);
-    struct proc_spawn how = {0};
-    char *text;
-
-    (void)state;
-    close(0); /* /dev/null opens as 0 itself in the child */
-    text = say(&how, "readlink /proc/$$/fd/0");
-    dup2(zero, 0);
-    assert_string_equal(text, "/dev/null\n");
-    free(text);
-}
-
-static void a_child_hears_every_signal_again(void **state)
-{
-    struct proc_spawn how = {0};
-    sigset_t block, old;
-    char *text;
-
-    (void)state;
-    signal(SIGUSR1, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
-    sigfillset(&block);
-    sigprocmask(SIG_SETMASK, &block, &old);
-    text = say(&how, "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status");
-    sigprocmask(SIG_SETMASK, &old, NULL);
-    signal(SIGUSR1, SIG_DFL);
-    signal(SIGPIPE, SIG_DFL);
-    assert_non_null(strstr(text, "SigBlk:\t0000000000000000"));
-    assert_non_null(strstr(text, "SigIgn:\t0000000000000000"));
-    free(text);
-}
-
-static void our_own_signals_are_as_before(void **state)
-{
-    sigset_t before, after;
-    pid_t pid;
-    int fd;
-
-    (void)state;
-    sigemptyset(&before);
-    sigaddset(&before, SIGUSR2);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    signal(SIGUSR1, SIG_IGN);
-    fd = spawn_sleeper(&pid);
-    sigprocmask(SIG_SETMASK, NULL, &after);
-    assert_int_equal(sigismember(&after, SIGUSR2), 1);
-    assert_int_equal(sigismember(&after, SIGTERM), 0);
-    assert_ptr_equal(signal(SIGUSR1, SIG_DFL), SIG_IGN);
-    sigemptyset(&before);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    end(fd);
-}
-
-static void environment_and_place_are_from_nothing(void **state)
-{
-    char *env[] = {"ONLY=this", NULL};
-    struct proc_spawn how = {0}, given = {.envp = env, .cwd = "/usr"};
-    char *text;
-
-    (void)state;
-    setenv("SECRET_OF_OURS", "x", 1);
-    text = say(&how, "/usr/bin/env; pwd");
-    assert_null(strstr(text, "SECRET_OF_OURS"));
-    assert_null(strstr(text, "HOME="));
-    assert_non_null(strstr(text, "/\n"));
-    free(text);
-    text = say(&given, "/usr/bin/env; /bin/pwd");
-    assert_non_null(strstr(text, "ONLY=this\n"));
-    assert_non_null(strstr(text, "\n/usr\n"));
-    unsetenv("SECRET_OF_OURS");
-    free(text);
-}
-
-static void a_new_session_is_led_by_the_child(void **state)
-{
-    struct proc_spawn how = {.new_session = true};
-    char *text = say(&how, "read -r p c s pp g sid r < /proc/self/stat; "
-                           "[ $p = $sid ] && echo leads");
-
-    (void)state;
-    assert_string_equal(text, "leads\n");
-    free(text);
-}
-
-/* --- rights --- */
-
-static void rights_are_dropped_for_good(void **state)
-{
-    struct proc_spawn how = {.set_ids = true, .uid = NOBODY, .gid = 54321};
-    char *text;
-
-    (void)state;
-    if (geteuid() != 0)
-        skip();
-    text = say(&how, "cat /proc/self/status");
-    assert_non_null(strstr(text, "Uid:\t65534\t65534\t65534\t65534\n"));
-    assert_non_null(strstr(text, "Gid:\t54321\t54321\t54321\t54321\n"));
-    assert_non_null(strstr(text, "Groups:\t \n"));
-    assert_non_null(strstr(text, "NoNewPrivs:\t1\n"));
-    assert_non_null(strstr(text, "CapInh:\t0000000000000000\n"));
-    assert_non_null(strstr(text, "CapPrm:\t0000000000000000\n"));
-    assert_non_null(strstr(text, "CapEff:\t0000000000000000\n"));
-    assert_non_null(strstr(text, "CapAmb:\t0000000000000000\n"));
-    free(text);
-}
-
-static void uid_0_keeps_no_capability_either(void **state)
-{
-    struct proc_spawn how = {.set_ids = true};
-    char *text;
-
-    (void)state;
-    if (geteuid() != 0)
-        skip();
-    text = say(&how, "cat /proc/self/status");
-    assert_non_null(strstr(text, "Uid:\t0\t0\t0\t0\n"));
-    assert_non_null(strstr(text, "CapPrm:\t0000000000000000\n"));
-    assert_non_null(strstr(text, "CapEff:\t0000000000000000\n"));
-    free(text);
-}
-
-static void without_set_ids_rights_stay(void **state)
-{
-    struct proc_spawn how = {0};
-    char *text = say(&how, "cat /proc/self/status"), want[64];
-
-    (void)state;
-    snprintf(want, sizeof(want), "Uid:\t%u\t%u", getuid(), geteuid());
-    assert_non_null(strstr(text, want));
-    assert_non_null(strstr(text, "NoNewPrivs:\t0\n"));
-    free(text);
-}
-
-static void a_user_who_may_not_change_is_told(void **state)
-{
-    const struct proc_spawn how = {.path = "/bin/sleep",
-                                   .argv = sleeper,
-                                   .set_ids = true,
-                                   .uid = 0,
-                                   .gid = 0};
-    int status;
-    pid_t pid, child;
-
-    (void)state;
-    if (geteuid() != 0)
-        skip();
-    child = fork();
-    if (child == 0) {
-        if (setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-            setresuid(NOBODY, NOBODY, NOBODY) < 0)
-            _exit(9);
-        _exit(proc_spawn(&how, &pid, &e) == -1 && e.kind == ERR_SYSTEM &&
-                      strstr(e.text, "user and group")
-                  ? 0
-                  : 1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-}
-
-/* The parent is a process of its own, so that its death can be seen: it
- * tells the grandchild's pid, or 0. */
-static void dies_with_its_parent(bool set_ids)
-{
-    const struct proc_spawn how = {.path = "/bin/sleep",
-                                   .argv = sleeper,
-                                   .death_signal = SIGKILL,
-                                   .set_ids = set_ids,
-                                   .uid = NOBODY,
-                                   .gid = NOBODY};
-    struct pollfd p = {.events = POLLIN};
-    int ends[2], status;
-    pid_t parent, pid = 0;
-    own_fd int fd = -1;
-
-    assert_return_code(pipe2(ends, O_CLOEXEC), errno);
-    parent = fork();
-    if (parent == 0) {
-        if (proc_spawn(&how, &pid, &e) < 0)
-            pid = 0;
-        if (write(ends[1], &pid, sizeof(pid)) != sizeof(pid))
-            _exit(1);
-        for (;;)
-            pause();
-    }
-    assert_int_equal(read(ends[0], &pid, sizeof(pid)), sizeof(pid));
-    close(ends[0]);
-    close(ends[1]);
-    assert_true(pid > 0);
-    fd = proc_pidfd(pid);
-    assert_true(fd >= 0);
-    p.fd = fd;
-    assert_int_equal(poll(&p, 1, 50), 0);
-    kill(parent, SIGKILL);
-    waitpid(parent, &status, 0);
-    assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-}
-
-static void the_death_signal_outlives_a_change_of_user(void **state)
-{
-    (void)state;
-    dies_with_its_parent(false);
-    if (geteuid() == 0)
-        dies_with_its_parent(true);
 }
 
 /* --- failures --- */
@@ -505,7 +181,7 @@ static void a_failed_start_names_its_step_and_leaves_nothing(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct proc_spawn how = rows[i].how;
 
-        how.argv = sleeper;
+        how.argv = spawned_sleeper;
         pid = -7;
         assert_int_equal(proc_spawn(&how, &pid, &e), -1);
         assert_int_equal(e.kind, ERR_SYSTEM);
@@ -522,7 +198,7 @@ static void a_failed_start_names_its_step_and_leaves_nothing(void **state)
 static void more_descriptors_than_the_limit_are_refused(void **state)
 {
     const struct proc_spawn how = {.path = "/bin/sleep",
-                                   .argv = sleeper,
+                                   .argv = spawned_sleeper,
                                    .fds = (int[65]){0},
                                    .fd_count = 65};
     pid_t pid;
@@ -550,7 +226,7 @@ static int64_t spawn_us(int times)
         clock_gettime(CLOCK_MONOTONIC, &to);
         us += (to.tv_sec - from.tv_sec) * 1000000 +
               (to.tv_nsec - from.tv_nsec) / 1000;
-        wait_end(fd);
+        spawned_wait(fd);
         close(fd);
     }
     return us / times;
@@ -602,7 +278,7 @@ static void *spawn_many(void *arg)
         int fd = proc_spawn(&how, &pid, &why), status = 0;
         struct pollfd p = {.fd = fd, .events = POLLIN};
 
-        if (fd >= 0 && poll(&p, 1, WAIT_MS) == 1 &&
+        if (fd >= 0 && poll(&p, 1, SPAWNED_MS) == 1 &&
             proc_reap(fd, &status) == 1 && WEXITSTATUS(status) == 42)
             good++;
         close(fd);
@@ -677,17 +353,6 @@ int main(void)
         TEST(a_name_full_of_brackets_does_not_shift_the_fields),
         TEST(reaping_tells_running_exited_signalled_and_not_ours),
         TEST(pidfds_are_not_inherited),
-        TEST(a_child_has_the_descriptors_given_and_no_other),
-        TEST(standard_descriptors_are_made_where_we_have_none),
-        TEST(a_child_hears_every_signal_again),
-        TEST(our_own_signals_are_as_before),
-        TEST(environment_and_place_are_from_nothing),
-        TEST(a_new_session_is_led_by_the_child),
-        TEST(rights_are_dropped_for_good),
-        TEST(uid_0_keeps_no_capability_either),
-        TEST(without_set_ids_rights_stay),
-        TEST(a_user_who_may_not_change_is_told),
-        TEST(the_death_signal_outlives_a_change_of_user),
         TEST(a_failed_start_names_its_step_and_leaves_nothing),
         TEST(more_descriptors_than_the_limit_are_refused),
         TEST(spawning_costs_the_same_from_a_large_process),

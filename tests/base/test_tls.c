@@ -4,7 +4,7 @@
  */
 #include "base/own.h"
 #include "base/tls.h"
-#include "tests/lib/certs.h"
+#include "tests/lib/tlskit.h"
 
 #include <fcntl.h>
 #include <openssl/ssl.h>
@@ -18,44 +18,17 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
-#define GOOD_ID "abcdefghijklmnopqrstuvwxyz"
-#define TAG 77
-
-static uint8_t good_key[32], other_key[32];
-static char dir[] = "/tmp/podterm-test-tls-XXXXXX";
-
 struct pair {
     int fds[2];
     struct tls *server, *client;
 };
-
-static const char *path(const char *name)
-{
-    static char out[4][128];
-    static unsigned next;
-
-    next = (next + 1) % 4;
-    snprintf(out[next], sizeof(out[next]), "%s/%s", dir, name);
-    return out[next];
-}
-
-static int find(void *arg, const uint8_t *id, size_t len, uint8_t key[32],
-                uint64_t *tag)
-{
-    (void)arg;
-    if (len != strlen(GOOD_ID) || memcmp(id, GOOD_ID, len) != 0)
-        return -1;
-    memcpy(key, good_key, 32);
-    *tag = TAG;
-    return 0;
-}
 
 static SSL_CTX *psk_server(void)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
     assert_non_null(ctx);
-    assert_int_equal(tls_psk_server_setup(ctx, find, NULL), 0);
+    assert_int_equal(tls_psk_server_setup(ctx, kit_find, NULL), 0);
     return ctx;
 }
 
@@ -113,7 +86,7 @@ static void the_right_key_opens_a_stream(void **state)
     (void)state;
     sockets(p.fds);
     p.server = tls_accept(sc, p.fds[0]);
-    p.client = tls_dial_psk(cc, p.fds[1], GOOD_ID, good_key);
+    p.client = tls_dial_psk(cc, p.fds[1], KIT_ID, kit_key);
     shake(p.client, p.server, &rc, &rs);
     assert_int_equal(rc, 0);
     assert_int_equal(rs, 0);
@@ -142,7 +115,7 @@ static void a_write_moves_at_most_one_record(void **state)
     (void)state;
     sockets(p.fds);
     p.server = tls_accept(sc, p.fds[0]);
-    p.client = tls_dial_psk(cc, p.fds[1], GOOD_ID, good_key);
+    p.client = tls_dial_psk(cc, p.fds[1], KIT_ID, kit_key);
     shake(p.client, p.server, &rc, &rs);
     assert_int_equal(tls_write(p.client, big, sizeof(big)), 16384);
     sent = 16384;
@@ -180,10 +153,10 @@ static void wrong_key_and_unknown_id_fail_alike(void **state)
     (void)state;
     memset(long_id, 'x', 8192);
     long_id[8192] = 0;
-    psk_try(GOOD_ID, other_key, &rs[0], &rc[0]);
-    psk_try("someone-else", good_key, &rs[1], &rc[1]);
-    psk_try("", good_key, &rs[2], &rc[2]);
-    psk_try(GOOD_ID "x", good_key, &rs[3], &rc[3]);
+    psk_try(KIT_ID, kit_other_key, &rs[0], &rc[0]);
+    psk_try("someone-else", kit_key, &rs[1], &rc[1]);
+    psk_try("", kit_key, &rs[2], &rc[2]);
+    psk_try(KIT_ID "x", kit_key, &rs[3], &rc[3]);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(rs[i], TLS_FAILED);
         assert_int_equal(rc[i], TLS_FAILED);
@@ -221,14 +194,14 @@ static int alert_of(const char *id, const uint8_t *key)
 static void the_wire_does_not_tell_ids_from_keys(void **state)
 {
     char long_id[8193];
-    const int wrong_key = alert_of(GOOD_ID, other_key);
+    const int wrong_key = alert_of(KIT_ID, kit_other_key);
 
     (void)state;
     memset(long_id, 'x', 8192);
     long_id[8192] = 0;
     assert_true(wrong_key > 0);
-    assert_int_equal(alert_of("unknown", good_key), wrong_key);
-    assert_int_equal(alert_of(long_id, good_key), wrong_key);
+    assert_int_equal(alert_of("unknown", kit_key), wrong_key);
+    assert_int_equal(alert_of(long_id, kit_key), wrong_key);
 }
 
 static void the_server_learns_which_key_it_was(void **state)
@@ -245,7 +218,7 @@ static void the_server_learns_which_key_it_was(void **state)
     sockets(fds);
     SSL_set_fd(ssl, fds[0]);
     SSL_set_accept_state(ssl);
-    client = tls_dial_psk(cc, fds[1], GOOD_ID, good_key);
+    client = tls_dial_psk(cc, fds[1], KIT_ID, kit_key);
     assert_int_equal(tls_psk_peer(ssl, &tag), -1); /* not yet */
     for (int i = 0; i < 10; i++) {
         if (rc != 0)
@@ -254,7 +227,7 @@ static void the_server_learns_which_key_it_was(void **state)
     }
     assert_int_equal(rc, 0);
     assert_int_equal(tls_psk_peer(ssl, &tag), 0);
-    assert_int_equal(tag, TAG);
+    assert_int_equal(tag, KIT_TAG);
     assert_int_equal(tls_psk_peer(NULL, &tag), -1);
     SSL_free(ssl);
     tls_free(client);
@@ -267,7 +240,7 @@ static void the_server_learns_which_key_it_was(void **state)
 static void a_psk_client_refuses_any_certificate(void **state)
 {
     struct err e = {0};
-    SSL_CTX *sc = tls_server_ctx(path("srv.pem"), path("srv.key"), &e);
+    SSL_CTX *sc = tls_server_ctx(kit_path("srv.pem"), kit_path("srv.key"), &e);
     SSL_CTX *cc = tls_psk_client_ctx(&e);
     struct pair p;
     int rs, rc;
@@ -275,10 +248,10 @@ static void a_psk_client_refuses_any_certificate(void **state)
     (void)state;
     assert_non_null(sc);
     /* even one whose root the context has been taught */
-    assert_true(SSL_CTX_load_verify_file(cc, path("srv-ca.pem")));
+    assert_true(SSL_CTX_load_verify_file(cc, kit_path("srv-ca.pem")));
     sockets(p.fds);
     p.server = tls_accept(sc, p.fds[0]);
-    p.client = tls_dial_psk(cc, p.fds[1], GOOD_ID, good_key);
+    p.client = tls_dial_psk(cc, p.fds[1], KIT_ID, kit_key);
     shake(p.client, p.server, &rc, &rs);
     assert_int_equal(rc, TLS_FAILED);
     pair_close(&p);
@@ -338,7 +311,7 @@ static void plain_http_to_a_psk_server_gets_no_http(void **state)
 static int cert_try(const char *ca, const char *host)
 {
     struct err e = {0};
-    SSL_CTX *sc = tls_server_ctx(path("srv.pem"), path("srv.key"), &e);
+    SSL_CTX *sc = tls_server_ctx(kit_path("srv.pem"), kit_path("srv.key"), &e);
     SSL_CTX *cc = tls_client_ctx(ca, &e);
     struct pair p;
     int rs, rc;
@@ -358,13 +331,14 @@ static int cert_try(const char *ca, const char *host)
 static void a_certificate_is_checked_for_root_and_name(void **state)
 {
     (void)state;
-    assert_int_equal(cert_try(path("srv-ca.pem"), "localhost"), 0);
-    assert_int_equal(cert_try(path("srv-ca.pem"), "127.0.0.1"), 0);
-    assert_int_equal(cert_try(path("srv-ca.pem"), "::1"), 0);
-    assert_int_equal(cert_try(path("srv-ca.pem"), "a.wild.test"), 0);
-    assert_int_equal(cert_try(path("srv-ca.pem"), "example.com"), TLS_FAILED);
-    assert_int_equal(cert_try(path("srv-ca.pem"), "127.0.0.2"), TLS_FAILED);
-    assert_int_equal(cert_try(path("new-ca.pem"), "localhost"), TLS_FAILED);
+    assert_int_equal(cert_try(kit_path("srv-ca.pem"), "localhost"), 0);
+    assert_int_equal(cert_try(kit_path("srv-ca.pem"), "127.0.0.1"), 0);
+    assert_int_equal(cert_try(kit_path("srv-ca.pem"), "::1"), 0);
+    assert_int_equal(cert_try(kit_path("srv-ca.pem"), "a.wild.test"), 0);
+    assert_int_equal(cert_try(kit_path("srv-ca.pem"), "example.com"),
+                     TLS_FAILED);
+    assert_int_equal(cert_try(kit_path("srv-ca.pem"), "127.0.0.2"), TLS_FAILED);
+    assert_int_equal(cert_try(kit_path("new-ca.pem"), "localhost"), TLS_FAILED);
     assert_int_equal(cert_try(NULL, "localhost"), TLS_FAILED);
 }
 
@@ -373,13 +347,13 @@ static void bad_files_are_named(void **state)
     struct err e = {0};
 
     (void)state;
-    assert_null(tls_server_ctx(path("none.pem"), path("srv.key"), &e));
+    assert_null(tls_server_ctx(kit_path("none.pem"), kit_path("srv.key"), &e));
     assert_non_null(strstr(e.text, "none.pem"));
-    assert_null(tls_server_ctx(path("srv.pem"), path("none.key"), &e));
+    assert_null(tls_server_ctx(kit_path("srv.pem"), kit_path("none.key"), &e));
     assert_non_null(strstr(e.text, "none.key"));
-    assert_null(tls_server_ctx(path("srv.pem"), path("new.key"), &e));
+    assert_null(tls_server_ctx(kit_path("srv.pem"), kit_path("new.key"), &e));
     assert_non_null(strstr(e.text, "new.key"));
-    assert_null(tls_client_ctx(path("none.pem"), &e));
+    assert_null(tls_client_ctx(kit_path("none.pem"), &e));
     assert_non_null(strstr(e.text, "none.pem"));
 }
 
@@ -388,18 +362,18 @@ static void a_key_open_to_others_is_refused(void **state)
     struct err e = {0};
 
     (void)state;
-    assert_int_equal(chmod(path("srv.key"), 0644), 0);
-    assert_null(tls_server_ctx(path("srv.pem"), path("srv.key"), &e));
+    assert_int_equal(chmod(kit_path("srv.key"), 0644), 0);
+    assert_null(tls_server_ctx(kit_path("srv.pem"), kit_path("srv.key"), &e));
     assert_non_null(strstr(e.text, "chmod"));
-    assert_int_equal(chmod(path("srv.key"), 0600), 0);
+    assert_int_equal(chmod(kit_path("srv.key"), 0600), 0);
 }
 
 static void a_renewed_certificate_serves_the_next_connection(void **state)
 {
     struct err e = {0};
-    SSL_CTX *sc = tls_server_ctx(path("srv.pem"), path("srv.key"), &e);
-    SSL_CTX *old_roots = tls_client_ctx(path("srv-ca.pem"), &e);
-    SSL_CTX *new_roots = tls_client_ctx(path("new-ca.pem"), &e);
+    SSL_CTX *sc = tls_server_ctx(kit_path("srv.pem"), kit_path("srv.key"), &e);
+    SSL_CTX *old_roots = tls_client_ctx(kit_path("srv-ca.pem"), &e);
+    SSL_CTX *new_roots = tls_client_ctx(kit_path("new-ca.pem"), &e);
     struct pair before, after;
     int rs, rc;
     char got[4];
@@ -412,10 +386,10 @@ static void a_renewed_certificate_serves_the_next_connection(void **state)
     assert_int_equal(rc, 0);
 
     /* a bad pair changes nothing */
-    assert_int_equal(tls_server_setup(sc, path("srv.pem"), path("new.key"), &e),
-                     -1);
-    assert_int_equal(tls_server_setup(sc, path("new.pem"), path("new.key"), &e),
-                     0);
+    assert_int_equal(
+        tls_server_setup(sc, kit_path("srv.pem"), kit_path("new.key"), &e), -1);
+    assert_int_equal(
+        tls_server_setup(sc, kit_path("new.pem"), kit_path("new.key"), &e), 0);
     sockets(after.fds);
     after.server = tls_accept(sc, after.fds[0]);
     after.client = tls_dial(new_roots, after.fds[1], "localhost");
@@ -441,7 +415,7 @@ static void a_hang_up_reads_as_closed(void **state)
     (void)state;
     sockets(p.fds);
     p.server = tls_accept(sc, p.fds[0]);
-    p.client = tls_dial_psk(cc, p.fds[1], GOOD_ID, good_key);
+    p.client = tls_dial_psk(cc, p.fds[1], KIT_ID, kit_key);
     shake(p.client, p.server, &rc, &rs);
     shutdown(p.fds[1], SHUT_WR);
     assert_int_equal(tls_read(p.server, got, 4), TLS_CLOSED);
@@ -455,8 +429,8 @@ static void a_hang_up_reads_as_closed(void **state)
 static void h2_alone_is_not_spoken(void **state)
 {
     struct err e = {0};
-    SSL_CTX *sc = tls_server_ctx(path("srv.pem"), path("srv.key"), &e);
-    SSL_CTX *cc = tls_client_ctx(path("srv-ca.pem"), &e);
+    SSL_CTX *sc = tls_server_ctx(kit_path("srv.pem"), kit_path("srv.key"), &e);
+    SSL_CTX *cc = tls_client_ctx(kit_path("srv-ca.pem"), &e);
     struct pair p;
     int rs, rc;
 
@@ -471,29 +445,6 @@ static void h2_alone_is_not_spoken(void **state)
     pair_close(&p);
     tls_ctx_free(sc);
     tls_ctx_free(cc);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    memset(good_key, 7, sizeof(good_key));
-    memset(other_key, 8, sizeof(other_key));
-    if (!mkdtemp(dir))
-        return -1;
-    certs_make(dir, "srv", "DNS:localhost,DNS:*.wild.test,IP:127.0.0.1,IP:::1");
-    certs_make(dir, "new", "DNS:localhost");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    const char *const names[] = {"srv.pem", "srv-ca.pem", "srv.key",
-                                 "new.pem", "new-ca.pem", "new.key"};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        unlink(path(names[i]));
-    return rmdir(dir);
 }
 
 int main(void)
@@ -515,5 +466,5 @@ int main(void)
         cmocka_unit_test(h2_alone_is_not_spoken),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, kit_setup, kit_teardown);
 }

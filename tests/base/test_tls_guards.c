@@ -23,9 +23,9 @@ static void a_certificate_is_never_taken_whoever_signed_it(void **state)
     SSL_CTX *sc = ends_their_server(), *cc = ends_our_client();
 
     (void)state;
-    assert_true(SSL_CTX_load_verify_file(cc, ends_path("srv-ca.pem")));
+    assert_true(SSL_CTX_load_verify_file(cc, kit_path("srv-ca.pem")));
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     /* refused by the certificate itself: the gate was not asked here */
     assert_int_equal(ends.client_ok, -1);
@@ -51,7 +51,7 @@ static void the_gate_alone_stops_a_certificate(void **state)
                      0);
     SSL_set_fd(server, fds[0]);
     SSL_set_accept_state(server);
-    client = tls_dial_psk(cc, fds[1], ENDS_ID, ends_key);
+    client = tls_dial_psk(cc, fds[1], KIT_ID, kit_key);
     for (int i = 0; i < ENDS_TURNS; i++) {
         if (rc == TLS_WANT_READ || rc == TLS_WANT_WRITE)
             rc = tls_handshake(client);
@@ -77,7 +77,7 @@ static void meet_again(SSL_CTX *server, SSL_CTX *client)
     assert_non_null(kept);
     ends_part();
     ends_meet(server, client);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     assert_int_equal(SSL_set_session(ends.client, kept), 1);
     SSL_SESSION_free(kept);
     ends_shake();
@@ -90,7 +90,7 @@ static void a_resumed_certificate_is_still_a_certificate(void **state)
     (void)state;
     SSL_CTX_set_cert_verify_callback(cc, ends_anybody, NULL);
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     assert_int_equal(ends.client_ok, 1);
     assert_false(tls_psk_client_gate(ends.client));
@@ -139,7 +139,7 @@ static void an_older_version_is_refused_before_its_certificate(void **state)
     (void)state;
     SSL_CTX_set_max_proto_version(sc, TLS1_2_VERSION);
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     assert_int_equal(ends.client_ok, -1);
     assert_int_not_equal(ends.server_ok, 1);
@@ -198,7 +198,7 @@ static void one_version_suite_group_and_mode_are_offered(void **state)
     (void)state;
     SSL_CTX_set_client_hello_cb(sc, look, NULL);
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     assert_int_equal(ends.client_ok, 1);
     assert_true(hello.is_seen);
@@ -228,7 +228,7 @@ static void the_gate_opens_for_the_key_alone(void **state)
     (void)state;
     assert_false(tls_psk_client_gate(NULL));
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     assert_false(tls_psk_client_gate(ends.client)); /* not yet */
     ends_shake();
     assert_int_equal(ends.client_ok, 1);
@@ -256,7 +256,7 @@ static void a_key_that_is_accepted_is_not_yet_shown(void **state)
 
     (void)state;
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_turn(ends.client, &ends.client_ok);
     ends_turn(ends.server, &ends.server_ok);
     len = recv(ends.fds[1], flight, sizeof(flight), 0);
@@ -286,5 +286,5 @@ int main(void)
         cmocka_unit_test(a_key_that_is_accepted_is_not_yet_shown),
     };
 
-    return cmocka_run_group_tests(tests, ends_setup, ends_teardown);
+    return cmocka_run_group_tests(tests, kit_setup, kit_teardown);
 }

@@ -50,7 +50,7 @@ static void without_a_fresh_secret_the_key_is_not_enough(void **state)
     SSL_CTX_set_options(cc, SSL_OP_ALLOW_NO_DHE_KEX);
     assert_true(SSL_CTX_set1_groups_list(cc, "P-384"));
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     assert_int_equal(ends.server_ok, -1);
     assert_int_equal(ends.client_ok, -1);
@@ -63,7 +63,7 @@ static void without_a_fresh_secret_the_key_is_not_enough(void **state)
     SSL_CTX_set_options(sc, SSL_OP_ALLOW_NO_DHE_KEX);
     assert_true(SSL_CTX_set1_groups_list(sc, "P-384"));
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     assert_int_equal(ends.client_ok, -1);
     ends_part();
@@ -176,7 +176,7 @@ static void a_ticket_is_no_second_key(void **state)
 
     (void)state;
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     assert_int_equal(ends.client_ok, 1);
     ticket = SSL_get1_session(ends.client);
@@ -187,7 +187,7 @@ static void a_ticket_is_no_second_key(void **state)
     SSL_CTX_clear_options(sc, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(sc, 2);
     ends_meet(sc, cc);
-    assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+    assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
     ends_shake();
     ticket = SSL_get1_session(ends.client);
     assert_true(SSL_SESSION_has_ticket(ticket));
@@ -227,7 +227,7 @@ static void no_session_is_used_twice(void **state)
         const int before = sessions;
 
         ends_meet(sc, cc);
-        assert_int_equal(tls_psk_client_use(ends.client, ENDS_ID, ends_key), 0);
+        assert_int_equal(tls_psk_client_use(ends.client, KIT_ID, kit_key), 0);
         ends_shake();
         assert_int_equal(ends.server_ok, 1);
         assert_int_equal(sessions - before, 2); /* one at each end */
@@ -248,5 +248,5 @@ int main(void)
         cmocka_unit_test(no_session_is_used_twice),
     };
 
-    return cmocka_run_group_tests(tests, ends_setup, ends_teardown);
+    return cmocka_run_group_tests(tests, kit_setup, kit_teardown);
 }

@@ -8,8 +8,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/ws.h"
-#include "tests/lib/certs.h"
-#include "tests/lib/programs.h"
+#include "tests/lib/tlskit.h"
 #include "tests/lib/wsbed.h"
 
 #include <arpa/inet.h>
@@ -25,13 +24,10 @@
 
 #include <cmocka.h>
 
-#define ID "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define EXCESS 60000
 #define DEADLINE_MS 3000 /* of a head and its body */
 
-static uint8_t key[32];
-static size_t body_len; /* of the last request */
-static char *dir;
+static size_t body_len;         /* of the last request */
 static bool takes_certificates; /* TLS-PSK is as weak as can be */
 static size_t excess; /* bytes that libwebsockets 4.3.5 gives beyond a body */
 
@@ -48,16 +44,6 @@ int __wrap_ws_http_body(struct ws_conn *c, const uint8_t *bytes, size_t len);
 int __real_ws_http_body_end(struct ws_conn *c);
 int __wrap_ws_http_body_end(struct ws_conn *c);
 
-static const char *path(const char *name)
-{
-    static char out[2][256];
-    static unsigned next;
-
-    next = (next + 1) % 2;
-    snprintf(out[next], sizeof(out[next]), "%s/%s", dir, name);
-    return out[next];
-}
-
 /* A server that also has a certificate, so that who has no key gets in. */
 int __wrap_tls_psk_server_setup(struct ssl_ctx_st *ctx, tls_psk_find find,
                                 void *arg)
@@ -65,8 +51,8 @@ int __wrap_tls_psk_server_setup(struct ssl_ctx_st *ctx, tls_psk_find find,
     int r = __real_tls_psk_server_setup(ctx, find, arg);
 
     if (takes_certificates) {
-        SSL_CTX_use_certificate_chain_file(ctx, path("srv.pem"));
-        SSL_CTX_use_PrivateKey_file(ctx, path("srv.key"), SSL_FILETYPE_PEM);
+        SSL_CTX_use_certificate_chain_file(ctx, kit_path("srv.pem"));
+        SSL_CTX_use_PrivateKey_file(ctx, kit_path("srv.key"), SSL_FILETYPE_PEM);
     }
     return r;
 }
@@ -115,23 +101,12 @@ static void request(void *arg, struct ws_request *r)
     ws_respond(r, 200, NULL, 0, "asked", 5);
 }
 
-static int find(void *arg, const uint8_t *id, size_t len, uint8_t out[32],
-                uint64_t *tag)
-{
-    (void)arg;
-    if (len != strlen(ID) || memcmp(id, ID, len) != 0)
-        return -1;
-    memcpy(out, key, 32);
-    *tag = 1;
-    return 0;
-}
-
 static void serve(bool is_psk)
 {
     struct ws_server_conf conf = bed_conf();
 
     conf.request = request;
-    conf.psk_find = is_psk ? find : NULL;
+    conf.psk_find = is_psk ? kit_find : NULL;
     conf.head_deadline_ms = DEADLINE_MS;
     bed_serve(&conf);
 }
@@ -139,7 +114,6 @@ static void serve(bool is_psk)
 static int start(void **state)
 {
     (void)state;
-    memset(key, 7, sizeof(key));
     bed_start();
     return 0;
 }
@@ -206,7 +180,7 @@ static void who_has_shown_no_key_is_not_heard(void **state)
     (void)state;
     takes_certificates = true;
     serve(true);
-    ctx = tls_client_ctx(path("srv-ca.pem"), &e);
+    ctx = tls_client_ctx(kit_path("srv-ca.pem"), &e);
     assert_non_null(ctx);
     for (size_t i = 0; i < sizeof(asks) / sizeof(*asks); i++) {
         struct peer *p = bed_dial();
@@ -233,7 +207,7 @@ static void who_has_shown_no_key_is_asked_nothing(void **state)
     struct err e = {0};
     own_fd int listen_fd = listen_tcp("127.0.0.1:0", false, &e), fd = -1;
     struct ssl_ctx_st *ctx =
-        tls_server_ctx(path("srv.pem"), path("srv.key"), &e);
+        tls_server_ctx(kit_path("srv.pem"), kit_path("srv.key"), &e);
     struct sockaddr_storage at;
     socklen_t len = sizeof(at);
     struct ws_dial_conf conf = {
@@ -242,8 +216,8 @@ static void who_has_shown_no_key_is_asked_nothing(void **state)
         .host = "agent.invalid",
         .path = "/v1/attach",
         .subprotocol = SUB,
-        .psk_id = ID,
-        .psk_key = key,
+        .psk_id = KIT_ID,
+        .psk_key = kit_key,
         .verbs = &bed_verbs,
         .arg = &bed,
         .message_max = 1000,
@@ -358,21 +332,6 @@ static void bytes_behind_a_body_are_no_part_of_it(void **state)
     peer_free(p);
 }
 
-static int setup_all(void **state)
-{
-    (void)state;
-    dir = scratch_new();
-    certs_make(dir, "srv", "DNS:localhost");
-    return 0;
-}
-
-static int teardown_all(void **state)
-{
-    (void)state;
-    scratch_remove(dir);
-    return 0;
-}
-
 #define TEST(t) cmocka_unit_test_setup_teardown(t, start, stop)
 
 int main(void)
@@ -385,5 +344,5 @@ int main(void)
         TEST(bytes_behind_a_body_are_no_part_of_it),
     };
 
-    return cmocka_run_group_tests(tests, setup_all, teardown_all);
+    return cmocka_run_group_tests(tests, kit_setup, kit_teardown);
 }

@@ -4,7 +4,8 @@
  */
 #include "base/mem.h"
 #include "base/ws.h"
-#include "tests/lib/peer.h"
+#include "tests/lib/tlskit.h"
+#include "tests/lib/wsbed.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -21,8 +22,6 @@
 #include <cmocka.h>
 
 #define PIECE 32768
-#define KEY "prompt.prompt.prompt.prompt.prom"
-#define KEY_ID "abcdefghijklmnopqrstuvwxyz"
 
 struct end {
     struct ws_conn *conn;
@@ -33,9 +32,6 @@ struct end {
     int drains_inside; /* of them, within that call */
 };
 
-static struct loop *loop;
-static struct ws_context *ws;
-static struct ws_server *server;
 static struct end at_server, at_client;
 
 static void *opened(void *arg, struct ws_conn *c)
@@ -86,16 +82,6 @@ static void closed(void *user, int code, const char *reason)
 
 static const struct ws_verbs verbs = {opened, message, drained, closed};
 
-static int find(void *arg, const uint8_t *id, size_t len, uint8_t out[32],
-                uint64_t *tag)
-{
-    (void)arg;
-    (void)id;
-    memcpy(out, KEY, 32);
-    *tag = 1;
-    return len == strlen(KEY_ID) ? 0 : -1;
-}
-
 static bool both_open(void *arg)
 {
     (void)arg;
@@ -114,7 +100,7 @@ static void open_both(bool with_key)
     struct err e = {0};
     struct ws_server_conf conf = {
         .listen_fd = listen_tcp("127.0.0.1:0", false, &e),
-        .psk_find = with_key ? find : NULL,
+        .psk_find = with_key ? kit_find : NULL,
         .ws_path = "/v1/attach",
         .subprotocol = "podterm.v1",
         .verbs = &verbs,
@@ -129,37 +115,31 @@ static void open_both(bool with_key)
         .host = "localhost",
         .path = "/v1/attach",
         .subprotocol = "podterm.v1",
-        .psk_id = with_key ? KEY_ID : NULL,
-        .psk_key = with_key ? (const uint8_t *)KEY : NULL,
+        .psk_id = with_key ? KIT_ID : NULL,
+        .psk_key = with_key ? kit_key : NULL,
         .verbs = &verbs,
         .arg = &at_client,
         .message_max = 2 * PIECE,
     };
 
-    server = ws_server_new(ws, &conf, &e);
-    assert_non_null(server);
-    to.sin_port = htons((uint16_t)ws_server_port(server));
-    assert_non_null(ws_dial(ws, &dial, &e));
-    assert_true(run_until(loop, both_open, NULL, 3000));
+    bed_serve(&conf);
+    to.sin_port = htons((uint16_t)ws_server_port(bed.server));
+    assert_non_null(ws_dial(bed.ws, &dial, &e));
+    assert_true(run_until(bed.loop, both_open, NULL, 3000));
 }
 
 static int start(void **state)
 {
-    struct err e = {0};
-
     (void)state;
     at_server = at_client = (struct end){0};
-    loop = loop_new();
-    ws = ws_context_new(loop, 256, &e);
-    return ws ? 0 : -1;
+    bed_start();
+    return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    ws_server_free(server);
-    ws_context_free(ws);
-    loop_free(loop);
+    bed_stop();
     return 0;
 }
 
@@ -198,7 +178,7 @@ static void news_from_elsewhere_go_at_once(void **state)
         at_server.to_write = 2;
         ws_want_write_now(at_server.conn);
         assert_int_equal(at_server.written, 2); /* the loop did not turn */
-        assert_true(run_until(loop, all_came, &wanted, 3000));
+        assert_true(run_until(bed.loop, all_came, &wanted, 3000));
     }
 }
 
@@ -214,7 +194,7 @@ static void what_the_socket_does_not_take_goes_later_whole(void **state)
         ws_want_write_now(at_server.conn);
     assert_true(at_server.written < wanted); /* 64 MB fit in no socket */
     ws_resume(at_client.conn);
-    assert_true(run_until(loop, all_came, &wanted, 10000));
+    assert_true(run_until(bed.loop, all_came, &wanted, 10000));
     assert_int_equal(at_client.messages, wanted);
 }
 
@@ -227,7 +207,7 @@ static void inside_a_verb_it_waits_for_its_turn(void **state)
     at_server.is_prompt = true;
     at_server.to_write = 1;
     assert_int_equal(ws_send(at_client.conn, "k", 1), 0);
-    assert_true(run_until(loop, all_came, &wanted, 3000));
+    assert_true(run_until(bed.loop, all_came, &wanted, 3000));
     assert_int_equal(at_server.drains_inside, 0);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "base/ws.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/tlskit.h"
 #include "tests/lib/wsends.h"
 
 #include <setjmp.h>
@@ -17,32 +18,6 @@
 
 #include <cmocka.h>
 
-#define ID "abcdefghijklmnopqrstuvwxyz"
-
-static char dir[] = "/tmp/podterm-test-ws-XXXXXX";
-static uint8_t key[32], other_key[32];
-
-static int find(void *arg, const uint8_t *id, size_t len, uint8_t out[32],
-                uint64_t *tag)
-{
-    (void)arg;
-    if (len != strlen(ID) || memcmp(id, ID, len) != 0)
-        return -1;
-    memcpy(out, key, 32);
-    *tag = 4711;
-    return 0;
-}
-
-static const char *path(const char *name)
-{
-    static char out[4][128];
-    static unsigned next;
-
-    next = (next + 1) % 4;
-    snprintf(out[next], sizeof(out[next]), "%s/%s", dir, name);
-    return out[next];
-}
-
 /* --- TLS --- */
 
 static void open_psk(const uint8_t *with, const char *id)
@@ -50,7 +25,7 @@ static void open_psk(const uint8_t *with, const char *id)
     struct ws_server_conf conf = both_conf();
     struct ws_dial_conf d;
 
-    conf.psk_find = find;
+    conf.psk_find = kit_find;
     bed_serve(&conf);
     d = both_dial_conf();
     d.psk_id = id;
@@ -63,9 +38,9 @@ static void a_key_opens_and_is_known_by_its_tag(void **state)
     struct wsend_count c = {&both.client, 100};
 
     (void)state;
-    open_psk(key, ID);
+    open_psk(kit_key, KIT_ID);
     assert_true(run_until(bed.loop, both_are_open, NULL, 3000));
-    assert_int_equal(ws_conn_tag(both.server.conn), 4711);
+    assert_int_equal(ws_conn_tag(both.server.conn), KIT_TAG);
     both.server.to_write = 100;
     both.server.write_len = 65545;
     ws_want_write(both.server.conn);
@@ -82,7 +57,7 @@ static void a_paused_tls_end_loses_nothing(void **state)
     struct wsend_count c = {&both.server, 50};
 
     (void)state;
-    open_psk(key, ID);
+    open_psk(kit_key, KIT_ID);
     assert_true(run_until(bed.loop, both_are_open, NULL, 3000));
     for (int round = 0; round < 3; round++) {
         both.client.to_write = 50;
@@ -105,12 +80,12 @@ static void wrong_keys_and_ids_never_open(void **state)
     char reason[160];
 
     (void)state;
-    open_psk(other_key, ID);
+    open_psk(kit_other_key, KIT_ID);
     assert_true(run_until(bed.loop, client_is_closed, NULL, 3000));
     snprintf(reason, sizeof(reason), "%s", both.client.reason);
     both.client.closed = 0;
     ws_server_free(bed.server);
-    open_psk(key, "unknown");
+    open_psk(kit_key, "unknown");
     assert_true(run_until(bed.loop, client_is_closed, NULL, 3000));
     assert_string_equal(both.client.reason, reason);
     assert_int_equal(both.client.opened, 0);
@@ -125,12 +100,12 @@ static void many_keys_dial_at_once(void **state)
     struct err e = {0};
 
     (void)state;
-    conf.psk_find = find;
+    conf.psk_find = kit_find;
     bed_serve(&conf);
     d = both_dial_conf();
-    d.psk_id = ID;
+    d.psk_id = KIT_ID;
     for (int i = 0; i < 12; i++) {
-        d.psk_key = i % 3 ? key : other_key;
+        d.psk_key = i % 3 ? kit_key : kit_other_key;
         d.arg = &ends[i];
         assert_non_null(ws_dial(bed.ws, &d, &e));
     }
@@ -152,8 +127,8 @@ static void serve_cert(const char *name)
 
     snprintf(pem, sizeof(pem), "%s.pem", name);
     snprintf(pkey, sizeof(pkey), "%s.key", name);
-    conf.cert_path = path(pem);
-    conf.key_path = path(pkey);
+    conf.cert_path = kit_path(pem);
+    conf.key_path = kit_path(pkey);
     bed_serve(&conf);
 }
 
@@ -176,13 +151,13 @@ static void a_certificate_opens_for_its_name_and_root_alone(void **state)
 {
     (void)state;
     serve_cert("srv");
-    assert_true(cert_opens("localhost", path("srv-ca.pem")));
-    assert_true(cert_opens("localhost:8443", path("srv-ca.pem")));
-    assert_true(cert_opens("127.0.0.1:8443", path("srv-ca.pem")));
-    assert_true(cert_opens("[::1]:8443", path("srv-ca.pem")));
-    assert_false(cert_opens("example.com", path("srv-ca.pem")));
-    assert_false(cert_opens("[::2]:8443", path("srv-ca.pem")));
-    assert_false(cert_opens("localhost", path("new-ca.pem")));
+    assert_true(cert_opens("localhost", kit_path("srv-ca.pem")));
+    assert_true(cert_opens("localhost:8443", kit_path("srv-ca.pem")));
+    assert_true(cert_opens("127.0.0.1:8443", kit_path("srv-ca.pem")));
+    assert_true(cert_opens("[::1]:8443", kit_path("srv-ca.pem")));
+    assert_false(cert_opens("example.com", kit_path("srv-ca.pem")));
+    assert_false(cert_opens("[::2]:8443", kit_path("srv-ca.pem")));
+    assert_false(cert_opens("localhost", kit_path("new-ca.pem")));
     assert_false(cert_opens("localhost", NULL));
 }
 
@@ -193,8 +168,8 @@ static void a_psk_client_gives_a_certificate_nothing(void **state)
     (void)state;
     serve_cert("srv");
     d = both_dial_conf();
-    d.psk_id = ID;
-    d.psk_key = key;
+    d.psk_id = KIT_ID;
+    d.psk_key = kit_key;
     both_dial(&d);
     assert_true(run_until(bed.loop, client_is_closed, NULL, 3000));
     assert_int_equal(both.client.opened, 0);
@@ -206,15 +181,15 @@ static void a_planted_share_is_not_trusted(void **state)
     char work[160], share[160], back[512];
 
     (void)state;
-    snprintf(work, sizeof(work), "%s/work", dir);
-    snprintf(share, sizeof(share), "%s/share", dir);
+    snprintf(work, sizeof(work), "%s/work", kit_dir);
+    snprintf(share, sizeof(share), "%s/share", kit_dir);
     assert_int_equal(mkdir(work, 0700) | mkdir(share, 0700), 0);
-    certs_plant(dir, "srv", share);
+    certs_plant(kit_dir, "srv", share);
     assert_non_null(getcwd(back, sizeof(back)));
     assert_int_equal(chdir(work), 0); /* ../share is what was planted */
     serve_cert("srv");
     assert_false(cert_opens("localhost", NULL));
-    assert_false(cert_opens("localhost", path("new-ca.pem")));
+    assert_false(cert_opens("localhost", kit_path("new-ca.pem")));
     assert_int_equal(chdir(back), 0);
 }
 
@@ -228,21 +203,22 @@ static void a_reload_serves_new_connections_and_keeps_old_ones(void **state)
     /* the server's own copy, to be replaced under it */
     for (int i = 0; i < 2; i++) {
         snprintf(a, sizeof(a), "cp %s %s/live.%s",
-                 path(i ? "srv.key" : "srv.pem"), dir, i ? "key" : "pem");
+                 kit_path(i ? "srv.key" : "srv.pem"), kit_dir,
+                 i ? "key" : "pem");
         assert_int_equal(system(a), 0);
     }
     serve_cert("live");
-    assert_true(cert_opens("localhost", path("srv-ca.pem")));
+    assert_true(cert_opens("localhost", kit_path("srv-ca.pem")));
     old = both.server.conn;
-    snprintf(b, sizeof(b), "cp %s %s/live.pem", path("new.pem"), dir);
+    snprintf(b, sizeof(b), "cp %s %s/live.pem", kit_path("new.pem"), kit_dir);
     assert_int_equal(system(b), 0);
     assert_int_equal(ws_server_reload(bed.server, &e), -1); /* keys differ */
-    assert_true(cert_opens("localhost", path("srv-ca.pem")));
-    snprintf(b, sizeof(b), "cp %s %s/live.key", path("new.key"), dir);
+    assert_true(cert_opens("localhost", kit_path("srv-ca.pem")));
+    snprintf(b, sizeof(b), "cp %s %s/live.key", kit_path("new.key"), kit_dir);
     assert_int_equal(system(b), 0);
     assert_int_equal(ws_server_reload(bed.server, &e), 0);
-    assert_false(cert_opens("localhost", path("srv-ca.pem")));
-    assert_true(cert_opens("localhost", path("new-ca.pem")));
+    assert_false(cert_opens("localhost", kit_path("srv-ca.pem")));
+    assert_true(cert_opens("localhost", kit_path("new-ca.pem")));
     assert_int_equal(ws_send(old, "still here", 10), 0);
     assert_true(run_until(bed.loop, client_has_message, NULL, 1000));
 }
@@ -253,35 +229,14 @@ static void a_server_half_described_is_refused(void **state)
     struct err e = {0};
 
     (void)state;
-    conf.cert_path = path("srv.pem");
+    conf.cert_path = kit_path("srv.pem");
     assert_null(ws_server_new(bed.ws, &conf, &e));
     assert_int_equal(e.kind, ERR_INPUT);
     conf = both_conf();
-    conf.cert_path = path("none.pem");
-    conf.key_path = path("srv.key");
+    conf.cert_path = kit_path("none.pem");
+    conf.key_path = kit_path("srv.key");
     assert_null(ws_server_new(bed.ws, &conf, &e));
     assert_non_null(strstr(e.text, "none.pem"));
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    memset(key, 7, sizeof(key));
-    memset(other_key, 8, sizeof(other_key));
-    if (!mkdtemp(dir))
-        return -1;
-    certs_make(dir, "srv", "DNS:localhost,IP:127.0.0.1,IP:::1");
-    certs_make(dir, "new", "DNS:localhost");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    char cmd[128];
-
-    (void)state;
-    snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
-    return system(cmd);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, both_start, both_stop)
@@ -300,5 +255,5 @@ int main(void)
         TEST(a_server_half_described_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, kit_setup, kit_teardown);
 }

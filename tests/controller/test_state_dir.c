@@ -10,9 +10,9 @@
 
 #include "base/mem.h"
 #include "base/own.h"
+#include "tests/lib/api.h"
 #include "tests/lib/fake_keeper.h"
 #include "tests/lib/programs.h"
-#include "tests/lib/rest.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -52,32 +52,12 @@ static int teardown(void **state)
 
 static bool starts(struct rest_server *s)
 {
-    char self[512], uids[24];
-    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    char uids[24];
+    const char *const extra[] = {"--uid-first", uids, NULL};
 
-    self[len > 0 ? len : 0] = '\0';
     /* apart from what runs beside this test */
     snprintf(uids, sizeof uids, "%ld", 1000000 + getpid() % 20000 * 25000L);
-    const char *const args[] = {"--dev-issuer",
-                                "--listen",
-                                "127.0.0.1:0",
-                                "--state-dir",
-                                state_dir,
-                                "--attach-url",
-                                "ws://127.0.0.1:1/v1/attach",
-                                "--keeper",
-                                self,
-                                "--agent",
-                                self,
-                                "--shim",
-                                self,
-                                "--bundle-domains",
-                                "b.example",
-                                "--uid-first",
-                                uids,
-                                NULL};
-
-    return rest_start(s, args, text, sizeof text);
+    return api_try_start(s, state_dir, extra, text, sizeof text);
 }
 
 static void assert_victim_untouched(void)

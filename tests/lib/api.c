@@ -25,32 +25,20 @@ static void nap_ms(int ms)
     nanosleep(&t, NULL);
 }
 
-void api_start(struct api *a, const char *const *extra)
+bool api_try_start(struct rest_server *s, const char *state_dir,
+                   const char *const *extra, char *text, size_t size)
 {
-    static int started;
     char self[512];
     const char *args[48];
     size_t n = 0;
     ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
 
     self[len > 0 ? len : 0] = '\0';
-    if (!a->state[0]) {
-        snprintf(a->state, sizeof a->state, "/tmp/podterm-api.XXXXXX");
-        assert_non_null(mkdtemp(a->state));
-        assert_int_equal(chmod(a->state, 0711), 0);
-        snprintf(a->seen_path, sizeof a->seen_path, "%s/seen", a->state);
-        a->seen = fopen(a->seen_path, "w");
-        /* each controller wants uids of its own, here and in tests that run
-         * beside this one */
-        snprintf(a->uids, sizeof a->uids, "%ld",
-                 1000000 + getpid() % 20000 * 25000L + started++ % 6 * 4096);
-    }
-    setenv("PODTERM_UID_FIRST", a->uids, 1);
     const char *const fixed[] = {"--dev-issuer",
                                  "--listen",
                                  "127.0.0.1:0",
                                  "--state-dir",
-                                 a->state,
+                                 state_dir,
                                  "--attach-url",
                                  "ws://127.0.0.1:1/v1/attach",
                                  "--keeper",
@@ -66,7 +54,26 @@ void api_start(struct api *a, const char *const *extra)
     while (extra && *extra)
         args[n++] = *extra++;
     args[n] = NULL;
-    if (!rest_start(&a->server, args, a->log, sizeof a->log))
+    return rest_start(s, args, text, size);
+}
+
+void api_start(struct api *a, const char *const *extra)
+{
+    static int started;
+
+    if (!a->state[0]) {
+        snprintf(a->state, sizeof a->state, "/tmp/podterm-api.XXXXXX");
+        assert_non_null(mkdtemp(a->state));
+        assert_int_equal(chmod(a->state, 0711), 0);
+        snprintf(a->seen_path, sizeof a->seen_path, "%s/seen", a->state);
+        a->seen = fopen(a->seen_path, "w");
+        /* each controller wants uids of its own, here and in tests that run
+         * beside this one */
+        snprintf(a->uids, sizeof a->uids, "%ld",
+                 1000000 + getpid() % 20000 * 25000L + started++ % 6 * 4096);
+    }
+    setenv("PODTERM_UID_FIRST", a->uids, 1);
+    if (!api_try_start(&a->server, a->state, extra, a->log, sizeof a->log))
         fail_msg("the controller did not start: %s", a->log);
 }
 

@@ -23,6 +23,11 @@ struct api {
     char seen_path[96];
 };
 
+/* A controller on this state directory, which is its own keeper, agent and
+ * shim, with more flags as api_start. false: as rest_start. */
+bool api_try_start(struct rest_server *s, const char *state_dir,
+                   const char *const *extra, char *text, size_t size);
+
 /* extra: more flags, NULL-terminated, or NULL. Fails the test if it does not
  * start. A second start (after rest_stop) goes on with the same state. */
 void api_start(struct api *a, const char *const *extra);

@@ -28,6 +28,8 @@
 
 #define ARGS_MAX 80
 
+struct bench *bench;
+
 static void sleep_ms(int ms)
 {
     poll(NULL, 0, ms);
@@ -458,4 +460,62 @@ struct wspeer *bench_open(struct bench *b, const char *sid,
 
     *agent = bench_accept(b, NULL);
     return c;
+}
+
+int bench_setup(void **state)
+{
+    (void)state;
+    bench = bench_new();
+    return 0;
+}
+
+int bench_teardown(void **state)
+{
+    struct bench *mine = bench;
+
+    (void)state;
+    bench = NULL;
+    return bench_free(mine) ? 0 : -1;
+}
+
+void bench_run(const char *a1, const char *a2, const char *a3)
+{
+    const char *const args[] = {a1, a2, a3, NULL};
+
+    bench_start(bench, args);
+}
+
+struct wspeer *bench_pair(struct wspeer **agent, char sid[ID_SIZE])
+{
+    bench_session(bench, STATE_RUNNING, sid);
+    return bench_open(bench, sid, agent);
+}
+
+struct wspeer *bench_client(void)
+{
+    struct wspeer *c = wspeer_dial(bench->addr, NULL);
+
+    wspeer_upgrade(c, bench->addr, "");
+    return c;
+}
+
+void bench_attach_token(struct wspeer *c, const char *token)
+{
+    char *hello = mem_printf("{\"token\":\"%s\"}", token);
+
+    wspeer_binary(c, FRAME_HELLO, hello);
+    free(hello);
+}
+
+char *bench_refused(const struct session_claims *claims, const char *word,
+                    int code)
+{
+    struct wspeer *c = bench_client();
+    char *token = bench_token(bench, claims), *text;
+
+    bench_attach_token(c, token);
+    text = wspeer_refused(c, word, code);
+    wspeer_free(c);
+    free(token);
+    return text;
 }

@@ -33,6 +33,24 @@ struct bench {
     char *log_path;
 };
 
+extern struct bench *bench; /* the running test's, by bench_setup */
+
+/* A cmocka setup and teardown around one test's bench. */
+int bench_setup(void **state);
+int bench_teardown(void **state);
+/* bench_start with at most three settings, the first NULL ends them. */
+void bench_run(const char *a1, const char *a2, const char *a3);
+/* A session that runs, its client and its agent (out) attached. */
+struct wspeer *bench_pair(struct wspeer **agent, char sid[ID_SIZE]);
+
+/* An upgraded client that has said nothing. */
+struct wspeer *bench_client(void);
+/* Its HELLO, with this token and nothing more. */
+void bench_attach_token(struct wspeer *c, const char *token);
+/* Attach with these claims and expect to be refused; the ERROR's text. */
+char *bench_refused(const struct session_claims *claims, const char *word,
+                    int code);
+
 /* A store, key files and a listening fake agent. */
 struct bench *bench_new(void);
 /* Start the gateway with these settings more (NULL-terminated), wait until

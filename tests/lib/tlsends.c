@@ -1,8 +1,6 @@
 #include "tests/lib/tlsends.h"
 
 #include "base/tls.h"
-#include "tests/lib/certs.h"
-#include "tests/lib/programs.h"
 
 #include <openssl/err.h>
 #include <setjmp.h>
@@ -16,45 +14,6 @@
 #include <cmocka.h>
 
 struct ends ends;
-uint8_t ends_key[32];
-static char *dir;
-
-int ends_setup(void **state)
-{
-    (void)state;
-    memset(ends_key, 7, sizeof(ends_key));
-    dir = scratch_new();
-    certs_make(dir, "srv", "DNS:localhost");
-    return 0;
-}
-
-int ends_teardown(void **state)
-{
-    (void)state;
-    scratch_remove(dir);
-    return 0;
-}
-
-const char *ends_path(const char *name)
-{
-    static char out[2][256];
-    static unsigned next;
-
-    next = (next + 1) % 2;
-    snprintf(out[next], sizeof(out[next]), "%s/%s", dir, name);
-    return out[next];
-}
-
-static int find(void *arg, const uint8_t *id, size_t len, uint8_t out[32],
-                uint64_t *tag)
-{
-    (void)arg;
-    if (len != strlen(ENDS_ID) || memcmp(id, ENDS_ID, len) != 0)
-        return -1;
-    memcpy(out, ends_key, 32);
-    *tag = 1;
-    return 0;
-}
 
 void ends_turn(SSL *ssl, int *ok)
 {
@@ -140,17 +99,17 @@ SSL_CTX *ends_our_server(void)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
-    assert_int_equal(tls_psk_server_setup(ctx, find, NULL), 0);
+    assert_int_equal(tls_psk_server_setup(ctx, kit_find, NULL), 0);
     return ctx;
 }
 
 void ends_certify(SSL_CTX *ctx)
 {
     assert_int_equal(
-        SSL_CTX_use_certificate_chain_file(ctx, ends_path("srv.pem")), 1);
-    assert_int_equal(SSL_CTX_use_PrivateKey_file(ctx, ends_path("srv.key"),
-                                                 SSL_FILETYPE_PEM),
-                     1);
+        SSL_CTX_use_certificate_chain_file(ctx, kit_path("srv.pem")), 1);
+    assert_int_equal(
+        SSL_CTX_use_PrivateKey_file(ctx, kit_path("srv.key"), SSL_FILETYPE_PEM),
+        1);
 }
 
 SSL_CTX *ends_their_server(void)

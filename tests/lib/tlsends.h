@@ -1,14 +1,16 @@
 /*
  * Two TLS ends over a socket pair with nothing of ours between them and
- * OpenSSL: for guards that are tried one by one. One pair at a time.
+ * OpenSSL: for guards that are tried one by one. One pair at a time; keys and
+ * certificates are tlskit's.
  */
 #ifndef PODTERM_TESTS_LIB_TLSENDS_H
 #define PODTERM_TESTS_LIB_TLSENDS_H
 
+#include "tests/lib/tlskit.h"
+
 #include <openssl/ssl.h>
 #include <stdint.h>
 
-#define ENDS_ID "abcdefghijklmnopqrstuvwxyz"
 #define ENDS_TURNS 20 /* enough for any handshake */
 
 struct ends {
@@ -19,13 +21,6 @@ struct ends {
 };
 
 extern struct ends ends;
-extern uint8_t ends_key[32]; /* the one that goes with ENDS_ID */
-
-/* Certificates for ends_certify, in a directory of their own. */
-int ends_setup(void **state);
-int ends_teardown(void **state);
-/* Of that directory: "srv.pem", "srv.key", "srv-ca.pem". */
-const char *ends_path(const char *name);
 
 /* Contexts as base/tls.h makes them, and one of a stranger's. */
 SSL_CTX *ends_our_client(void);

@@ -1,0 +1,255 @@
+/* The store in many hands: what holds between threads and processes. */
+#include "base/store.h"
+
+#include "base/mem.h"
+#include "tests/lib/shelf.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int opens_and_writes(void *arg)
+{
+    struct err e = {0};
+    struct store *s = store_sqlite_open(arg, &e);
+    int r;
+
+    if (!s) {
+        fprintf(stderr, "%s\n", e.text);
+        return 1;
+    }
+    r = shelf_create(s, "ann", 1000, "", 0, NOW_S, NULL, &e);
+    if (r < 0)
+        fprintf(stderr, "%s\n", e.text);
+    store_free(s);
+    return r != STORE_CREATED;
+}
+
+static void many_may_make_it_at_once(void **arg)
+{
+    (void)arg;
+    for (int i = 0; i < 5; i++) {
+        char *path = mem_printf("%s/new-%d.db", shelf.dir, i);
+
+        in_processes(6, opens_and_writes, path);
+        assert_int_equal(
+            shelf_ask(path, "SELECT count(*) FROM sessions", NULL, 0), 6);
+        free(path);
+    }
+}
+
+struct race {
+    struct store *s;
+    const char *path, *key;
+    int quota;
+    atomic_int *created, *refused, *other;
+};
+
+static void *creates(void *arg)
+{
+    struct race *r = arg;
+
+    for (int i = 0; i < 5; i++) {
+        struct err e = {0};
+        const int got =
+            shelf_create(r->s, "ann", r->quota, r->key, 1, NOW_S, NULL, &e);
+
+        if (got == STORE_CREATED)
+            atomic_fetch_add(r->created, 1);
+        else if (got < 0 && e.kind == ERR_BUSY)
+            atomic_fetch_add(r->refused, 1);
+        else
+            atomic_fetch_add(r->other, 1);
+    }
+    return NULL;
+}
+
+static int races(void *arg)
+{
+    struct race r = *(struct race *)arg;
+    struct err e = {0};
+
+    r.s = store_sqlite_open(r.path, &e);
+    if (!r.s)
+        return 1;
+    in_threads(creates, &r);
+    store_free(r.s);
+    return 0;
+}
+
+/* Three processes of four threads, five creations each. */
+static void race(struct race *r, atomic_int *n)
+{
+    r->path = shelf.path;
+    r->created = n;
+    r->refused = n + 1;
+    r->other = n + 2;
+    in_processes(3, races, r);
+}
+
+static void the_quota_holds_between_threads_and_processes(void **arg)
+{
+    struct race r = {.quota = 7, .key = ""};
+    atomic_int *n = shared_ints(3);
+
+    (void)arg;
+    race(&r, n);
+    assert_int_equal(n[0], 7);
+    assert_int_equal(n[1], 60 - 7);
+    assert_int_equal(n[2], 0);
+    assert_int_equal(
+        shelf_ask(shelf.path, "SELECT count(*) FROM sessions", NULL, 0), 7);
+    munmap(n, 3 * sizeof(*n));
+}
+
+static void one_key_makes_one_session_however_many_ask_at_once(void **arg)
+{
+    struct race r = {.quota = 100, .key = "k"};
+    atomic_int *n = shared_ints(3);
+
+    (void)arg;
+    race(&r, n);
+    assert_int_equal(n[0], 1);
+    assert_int_equal(n[2], 59); /* replayed */
+    assert_int_equal(
+        shelf_ask(shelf.path, "SELECT count(*) FROM sessions", NULL, 0), 1);
+    munmap(n, 3 * sizeof(*n));
+}
+
+static int counts_on(void *arg)
+{
+    struct err e = {0};
+    struct store *s = store_sqlite_open(shelf.path, &e);
+
+    if (!s)
+        return 1;
+    for (int i = 0; i < 25; i++)
+        if (store_update_if(s, arg, shelf_counts, NULL, NULL, &e) < 0)
+            return 1;
+    store_free(s);
+    return 0;
+}
+
+static void no_change_of_another_process_is_lost(void **arg)
+{
+    struct store_session *row = mem_zero(1, sizeof(*row));
+    char id[ID_SIZE];
+    struct err e = {0};
+
+    (void)arg;
+    shelf_plain(shelf.s, "ann", id);
+    in_processes(4, counts_on, id);
+    assert_int_equal(store_get(shelf.s, id, row, &e), 0);
+    assert_int_equal(row->output_bytes, 100);
+    free(row);
+}
+
+#define SPENDS 40
+
+struct spend {
+    struct store *s;
+    atomic_int *won; /* SPENDS, one more for failures of another kind */
+};
+
+static void *spends(void *arg)
+{
+    struct spend *p = arg;
+
+    for (int i = 0; i < SPENDS; i++) {
+        struct err e = {0};
+        char id[16];
+
+        snprintf(id, sizeof(id), "t%d", i);
+        if (store_spend(p->s, id, 100, 50, &e) == 0)
+            atomic_fetch_add(&p->won[i], 1);
+        else if (e.kind != ERR_TOKEN)
+            atomic_fetch_add(&p->won[SPENDS], 1);
+    }
+    return NULL;
+}
+
+static int spends_in_threads(void *arg)
+{
+    struct spend p = *(struct spend *)arg;
+    struct err e = {0};
+
+    p.s = store_sqlite_open(shelf.path, &e);
+    if (!p.s)
+        return 1;
+    in_threads(spends, &p);
+    store_free(p.s);
+    return 0;
+}
+
+static void of_many_who_spend_an_id_at_once_one_wins(void **arg)
+{
+    struct spend p = {.won = shared_ints(SPENDS + 1)};
+
+    (void)arg;
+    in_processes(3, spends_in_threads, &p);
+    for (int i = 0; i < SPENDS; i++)
+        assert_int_equal(p.won[i], 1);
+    assert_int_equal(p.won[SPENDS], 0);
+    munmap(p.won, (SPENDS + 1) * sizeof(*p.won));
+}
+
+static void a_killed_writer_leaves_a_whole_store(void **arg)
+{
+    atomic_int *told = shared_ints(1);
+    char id[ID_SIZE], text[16] = "";
+    struct store_session *row = mem_zero(1, sizeof(*row));
+    struct err e = {0};
+
+    (void)arg;
+    shelf_plain(shelf.s, "ann", id);
+    for (int i = 0; i < 3; i++) {
+        const pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            struct store *s = store_sqlite_open(shelf.path, &e);
+
+            while (s &&
+                   store_update_if(s, id, shelf_counts, NULL, NULL, &e) == 0)
+                atomic_fetch_add(told, 1);
+            _exit(1);
+        }
+        usleep(60 * 1000);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+    shelf_ask(shelf.path, "PRAGMA integrity_check", text, sizeof(text));
+    assert_string_equal(text, "ok");
+    assert_int_equal(store_get(shelf.s, id, row, &e), 0);
+    assert_true(atomic_load(told) > 0);
+    /* what was told as written is; one more may be, untold, each time */
+    assert_in_range(row->output_bytes, atomic_load(told),
+                    atomic_load(told) + 3);
+    free(row);
+    munmap(told, sizeof(*told));
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, shelf_setup, shelf_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(many_may_make_it_at_once),
+        TEST(the_quota_holds_between_threads_and_processes),
+        TEST(one_key_makes_one_session_however_many_ask_at_once),
+        TEST(no_change_of_another_process_is_lost),
+        TEST(of_many_who_spend_an_id_at_once_one_wins),
+        TEST(a_killed_writer_leaves_a_whole_store),
+    };
+
+    return cmocka_run_group_tests_name("base/store: many at once", tests, NULL,
+                                       NULL);
+}
