@@ -9,7 +9,7 @@ MUSL_CC ?= musl-gcc
 # missing; TEST_PACKAGES are needed by `make test` and the gates alone.
 RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev \
-	libcurl4-openssl-dev libcjson-dev libsodium-dev libssl-dev \
+	libcurl4-openssl-dev libcjson-dev libyaml-dev libsodium-dev libssl-dev \
 	libarchive-dev libsqlite3-dev libseccomp-dev ca-certificates
 TEST_PACKAGES := libcmocka-dev libjwt-dev python3 minisign socat haproxy nginx-light \
 	curl jq procps zip zstd xz-utils
@@ -26,7 +26,7 @@ SAN ?=
 CPPFLAGS += -I. -D_GNU_SOURCE -DPODTERM_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(HARDEN) $(SAN)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SAN)
-LDLIBS := -lwebsockets -luv -lcurl -lcjson -lsodium -lssl -lcrypto \
+LDLIBS := -lwebsockets -luv -lcurl -lcjson -lyaml -lsodium -lssl -lcrypto \
 	-larchive -lsqlite3 -lseccomp -lpthread -lm
 
 SERVICES := agent gateway controller client
