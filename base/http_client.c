@@ -314,16 +314,35 @@ static void http_set_limits(CURL *curl, const struct http_request *r)
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    if (r->ca_path) {
-        curl_easy_setopt(curl, CURLOPT_CAINFO, r->ca_path);
-        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-    }
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(r->connect_ms ? r->connect_ms : HTTP_CONNECT_MS));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
                      (long)(r->total_ms ? r->total_ms : HTTP_TOTAL_MS));
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)r->low_speed_bytes);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)r->low_speed_s);
+}
+
+static void http_set_pem(CURL *curl, CURLoption option, const char *pem)
+{
+    struct curl_blob blob = {(void *)(uintptr_t)pem, strlen(pem),
+                             CURL_BLOB_NOCOPY};
+
+    curl_easy_setopt(curl, option, &blob);
+}
+
+/* Only these: beside a CA of the caller's no other is trusted. */
+static void http_set_trust(CURL *curl, const struct http_request *r)
+{
+    if (r->ca_path)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, r->ca_path);
+    else if (r->ca_pem)
+        http_set_pem(curl, CURLOPT_CAINFO_BLOB, r->ca_pem); /* the one CA */
+    if (r->ca_path || r->ca_pem)
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    if (r->cert_pem && r->key_pem) {
+        http_set_pem(curl, CURLOPT_SSLCERT_BLOB, r->cert_pem);
+        http_set_pem(curl, CURLOPT_SSLKEY_BLOB, r->key_pem);
+    }
 }
 
 static void http_set_calls(CURL *curl, struct http_call *c, struct http_body *b)
@@ -408,6 +427,7 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     buf_init(&a->body, r->data ? 0 : r->body_max);
     b.curl = curl;
     http_set_limits(curl, r);
+    http_set_trust(curl, r);
     http_set_calls(curl, &c, &b);
     list = http_set_request(curl, r);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, said);

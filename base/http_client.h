@@ -23,6 +23,8 @@ struct http_request {
     const void *body;
     size_t body_len;
     const char *ca_path;              /* NULL = system roots */
+    const char *ca_pem;               /* instead; NULL = none */
+    const char *cert_pem, *key_pem;   /* who we are, to TLS; NULL = nobody */
     bool allow_http;                  /* else https only */
     int connect_ms;                   /* 0 = 10000 */
     int total_ms;                     /* 0 = 30000 */

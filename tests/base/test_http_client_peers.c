@@ -4,10 +4,12 @@
 #include "base/addr.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/own.h"
 #include "tests/lib/canned.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/fileserver.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/tree.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -210,6 +212,58 @@ static void a_certificate_is_checked(void **arg)
     scratch_remove(dir);
 }
 
+static char *text_of(const char *dir, const char *name)
+{
+    own_mem char *path = mem_printf("%s/%s", dir, name);
+
+    return tree_get(path, &(size_t){0});
+}
+
+static void authorities_and_certificates_may_be_given_as_text(void **arg)
+{
+    const struct fileserver_reply plain = {0};
+    char *dir = scratch_new();
+    own_mem char *ca = NULL, *other = NULL, *cert = NULL, *key = NULL;
+    own_mem char *strange_cert = NULL, *strange_key = NULL;
+    struct fileserver *s;
+    struct http_request r;
+    struct http_answer a;
+    struct err e = {0};
+
+    (void)arg;
+    certs_make(dir, "srv", "IP:127.0.0.1");
+    certs_make(dir, "client", "DNS:us");
+    certs_make(dir, "new", "IP:127.0.0.1");
+    ca = text_of(dir, "srv-ca.pem");
+    other = text_of(dir, "new-ca.pem");
+    cert = text_of(dir, "client.pem");
+    key = text_of(dir, "client.key");
+    strange_cert = text_of(dir, "new.pem");
+    strange_key = text_of(dir, "new.key");
+    s = fileserver_start("hello", 5, &plain, 1, dir);
+    r = canned_request(canned_url("https", "127.0.0.1", fileserver_port(s)));
+    r.allow_http = false;
+    r.ca_pem = ca;
+    canned_fails(&r, ERR_PEER, ""); /* we are nobody */
+    r.cert_pem = strange_cert;
+    r.key_pem = strange_key;
+    canned_fails(&r, ERR_PEER, "");
+    r.cert_pem = cert;
+    canned_fails(&r, ERR_PEER, ""); /* another's key */
+    r.key_pem = key;
+    if (http_do(&r, &a, &e) < 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(a.body.len, 5);
+    http_answer_fini(&a);
+    r.ca_pem = other;
+    canned_fails(&r, ERR_PEER, "");
+    r.ca_pem = "no certificate";
+    canned_fails(&r, ERR_PEER, "");
+    assert_int_equal(fileserver_requests(s), 1);
+    fileserver_stop(s);
+    scratch_remove(dir);
+}
+
 /* The write that meets a hang-up must not be the end of a process that does
  * not ignore SIGPIPE: the library, told to set no signals, sends without. */
 static void a_peer_that_hangs_up_kills_nobody(void **arg)
@@ -299,6 +353,7 @@ int main(void)
         cmocka_unit_test(of_a_name_s_addresses_the_allowed_one_is_used),
         cmocka_unit_test(only_http_and_https_are_spoken),
         cmocka_unit_test(a_certificate_is_checked),
+        cmocka_unit_test(authorities_and_certificates_may_be_given_as_text),
         cmocka_unit_test(a_peer_that_hangs_up_kills_nobody),
         cmocka_unit_test(time_is_bounded_in_every_way),
         cmocka_unit_test(failures_to_connect_do_not_tell_the_query),

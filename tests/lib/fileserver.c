@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -234,6 +235,28 @@ static void *run(void *arg)
 
 /* --- birth and death --- */
 
+static struct ssl_ctx_st *make_ctx(const char *dir)
+{
+    char *cert = mem_printf("%s/srv.pem", dir);
+    char *key = mem_printf("%s/srv.key", dir);
+    char *clients = mem_printf("%s/client-ca.pem", dir);
+    struct err e = {0};
+    struct ssl_ctx_st *ctx = tls_server_ctx(cert, key, &e);
+
+    if (!ctx)
+        abort();
+    if (access(clients, R_OK) == 0) {
+        if (SSL_CTX_load_verify_file(ctx, clients) != 1)
+            abort();
+        SSL_CTX_set_verify(
+            ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    }
+    free(cert);
+    free(key);
+    free(clients);
+    return ctx;
+}
+
 struct fileserver *fileserver_start(const void *body, size_t len,
                                     const struct fileserver_reply *script,
                                     size_t count, const char *tls_dir)
@@ -252,16 +275,8 @@ struct fileserver *fileserver_start(const void *body, size_t len,
     if (s->listen_fd < 0 || listen_name(s->listen_fd, name, sizeof(name)) < 0)
         abort();
     s->port = atoi(strrchr(name, ':') + 1);
-    if (tls_dir) {
-        char *cert = mem_printf("%s/srv.pem", tls_dir);
-        char *key = mem_printf("%s/srv.key", tls_dir);
-
-        s->ctx = tls_server_ctx(cert, key, &e);
-        free(cert);
-        free(key);
-        if (!s->ctx)
-            abort();
-    }
+    if (tls_dir)
+        s->ctx = make_ctx(tls_dir);
     if (pthread_create(&s->thread, NULL, run, s) != 0)
         abort();
     return s;

@@ -40,7 +40,8 @@ struct fileserver_reply {
 struct fileserver;
 
 /* Serve body on 127.0.0.1. tls_dir: "srv.pem" and "srv.key" in it make it
- * https; NULL = http. The script is copied, but not the bytes that
+ * https, "client-ca.pem" asks who comes for a certificate of that CA;
+ * NULL = http. The script is copied, but not the bytes that
  * it and body point to. */
 struct fileserver *fileserver_start(const void *body, size_t len,
                                     const struct fileserver_reply *script,
