@@ -37,6 +37,14 @@ static int next(struct reader *r)
                    r->parser.problem ? r->parser.problem : "no YAML");
 }
 
+static int skip(struct reader *r, int count)
+{
+    while (count-- > 0)
+        if (next(r) < 0)
+            return -1;
+    return 0;
+}
+
 /* --- scalars --- */
 
 static bool is_one_of(const char *text, const char *const *words)
@@ -233,7 +241,7 @@ static struct json *read_root(struct reader *r)
 {
     struct json *root;
 
-    if (next(r) < 0 || next(r) < 0) /* the stream, the document */
+    if (skip(r, 2) < 0) /* to the document's start */
         return NULL;
     if (r->event.type == YAML_STREAM_END_EVENT) {
         refuse(r, "nothing is there");
@@ -249,7 +257,7 @@ static struct json *read_root(struct reader *r)
         return NULL;
     r->depth = 1;
     root = json_object();
-    if (read_mapping(r, root) == 0 && next(r) == 0 && next(r) == 0) {
+    if (read_mapping(r, root) == 0 && skip(r, 2) == 0) { /* its end */
         if (r->event.type == YAML_STREAM_END_EVENT)
             return root;
         refuse(r, "a second document");
