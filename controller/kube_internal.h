@@ -1,0 +1,39 @@
+/* Between kube.c (calls) and kube_watch.c. */
+#ifndef PODTERM_CONTROLLER_KUBE_INTERNAL_H
+#define PODTERM_CONTROLLER_KUBE_INTERNAL_H
+
+#include "base/http_client.h"
+#include "base/loop.h"
+#include "controller/kube.h"
+
+#include <pthread.h>
+
+struct kube {
+    struct kube_conf conf;
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* cancelled, or a watch is */
+    atomic_bool is_cancelled;
+    double turns;     /* calls that may be made now; below 0: taken ahead */
+    int64_t turns_ms; /* when they were counted */
+};
+
+struct kube_try { /* a request with who we are */
+    struct kube *kube;
+    struct http_request request;
+    const char *headers[5]; /* NULL-terminated; room for two more */
+    char *auth, *url;
+};
+
+/* A GET of path; arg is the try itself. */
+int kube_try_init(struct kube_try *t, struct kube *k, const char *path,
+                  struct err *e);
+void kube_try_fini(struct kube_try *t);
+bool kube_is_cancelled(void *arg);
+int64_t kube_retry_after_ms(const char *text);
+/* Fills *e with what a Status says; -1. */
+int kube_said(int status, const struct buf *body, struct err *e);
+/* Until then, or cancelled, or *stop (NULL = never) and the lock was taken
+ * and wake told. */
+void kube_sleep(struct kube *k, int64_t ms, const atomic_bool *stop);
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * A watch goes list -> watch from the list's version -> watch from the last
+ * event's, until the server has forgotten that version or KUBE_RELIST_MS are
+ * over: then list again. Versions are opaque.
+ */
+#include "controller/kube_internal.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/own.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VERSION_MAX 128
+#define CONTINUE_MAX 4096
+#define AGAIN_MS 500 /* after a failure; doubles */
+#define AGAIN_MAX_MS 15000
+#define STATUS_GONE 410
+
+struct kube_watch {
+    struct kube *kube;
+    char *path;
+    void (*event)(void *arg, enum kube_event what, const struct json *object);
+    void *arg;
+    pthread_t thread;
+    atomic_bool is_stopped;
+    char version[VERSION_MAX]; /* "" = list first */
+    int64_t listed_ms;
+    int64_t again_ms; /* to wait after the next failure */
+};
+
+struct stream { /* one watch request; the try is first: it is their arg */
+    struct kube_try try;
+    struct kube_watch *w;
+    struct buf line;
+    int status;
+    bool has_expired, has_heard;
+};
+
+static bool is_over(const struct kube_watch *w)
+{
+    return atomic_load(&w->is_stopped) || atomic_load(&w->kube->is_cancelled);
+}
+
+static bool stream_is_cancelled(void *arg)
+{
+    return is_over(((struct stream *)arg)->w);
+}
+
+/* What the server names goes into an address as it is. */
+static bool is_plain(const char *text, size_t max)
+{
+    size_t len = text ? strlen(text) : 0;
+
+    return len > 0 && len < max &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                        "0123456789-._~=:") == len;
+}
+
+static char query_of(const struct kube_watch *w)
+{
+    return strchr(w->path, '?') ? '&' : '?';
+}
+
+/* --- list --- */
+
+static int list_page(struct kube_watch *w, const char *more, struct json **out,
+                     struct err *e)
+{
+    own_mem char *path = mem_printf("%s%climit=%d%s%s", w->path, query_of(w),
+                                    KUBE_PAGE, *more ? "&continue=" : "", more);
+    const struct kube_call call = {.path = path};
+    int status = kube_do(w->kube, &call, out, e);
+
+    if (status == STATUS_GONE)
+        return STATUS_GONE;
+    return status == 200 ? 0 : -1;
+}
+
+static int list_all(struct kube_watch *w, struct err *e)
+{
+    char more[CONTINUE_MAX] = "";
+
+    do {
+        own_json struct json *page = NULL;
+        const struct json *items, *meta;
+        const char *version, *next;
+        int got = list_page(w, more, &page, e);
+
+        if (got != 0)
+            return got == STATUS_GONE
+                       ? err_set(e, ERR_SYSTEM, "the list changed too soon")
+                       : -1;
+        items = json_get(page, "items");
+        meta = json_get(page, "metadata");
+        version = json_get_str(meta, "resourceVersion");
+        next = json_get_str(meta, "continue");
+        if (!json_is_array(items) || !is_plain(version, VERSION_MAX) ||
+            (next && *next && !is_plain(next, CONTINUE_MAX)))
+            return err_set(e, ERR_SYSTEM, "%s: no list", w->path);
+        for (size_t i = 0; i < json_count(items) && !is_over(w); i++)
+            w->event(w->arg, KUBE_LISTED, json_at(items, i));
+        memcpy(w->version, version, strlen(version) + 1);
+        memcpy(more, next ? next : "", next ? strlen(next) + 1 : 1);
+    } while (*more && !is_over(w));
+    if (!is_over(w))
+        w->event(w->arg, KUBE_ALL_LISTED, NULL);
+    w->listed_ms = loop_now_ms();
+    return 0;
+}
+
+/* --- watch --- */
+
+static int take_version(struct kube_watch *w, const struct json *object)
+{
+    const char *version =
+        json_get_str(json_get(object, "metadata"), "resourceVersion");
+
+    if (!is_plain(version, VERSION_MAX))
+        return -1;
+    memcpy(w->version, version, strlen(version) + 1);
+    return 0;
+}
+
+static int take_error(struct stream *s, const struct json *object,
+                      struct err *e)
+{
+    const char *said = json_get_str(object, "message");
+    int64_t code = 0;
+
+    json_get_int(object, "code", &code);
+    s->has_expired = code == STATUS_GONE;
+    return err_set(e, ERR_SYSTEM, "watch: %lld: %.200s", (long long)code,
+                   said ? said : "");
+}
+
+static int take_event(struct stream *s, const struct json *ev, struct err *e)
+{
+    static const struct {
+        const char *type;
+        enum kube_event what;
+    } types[] = {{"ADDED", KUBE_CHANGED},
+                 {"MODIFIED", KUBE_CHANGED},
+                 {"DELETED", KUBE_GONE}};
+    const char *type = json_get_str(ev, "type");
+    const struct json *object = json_get(ev, "object");
+
+    if (!type || !json_is_object(object))
+        return err_set(e, ERR_SYSTEM, "watch: no event");
+    if (strcmp(type, "ERROR") == 0)
+        return take_error(s, object, e);
+    if (take_version(s->w, object) < 0)
+        return err_set(e, ERR_SYSTEM, "watch: an object without a version");
+    s->has_heard = true;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(type, types[i].type) == 0)
+            s->w->event(s->w->arg, types[i].what, object);
+    return 0; /* others, BOOKMARK among them, only move the version */
+}
+
+static int take_line(struct stream *s, const char *text, size_t len,
+                     struct err *e)
+{
+    own_json struct json *ev = NULL;
+
+    if (len == 0 || is_over(s->w))
+        return 0;
+    ev = json_parse(text, len, e);
+    if (!ev)
+        return err_set(e, ERR_SYSTEM, "watch: no event");
+    return take_event(s, ev, e);
+}
+
+static int on_head(void *arg, const struct http_answer *a, struct err *e)
+{
+    struct stream *s = arg;
+
+    (void)e;
+    s->status = a->status;
+    return 0;
+}
+
+static int add(struct stream *s, const uint8_t *bytes, size_t len,
+               struct err *e)
+{
+    if (buf_append(&s->line, bytes, len) == 0)
+        return 0;
+    return err_set(e, ERR_SYSTEM, "watch: an event of more than %d bytes",
+                   KUBE_LINE_MAX);
+}
+
+/* Lines come in pieces of any size. */
+static int on_data(void *arg, const uint8_t *bytes, size_t len, struct err *e)
+{
+    struct stream *s = arg;
+    const uint8_t *end;
+
+    while (s->status == 200 && (end = memchr(bytes, '\n', len))) {
+        size_t n = (size_t)(end - bytes);
+
+        if (add(s, bytes, n, e) < 0)
+            return -1;
+        if (take_line(s, (const char *)s->line.data, s->line.len, e) < 0)
+            return -1;
+        buf_clear(&s->line);
+        bytes = end + 1;
+        len -= n + 1;
+    }
+    return add(s, bytes, len, e);
+}
+
+/* 0: it ended as it should; 1: the version is forgotten; -1. */
+static int watch_once(struct kube_watch *w, struct err *e)
+{
+    own_mem char *path =
+        mem_printf("%s%cwatch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
+                   "&resourceVersion=%s",
+                   w->path, query_of(w), KUBE_WATCH_S, w->version);
+    struct stream s = {.w = w};
+    struct http_answer a;
+    int r;
+
+    if (kube_try_init(&s.try, w->kube, path, e) < 0)
+        return -1;
+    buf_init(&s.line, KUBE_LINE_MAX);
+    s.try.request.arg = &s;
+    s.try.request.is_cancelled = stream_is_cancelled;
+    s.try.request.head = on_head;
+    s.try.request.data = on_data;
+    s.try.request.body_max = SIZE_MAX;
+    s.try.request.total_ms = (KUBE_WATCH_S + KUBE_SILENCE_S) * 1000;
+    s.try.request.low_speed_bytes = 1;
+    s.try.request.low_speed_s = KUBE_SILENCE_S;
+    r = http_do(&s.try.request, &a, e);
+    if (r == 0)
+        http_answer_fini(&a);
+    if (r == 0 && s.status != 200)
+        r = kube_said(s.status, &s.line, e);
+    if (s.has_expired || s.status == STATUS_GONE)
+        r = 1;
+    if (s.has_heard)
+        w->again_ms = AGAIN_MS;
+    buf_fini(&s.line);
+    kube_try_fini(&s.try);
+    return r;
+}
+
+static void wait_again(struct kube_watch *w, const struct err *e)
+{
+    if (is_over(w))
+        return;
+    log_warn("kube.watch", "path", "s", w->path, "error", "s", e->text, NULL);
+    kube_sleep(w->kube, w->again_ms, &w->is_stopped);
+    w->again_ms =
+        w->again_ms * 2 < AGAIN_MAX_MS ? w->again_ms * 2 : AGAIN_MAX_MS;
+}
+
+static void *watch_run(void *arg)
+{
+    struct kube_watch *w = arg;
+
+    while (!is_over(w)) {
+        struct err e = {0};
+        int r = 0;
+
+        if (!w->version[0] || loop_now_ms() - w->listed_ms > KUBE_RELIST_MS)
+            r = list_all(w, &e);
+        if (r == 0 && !is_over(w))
+            r = watch_once(w, &e);
+        if (r == 1)
+            w->version[0] = '\0';
+        if (r < 0) {
+            if (e.kind == ERR_SYSTEM)
+                w->version[0] = '\0'; /* what was missed is unknown */
+            wait_again(w, &e);
+        }
+    }
+    return NULL;
+}
+
+struct kube_watch *kube_watch_start(struct kube *k, const char *path,
+                                    void (*event)(void *arg,
+                                                  enum kube_event what,
+                                                  const struct json *object),
+                                    void *arg)
+{
+    struct kube_watch *w = mem_zero(1, sizeof *w);
+
+    w->kube = k;
+    w->path = mem_str(path);
+    w->event = event;
+    w->arg = arg;
+    w->again_ms = AGAIN_MS;
+    atomic_init(&w->is_stopped, false);
+    if (pthread_create(&w->thread, NULL, watch_run, w) != 0)
+        abort();
+    return w;
+}
+
+void kube_watch_stop(struct kube_watch *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->kube->lock);
+    atomic_store(&w->is_stopped, true);
+    pthread_cond_broadcast(&w->kube->wake);
+    pthread_mutex_unlock(&w->kube->lock);
+    pthread_join(w->thread, NULL);
+    free(w->path);
+    free(w);
+}
