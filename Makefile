@@ -13,6 +13,8 @@ RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libarchive-dev libsqlite3-dev libseccomp-dev ca-certificates
 TEST_PACKAGES := libcmocka-dev libjwt-dev python3 minisign socat haproxy nginx-light \
 	curl jq procps zip zstd xz-utils
+CLUSTER_PACKAGES := containerd runc containernetworking-plugins iptables \
+	iproute2 openssl
 GATE_PACKAGES := cppcheck clang clang-tidy clang-format libclang-rt-dev
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Werror
@@ -80,11 +82,13 @@ $(BUILD)/bin/podterm-shim: $(call src,runner-image) $(wildcard runner-image/*.h)
 -include sample-cli/bundle.mk
 -include run.mk
 
-.PHONY: deps deps-test deps-gate
+.PHONY: deps deps-test deps-gate deps-cluster
 deps: ## install what building and running need
 	@tests/install-missing $(RUN_PACKAGES)
 deps-test: deps
 	@tests/install-missing $(TEST_PACKAGES)
+deps-cluster: deps-test
+	@tests/install-missing $(CLUSTER_PACKAGES)
 deps-gate: deps-test
 	@tests/install-missing $(GATE_PACKAGES)
 

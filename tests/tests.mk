@@ -4,6 +4,8 @@ UNIT_SRC := $(foreach d,$(UNIT_DIRS),$(wildcard tests/$(d)/test_*.c))
 UNIT_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SRC))
 E2E_SRC := $(wildcard tests/e2e/test_*.c)
 E2E_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(E2E_SRC))
+CLUSTER_SRC := $(wildcard tests/cluster/test_*.c)
+CLUSTER_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(CLUSTER_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 
@@ -22,7 +24,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/%,$(1)),$(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
@@ -41,6 +43,9 @@ e2e: all $(E2E_BIN) ## end-to-end tests alone
 fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
 	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
 test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
+.PHONY: test-cluster
+test-cluster: deps-cluster all $(CLUSTER_BIN) ## against a real Kubernetes: KUBECONFIG's, or one of its own
+	@tests/cluster/run --build $(BUILD) $(CLUSTER_BIN)
 .PHONY: test-debian13
 test-debian13: ## all tests on a bare Debian 13, made for it (as root)
 	@tests/debian13
