@@ -2,9 +2,10 @@
  * A look at the request's head before libwebsockets has it. It decodes and
  * straightens targets ("/%6d", "//", "/../") and does not tell, so that what
  * a proxy before us refuses by its path could be had by another spelling; it
- * takes a bare LF for the end of a line, so that a proxy that does not sees
- * other headers than it; and it answers what it cannot read in its own way.
- * Only the exact path is served, and lines end in CR LF.
+ * takes a bare LF for the end of a line, and loses whole lines behind some
+ * names, so that a proxy that does not sees other headers than it; and it
+ * answers what it cannot read in its own way. Only the exact path is served,
+ * lines end in CR LF, and what is no header line is refused.
  *
  * The bytes are peeked at on a duplicate of the socket, while libwebsockets
  * is kept from reading; nothing is taken away. Under TLS there is nothing to
@@ -87,6 +88,44 @@ int ws_target_judge(const char *text, size_t len)
     return sp ? target_judge(target, (size_t)(sp - target)) : 400;
 }
 
+/*
+ * Is it the beginning of a name that libwebsockets knows, and none itself?
+ * Such a one ("A", "X-F") makes it lose its place: what follows up to the
+ * next colon, another header and all, it takes for more of the name.
+ */
+static bool name_is_half(const char *name, size_t len)
+{
+    for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
+        const char *known =
+            (const char *)lws_token_to_string((enum lws_token_indexes)i);
+
+        if (known && strncasecmp(known, name, len) == 0 && known[len] == ':')
+            return false;
+    }
+    for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
+        const char *known =
+            (const char *)lws_token_to_string((enum lws_token_indexes)i);
+
+        if (known && strncasecmp(known, name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A header line without its end: a name of token characters and a colon. */
+static bool line_is_plain(const char *line, size_t len)
+{
+    const char *colon = memchr(line, ':', len);
+
+    if (!colon || colon == line)
+        return false;
+    for (const char *p = line; p < colon; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
+            return false;
+    return !memchr(line, '\0', len) &&
+           !name_is_half(line, (size_t)(colon - line));
+}
+
 int ws_target_lines(const char *text, size_t len)
 {
     const char *at = text, *end;
@@ -96,6 +135,8 @@ int ws_target_lines(const char *text, size_t len)
             return 400;
         if (end == at + 1)
             return 0;
+        if (at != text && !line_is_plain(at, (size_t)(end - 1 - at)))
+            return 400;
         at = end + 1;
     }
     return TARGET_WAIT;

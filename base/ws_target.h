@@ -17,8 +17,9 @@ void ws_target_stop(struct ws_conn *c);
  * exact path is served: one that is encoded, or has empty or dot segments, is
  * 404; what is malformed 400; an unknown method 501. Source: RFC 9112 3. */
 int ws_target_judge(const char *text, size_t len);
-/* 400 for a line of the head that ends in LF alone, 0 when all of them end in
- * CR LF, or -1 while text holds no whole head. Source: RFC 9112 2.2. */
+/* 400 for a head with a line that ends in LF alone, that is no header or
+ * whose name libwebsockets would stumble over; 0, or -1 while text holds no
+ * whole head. Source: RFC 9112 2.2, 5.1. */
 int ws_target_lines(const char *text, size_t len);
 
 /* --- ws_http.c --- */

@@ -156,9 +156,13 @@ static void preflight(struct call *c, const char *allow)
     answer_header(&c->answer, "access-control-max-age", "600");
 }
 
-static bool is_of_this_machine(const struct ws_request *r)
+/* Under TLS nobody has looked at the head before libwebsockets, from which a
+ * header can be hidden (docs/libraries.md). */
+static bool is_of_this_machine(const struct listener *l,
+                               const struct ws_request *r)
 {
-    return addr_is_loopback((const struct sockaddr *)ws_request_peer(r)) &&
+    return !l->app->set->tls_cert &&
+           addr_is_loopback((const struct sockaddr *)ws_request_peer(r)) &&
            !ws_request_header(r, "x-forwarded-for");
 }
 
@@ -167,7 +171,7 @@ static bool is_served(const struct listener *l, const struct route *r,
 {
     if (r->auth == AUTH_DEV && !l->app->devissuer)
         return false;
-    if (r->auth == AUTH_MACHINE && l->is_only && !is_of_this_machine(from))
+    if (r->auth == AUTH_MACHINE && l->is_only && !is_of_this_machine(l, from))
         return false;
     /* liveness is asked on either port */
     return l->is_only || r->place == l->place || strcmp(r->path, "/livez") == 0;

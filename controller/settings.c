@@ -35,7 +35,7 @@ static const struct conf_row rows[] = {
          "where the REST API listens"),
     NAME("metrics-listen", metrics_listen, NULL, "host:port",
          "serve /readyz and /metrics here instead; without it /metrics is "
-         "for this machine alone"),
+         "for this machine alone, and without TLS"),
     NAME("state-dir", state_dir, "state", "directory",
          "keys, store and sessions"),
     NAME("store", store, NULL, "file",

@@ -21,13 +21,17 @@ static struct loop *loop;
 static struct ws_context *ws;
 static struct ws_server *server;
 static int requests;
-static char last_path[64];
+static char last_path[64], last_origin[64];
 
 static void request(void *arg, struct ws_request *r)
 {
+    const char *origin = ws_request_header(r, "origin");
+
     (void)arg;
     requests++;
     snprintf(last_path, sizeof(last_path), "%s", ws_request_path(r));
+    snprintf(last_origin, sizeof(last_origin), "%s",
+             origin ? origin : "(none)");
     ws_respond(r, 200, NULL, 0, "served", 6);
 }
 
@@ -132,15 +136,21 @@ static void every_line_of_the_head_ends_in_cr_lf(void **state)
         int status;
     } rows[] = {
         {"GET / HTTP/1.1\r\n\r\n", 0},
-        {"GET / HTTP/1.1\r\nA: b\r\n\r\nbody\n\nof it", 0},
+        {"GET / HTTP/1.1\r\nAb: b\r\n\r\nbody\n\nof it", 0},
         {"GET / HTTP/1.1\n", 400},
-        {"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\nA: b\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\nCd: d\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\n\r\n", 400},
         {"GET / HTTP/1.1\r\n\n", 400},
-        {"GET / HTTP/1.1\r\nA: b\r\n\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\r\n\n", 400},
         {"\n", 400},
-        {"GET / HTTP/1.1\r\nA: b\r\n", -1},
-        {"GET / HTTP/1.1\r\nA: b\r", -1},
+        {"GET / HTTP/1.1\r\nno header\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\n: b\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb : b\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\r\n folded\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb(: b\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb\x80: b\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\r\n", -1},
+        {"GET / HTTP/1.1\r\nAb: b\r", -1},
         {"", -1},
     };
 
@@ -160,7 +170,7 @@ static void a_bare_lf_reaches_no_handler(void **state)
 {
     static const char *const heads[] = {
         "GET /livez HTTP/1.1\nHost: h\r\n\r\n",
-        "GET /livez HTTP/1.1\r\nHost: h\r\nA: b\nAuthorization: c\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: h\r\nAb: b\nAuthorization: c\r\n\r\n",
         "GET /livez HTTP/1.1\r\nHost: h\n\n",
     };
 
@@ -172,6 +182,43 @@ static void a_bare_lf_reaches_no_handler(void **state)
         peer_free(p);
     }
     assert_int_equal(requests, 0);
+}
+
+/* Behind the beginning of a name that it knows, libwebsockets takes the next
+ * line for more of that name. */
+static void no_header_hides_behind_half_a_name(void **state)
+{
+    static const char *const halves[] = {
+        "A",     "c", "X", "t", "X-F", "Acc", "G", "Ge", "Sec", "Sec-WebSocket",
+        "Conten"};
+    static const char *const whole[] = {
+        "Ab",  "X-Foo",  "Xyz",    "X-Forwarded-Proto",
+        "DNT", "Accept", "Cookie", "TE"};
+    char head[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(halves) / sizeof(*halves); i++) {
+        struct peer *p;
+
+        snprintf(head, sizeof(head),
+                 "GET /livez HTTP/1.1\r\nHost: h\r\n%s: b\r\nOrigin: c\r\n"
+                 "\r\n",
+                 halves[i]);
+        p = ask(head);
+        if (strncmp(p->in, "HTTP/1.1 400 ", 13) != 0)
+            fail_msg("%s: %s", halves[i], p->in);
+        peer_free(p);
+    }
+    assert_int_equal(requests, 0);
+    for (size_t i = 0; i < sizeof(whole) / sizeof(*whole); i++) {
+        snprintf(head, sizeof(head),
+                 "GET /livez HTTP/1.1\r\nHost: h\r\n%s: b\r\nOrigin: c\r\n"
+                 "\r\n",
+                 whole[i]);
+        peer_free(ask(head));
+        assert_int_equal(requests, i + 1);
+        assert_string_equal(last_origin, "c");
+    }
 }
 
 static void other_spellings_reach_no_handler(void **state)
@@ -345,6 +392,7 @@ int main(void)
         cmocka_unit_test(only_the_exact_path_passes),
         cmocka_unit_test(every_line_of_the_head_ends_in_cr_lf),
         T(a_bare_lf_reaches_no_handler),
+        T(no_header_hides_behind_half_a_name),
         T(other_spellings_reach_no_handler),
         T(a_target_that_drips_is_seen_all_the_same),
         T(half_a_line_costs_nothing),

@@ -87,7 +87,7 @@ static void a_small_one_does_not_wait_for_large_ones(void **arg)
 
     (void)arg;
     for (int i = 0; i < 3 * REMOVALS_THREADS; i++) {
-        char name[8];
+        char name[24];
 
         snprintf(name, sizeof name, "large%d", i);
         leave(name, LARGE, hog);
@@ -117,7 +117,7 @@ static void stopping_waits_for_none(void **arg)
 
     (void)arg;
     for (int i = 0; i < 3 * REMOVALS_THREADS; i++) {
-        char name[8];
+        char name[24];
 
         snprintf(name, sizeof name, "large%d", i);
         leave(name, LARGE, 7);

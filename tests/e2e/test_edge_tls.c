@@ -3,6 +3,7 @@
  * authority, the real client told of it by --ca, and everybody who should not
  * get on: other authorities, older versions, no TLS at all.
  */
+#include "base/http_client.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -355,6 +356,29 @@ static void plain_http_to_a_tls_port_is_told_apart(void **arg)
     expect_said(&c, "https");
 }
 
+static int status_of(const char *path)
+{
+    own_mem char *url = mem_printf("%s%s", server, path);
+    own_mem char *ca = below("%s-ca.pem", "one");
+    const struct http_request r = {
+        .url = url, .ca_path = ca, .body_max = 65536};
+    struct http_answer a;
+    struct err e = {0};
+
+    if (http_do(&r, &a, &e) < 0)
+        fail_msg("%s: %s", path, e.text);
+    http_answer_fini(&a);
+    return a.status;
+}
+
+/* Whom they are for is told by a header that can be hidden there. */
+static void metrics_are_not_served_over_tls(void **arg)
+{
+    (void)arg;
+    assert_int_equal(status_of("/livez"), 200);
+    assert_int_equal(status_of("/metrics"), 404);
+}
+
 static void another_authority_gets_no_identity(void **arg)
 {
     static const struct fileserver_reply script[] = {{0}};
@@ -501,6 +525,7 @@ int main(void)
         cmocka_unit_test(bytes_pass_exactly_both_ways),
         cmocka_unit_test(old_versions_are_refused),
         cmocka_unit_test(plain_http_to_a_tls_port_is_told_apart),
+        cmocka_unit_test(metrics_are_not_served_over_tls),
         cmocka_unit_test(another_authority_gets_no_identity),
         cmocka_unit_test(another_authority_gets_no_token),
         cmocka_unit_test(a_renewed_certificate_costs_nobody_his_session),
