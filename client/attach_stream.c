@@ -213,13 +213,23 @@ static void attach_eof(void *arg)
 
 /* --- output --- */
 
-/* Escape sequences to a terminal we do not read from: it is left as it was
- * all the same. */
+/* May these bytes change how a terminal behaves? An escape, a shift of the
+ * character set, or one of C1 (U+0080 to U+009F), which may be cut in two. */
+static bool has_controls(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (p[i] == 033 || p[i] == 016 || p[i] == 017 ||
+            (p[i] == 0xc2 && (i + 1 == len || (p[i + 1] & 0xe0) == 0x80)))
+            return true;
+    return false;
+}
+
+/* A terminal we do not read from is left as it was all the same. */
 static void attach_screen(const struct frame *f)
 {
     struct err e = {0};
 
-    if (memchr(f->body, '\033', f->body_len) && isatty(STDOUT_FILENO))
+    if (has_controls(f->body, f->body_len) && isatty(STDOUT_FILENO))
         tty_screen(STDOUT_FILENO, &e);
 }
 

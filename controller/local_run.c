@@ -135,7 +135,9 @@ int local_probe(struct launcher *base, struct err *e)
                        "programs cannot be isolated here (%s), and %s they "
                        "must be%s%s",
                        why, l->is_root ? "as root" : "by --isolation",
-                       strstr(why, "namespace") ? NAMESPACES_HINT : "",
+                       strstr(why, "namespace") || strstr(why, "not permitted")
+                           ? NAMESPACES_HINT
+                           : "",
                        l->is_root ? "" : "; or choose --isolation best");
     log_warn("isolation.none", "why", "s", why, NULL);
     return 0;

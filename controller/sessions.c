@@ -24,8 +24,7 @@
 /* Free on the state's disk when a session begins, beside its ring: the rest
  * of its state, its files, its record. */
 #define SESSION_DISK_BYTES (512 << 10)
-/* Times the quota: so many of an owner's ended ones may be under removal. */
-#define SESSIONS_CLEARING 2
+#define SESSIONS_CLEARING 2 /* under removal that do not count yet */
 
 /* --- what all share --- */
 
@@ -222,18 +221,28 @@ static int has_room(const struct settings *set, struct err *e)
                    (unsigned long long)need >> 10, set->state_dir);
 }
 
-/* What is being removed takes room for which no session counts any more. */
-static int has_cleared(const struct call *c, struct err *e)
+/*
+ * What is being removed takes room, and counts like the sessions that have
+ * left it. A few do not, so that who ends one may begin another at once.
+ */
+static int quota_left(const struct call *c)
 {
-    struct launcher *l = c->app->launcher;
     const uint64_t charge = spec_charge(c->who.iss, c->who.sub);
+    struct launcher *l = c->app->launcher;
+    int64_t counted = l->clearing(l, charge) - SESSIONS_CLEARING;
+    int64_t left = c->app->set->quota - (counted > 0 ? counted : 0);
 
-    if (l->clearing(l, charge) < SESSIONS_CLEARING * c->app->set->quota)
-        return 0;
+    return left > 0 ? (int)left : 0;
+}
+
+static int over_quota(int quota, const struct call *c, struct err *e)
+{
     count_add(COUNT_REFUSED_QUOTA, 1);
+    if (quota == c->app->set->quota)
+        return -1;
     return err_set(e, ERR_BUSY,
-                   "What your ended sessions have left is still being removed: "
-                   "try again in a while.");
+                   "What your ended sessions have left is still being removed, "
+                   "and counts as sessions do: try again in a while.");
 }
 
 static int create(struct call *c, struct create *want, struct err *e)
@@ -243,20 +252,17 @@ static int create(struct call *c, struct create *want, struct err *e)
     const char *key;
     size_t len;
     const uint8_t *body = ws_request_body(c->r, &len);
+    const int quota = quota_left(c);
     int got;
 
-    if (idempotency_key(c, &key, e) < 0 || has_cleared(c, e) < 0 ||
-        has_room(c->app->set, e) < 0)
+    if (idempotency_key(c, &key, e) < 0 || has_room(c->app->set, e) < 0)
         return -1;
     sha256(body, len, hash);
     fill_row(c, want, row);
-    got = store_create_checked(c->app->store, row, (int)c->app->set->quota, key,
-                               hash, loop_wall_s(), e);
-    if (got < 0) {
-        if (e->kind == ERR_BUSY)
-            count_add(COUNT_REFUSED_QUOTA, 1);
-        return -1;
-    }
+    got = store_create_checked(c->app->store, row, quota, key, hash,
+                               loop_wall_s(), e);
+    if (got < 0)
+        return e->kind == ERR_BUSY ? over_quota(quota, c, e) : -1;
     if (got == STORE_CREATED) {
         created(c, want, row);
         return 0;
@@ -427,6 +433,16 @@ static void delete_now(struct app *app, void *arg)
     free(arg);
 }
 
+/* A session may be what fills the disk: it is ended even where its record
+ * cannot be written yet. */
+static bool wants_room(struct store_session *row, const struct err *e)
+{
+    if (!e->is_full)
+        return false;
+    row->end_wanted = true;
+    return true;
+}
+
 void sessions_delete(struct call *c)
 {
     own_mem struct store_session *row = mem_zero(1, sizeof *row);
@@ -436,8 +452,9 @@ void sessions_delete(struct call *c)
     if (load_own(c, row) < 0)
         return;
     if (row->state != STATE_ENDED &&
-        store_update_if(c->app->store, c->sid, change_own, &change, row, &e) ==
-            0) {
+        (store_update_if(c->app->store, c->sid, change_own, &change, row, &e) ==
+             0 ||
+         wants_room(row, &e))) {
         c->after = delete_now;
         c->after_arg = mem_str(c->sid);
         log_info("session.delete", "sid", "s", c->sid, NULL);

@@ -198,23 +198,41 @@ static void a_crash_of_the_client_restores_the_terminal(void **arg)
     stack_delete(desk.stack, "tester", desk_session());
 }
 
+static void run_without_input(const char *script)
+{
+    own_mem char *line =
+        mem_printf("%s run -- sh -c '%s' </dev/null", desk.podterm, script);
+    const char *argv[] = {"sh", "-c", line, NULL};
+
+    seat_start(&desk.seat, argv, NULL, 100, 30, -1);
+}
+
 /* Its input is no terminal, but what it draws on is one. */
 static void a_terminal_that_is_only_written_to_is_reset_too(void **arg)
 {
-    own_mem char *line = mem_printf(
-        "%s run -- sh -c 'printf \"\\033[?1049h\"; echo go; sleep 100' "
-        "</dev/null",
-        desk.podterm);
-    const char *argv[] = {"sh", "-c", line, NULL};
+    static const char *const modes[] = {"\\033[?1049h", "\\302\\233?25l",
+                                        "\\016"};
 
     (void)arg;
-    seat_start(&desk.seat, argv, NULL, 100, 30, -1);
-    seat_expect(&desk.seat, "\033[22;0t\033[?1049hgo\r", SOON_MS);
-    seat_say(&desk.seat, "\003\003"); /* on to the program; then we leave */
-    seat_expect(&desk.seat, "\033[?1049l", SOON_MS);
-    seat_wait(&desk.seat, SOON_MS);
-    assert_true(seat_is_restored(&desk.seat));
-    stack_delete(desk.stack, "tester", desk_session());
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+        own_mem char *script =
+            mem_printf("printf \"%s\"; echo go; sleep 100", modes[i]);
+
+        run_without_input(script);
+        seat_expect(&desk.seat, "\033[22;0t", SOON_MS);
+        seat_expect(&desk.seat, "go\r", SOON_MS);
+        seat_say(&desk.seat, "\003\003"); /* on to the program; then we leave */
+        seat_expect(&desk.seat, "\033[?1049l", SOON_MS);
+        seat_wait(&desk.seat, SOON_MS);
+        assert_true(seat_is_restored(&desk.seat));
+        stack_delete(desk.stack, "tester", desk_session());
+        seat_free(&desk.seat);
+    }
+    run_without_input("echo 20 \302\260C; echo plain");
+    seat_expect(&desk.seat, "plain\r", SOON_MS);
+    assert_int_equal(seat_wait(&desk.seat, SOON_MS), 0);
+    assert_null(strstr(desk.seat.out, "\033[22;0t"));
+    assert_null(strstr(desk.seat.out, "\033[?1049l"));
 }
 
 static void another_attachment_takes_over_for_good(void **arg)
