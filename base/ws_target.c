@@ -16,6 +16,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -89,26 +91,40 @@ int ws_target_judge(const char *text, size_t len)
 }
 
 /*
- * Is it the beginning of a name that libwebsockets knows, and none itself?
- * Such a one ("A", "X-F") makes it lose its place: what follows up to the
- * next colon, another header and all, it takes for more of the name.
+ * Does libwebsockets lose its place in this name? It does in the beginning of
+ * one that it knows ("A", "X-F"): what follows up to the next colon, another
+ * header and all, it takes for more of the name. And a few it knows have no
+ * end of their own ("put"): "Put-X" is one of them to it.
  */
-static bool name_is_half(const char *name, size_t len)
+static bool name_misleads(const char *name, size_t len)
 {
+    bool is_half = false;
+
     for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
         const char *known =
             (const char *)lws_token_to_string((enum lws_token_indexes)i);
+        const size_t n = known ? strlen(known) : 0;
 
-        if (known && strncasecmp(known, name, len) == 0 && known[len] == ':')
-            return false;
+        if (n == 0)
+            continue;
+        if (strncasecmp(known, name, len) == 0) {
+            if (known[len] == ':')
+                return false;
+            is_half = true;
+        }
+        if (isalpha((unsigned char)known[n - 1]) && n <= len &&
+            strncasecmp(known, name, n) == 0)
+            is_half = true;
     }
-    for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
-        const char *known =
-            (const char *)lws_token_to_string((enum lws_token_indexes)i);
+    return is_half;
+}
 
-        if (known && strncasecmp(known, name, len) == 0)
+static bool has_control(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (((unsigned char)text[i] < ' ' && text[i] != '\t') ||
+            text[i] == 0x7f)
             return true;
-    }
     return false;
 }
 
@@ -117,13 +133,28 @@ static bool line_is_plain(const char *line, size_t len)
 {
     const char *colon = memchr(line, ':', len);
 
-    if (!colon || colon == line)
+    if (!colon || colon == line || has_control(line, len))
         return false;
     for (const char *p = line; p < colon; p++)
         if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
             return false;
-    return !memchr(line, '\0', len) &&
-           !name_is_half(line, (size_t)(colon - line));
+    return !name_misleads(line, (size_t)(colon - line));
+}
+
+/* Method, target and version with one space between each; what they are is
+ * judged elsewhere. */
+static bool first_is_plain(const char *line, size_t len)
+{
+    const char *version = memrchr(line, ' ', len);
+    size_t spaces = 0;
+
+    for (size_t i = 0; i < len; i++)
+        spaces += line[i] == ' ';
+    return spaces == 2 && !has_control(line, len) &&
+           line + len - version == (ptrdiff_t)sizeof(" HTTP/1.1") - 1 &&
+           strncmp(version, " HTTP/", 6) == 0 &&
+           isdigit((unsigned char)version[6]) && version[7] == '.' &&
+           isdigit((unsigned char)version[8]);
 }
 
 int ws_target_lines(const char *text, size_t len)
@@ -131,11 +162,13 @@ int ws_target_lines(const char *text, size_t len)
     const char *at = text, *end;
 
     while ((end = memchr(at, '\n', len - (size_t)(at - text)))) {
+        const size_t n = end == text ? 0 : (size_t)(end - 1 - at);
+
         if (end == text || end[-1] != '\r')
             return 400;
-        if (end == at + 1)
+        if (end == at + 1 && at != text)
             return 0;
-        if (at != text && !line_is_plain(at, (size_t)(end - 1 - at)))
+        if (!(at == text ? first_is_plain(at, n) : line_is_plain(at, n)))
             return 400;
         at = end + 1;
     }
@@ -157,16 +190,16 @@ static void target_wake_at(const struct ws_conn *c, int bytes)
     setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
-static int target_woken_at(const struct ws_conn *c)
+/* Nothing that comes would make the head whole: the peer has finished, or
+ * has sent urgent data, at which every look would stop. */
+static bool target_is_stuck(const struct ws_conn *c)
 {
-    int bytes = 1;
-    socklen_t len = sizeof(bytes);
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP | POLLPRI};
 
-    getsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, &len);
-    return bytes;
+    return poll(&p, 1, 0) > 0;
 }
 
-/* The judgement, or TARGET_WAIT. What is no head at all, and the end, is
+/* The judgement, or TARGET_WAIT. The end, where nothing is before it, is
  * libwebsockets' to find out. */
 static int target_look(const struct ws_conn *c)
 {
@@ -176,12 +209,12 @@ static int target_look(const struct ws_conn *c)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return TARGET_WAIT;
-    if (n < target_woken_at(c))
-        return 0; /* the peer has finished */
+    if (n <= 0)
+        return 0;
     status = ws_target_judge(text, (size_t)n);
     if (status == 0)
         status = ws_target_lines(text, (size_t)n);
-    if (status == TARGET_WAIT && n == sizeof(text))
+    if (status == TARGET_WAIT && (n == sizeof(text) || target_is_stuck(c)))
         return TARGET_LONG;
     if (status == TARGET_WAIT)
         target_wake_at(c, (int)n + 1);

@@ -100,6 +100,16 @@ static bool is_numeric(const char *text)
     return *text >= '0' && *text <= '9';
 }
 
+/* 0x10, 0o7, 0b1, 1_000, 12:30 (a number to the base 60, once). */
+static bool is_torn_number(const char *text)
+{
+    const char *digits = text + (*text == '-' || *text == '+');
+
+    if (digits[0] == '0' && digits[1] && strchr("xXoObB", digits[1]))
+        return is_spelled(digits + 2, "0123456789abcdefABCDEF_");
+    return strpbrk(digits, "_:") && is_spelled(digits, "0123456789_:.");
+}
+
 /* "1.2.3", "10m", "4Gi", "2024-01-01x", "::1": strings to all. */
 static bool is_word(const char *text)
 {
@@ -130,9 +140,7 @@ static int put_plain(struct reader *r, struct json *to, const char *at,
         json_set_str(to, at, text);
     else if (is_spelled(text + (*text == '-' || *text == '+'), "0123456789"))
         return put_int(r, to, at, text);
-    else if (is_spelled(text, "0123456789abcdefABCDEFxXob_:+-") &&
-             (strpbrk(text, "_:") || text[1] == 'x' || text[1] == 'o' ||
-              text[1] == 'b' || text[1] == 'X'))
+    else if (is_torn_number(text))
         return refuse(r, "a number that YAML's versions read differently: "
                          "quote it, or write it in decimal");
     else if (is_word(text))

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -149,6 +150,20 @@ static void every_line_of_the_head_ends_in_cr_lf(void **state)
         {"GET / HTTP/1.1\r\nAb: b\r\n folded\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nAb(: b\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nAb\x80: b\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: \tb\xc3\xa9\r\n\r\n", 0},
+        {"GET / HTTP/1.1\r\nAb: \rb\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\r\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\x01\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nAb: b\x7f\r\n\r\n", 400},
+        {"GET / HTTP/1.0\r\n\r\n", 0},
+        {"GET / HTTP/1.1\rx\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\r\n\r\n", 400},
+        {"GET / HTTP/1.1 \r\n\r\n", 400},
+        {"GET /  HTTP/1.1\r\n\r\n", 400},
+        {"GET / HTTP/1.1x\r\n\r\n", 400},
+        {"GET / HTTP/1\r\n\r\n", 400},
+        {"GET /\r\n\r\n", 400},
+        {"\r\nGET / HTTP/1.1\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nAb: b\r\n", -1},
         {"GET / HTTP/1.1\r\nAb: b\r", -1},
         {"", -1},
@@ -189,8 +204,10 @@ static void a_bare_lf_reaches_no_handler(void **state)
 static void no_header_hides_behind_half_a_name(void **state)
 {
     static const char *const halves[] = {
-        "A",     "c", "X", "t", "X-F", "Acc", "G", "Ge", "Sec", "Sec-WebSocket",
-        "Conten"};
+        "A",        "c",   "X",     "t",       "X-F",
+        "Acc",      "G",   "Ge",    "Sec",     "Sec-WebSocket",
+        "Conten",   "Put", "Put-X", "Deletes", "Patch-A",
+        "Uri-Argsx"};
     static const char *const whole[] = {
         "Ab",  "X-Foo",  "Xyz",    "X-Forwarded-Proto",
         "DNT", "Accept", "Cookie", "TE"};
@@ -219,6 +236,24 @@ static void no_header_hides_behind_half_a_name(void **state)
         assert_int_equal(requests, i + 1);
         assert_string_equal(last_origin, "c");
     }
+}
+
+/* Urgent data stands in the way of every look at what is behind it. */
+static void urgent_data_opens_no_way_past_the_look(void **state)
+{
+    struct peer *p = peer_dial(loop, ws_server_port(server));
+
+    (void)state;
+    peer_say(p, "GET /%6det");
+    run_for(loop, 50);
+    assert_int_equal(send(p->fd, "!", 1, MSG_OOB), 1);
+    run_for(loop, 50);
+    if (!p->is_closed)
+        send(p->fd, "rics HTTP/1.1\r\nHost: h\r\n\r\n", 28, MSG_NOSIGNAL);
+    assert_true(peer_wait_closed(p, MS));
+    assert_int_equal(requests, 0);
+    assert_int_equal(p->len, 0);
+    peer_free(p);
 }
 
 static void other_spellings_reach_no_handler(void **state)
@@ -393,6 +428,7 @@ int main(void)
         cmocka_unit_test(every_line_of_the_head_ends_in_cr_lf),
         T(a_bare_lf_reaches_no_handler),
         T(no_header_hides_behind_half_a_name),
+        T(urgent_data_opens_no_way_past_the_look),
         T(other_spellings_reach_no_handler),
         T(a_target_that_drips_is_seen_all_the_same),
         T(half_a_line_costs_nothing),
