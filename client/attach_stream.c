@@ -214,12 +214,12 @@ static void attach_eof(void *arg)
 /* --- output --- */
 
 /* May these bytes change how a terminal behaves? An escape, a shift of the
- * character set, or one of C1 (U+0080 to U+009F), which may be cut in two. */
+ * character set, or one of C1, which some take as a byte and some as U+0080
+ * to U+009F. (Other text has such bytes too: a reset does it no harm.) */
 static bool has_controls(const uint8_t *p, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        if (p[i] == 033 || p[i] == 016 || p[i] == 017 ||
-            (p[i] == 0xc2 && (i + 1 == len || (p[i + 1] & 0xe0) == 0x80)))
+        if (p[i] == 033 || p[i] == 016 || p[i] == 017 || (p[i] & 0xe0) == 0x80)
             return true;
     return false;
 }

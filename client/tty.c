@@ -22,6 +22,7 @@
  * restoring that 1049 brings with it then moves nothing. */
 static const char reset[] =
     "\030\033\\"
+    "\0337\033[?69l\033[r\0338" /* margins, which homes */
     "\0337\033[?1049l"
     "\033[!p"                                   /* soft reset */
     "\033[?9l\033[?1000l\033[?1001l\033[?1002l" /* mouse */
@@ -30,6 +31,7 @@ static const char reset[] =
     "\033[?2026l\033[?2031l\033[?2048l"        /* batches, colour, size */
     "\033[<99u\033[=0u\033[>4m\033[?9001l"     /* keyboard protocols */
     "\033[?1l\033[?66l\033>\033[4l\033[20l"    /* keys, insert, newline */
+    "\033[2l\033[12h\033[?8h\033[?5W"          /* lock, echo, repeat, tabs */
     "\033[?5l\033[?7h\033[?25h\033[0 q\033[0m" /* looks */
     "\033]8;;\033\\"                           /* link */
     "\033(B\033)B\033*B\033+B\017\033 F"       /* character sets */

@@ -211,7 +211,7 @@ static void run_without_input(const char *script)
 static void a_terminal_that_is_only_written_to_is_reset_too(void **arg)
 {
     static const char *const modes[] = {"\\033[?1049h", "\\302\\233?25l",
-                                        "\\016"};
+                                        "\\016", "\\233?25l"};
 
     (void)arg;
     for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
