@@ -64,6 +64,9 @@ static void life_status_running(struct life *l)
     struct err e = {0};
     bool was_due = l->is_status_due;
 
+    if (l->conf.running)
+        l->conf.running(l->conf.running_arg);
+    l->conf.running = NULL;
     l->is_status_due = life_status(l, &e) < 0;
     if (l->is_status_due && !was_due)
         log_err(&e, "status.write");

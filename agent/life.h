@@ -48,6 +48,9 @@ struct life_conf {
     const char *addr;        /* own address, for the status file */
     uid_t runner_uid;
     struct worker *worker; /* for the bundle */
+    /* the program runs: once in a process; NULL = nobody asks */
+    void (*running)(void *arg);
+    void *running_arg;
 };
 
 /* conf is copied, what it points to is not. */

@@ -8,6 +8,7 @@
 #include "agent/attach.h"
 #include "agent/health.h"
 #include "agent/life.h"
+#include "agent/pod.h"
 #include "agent/report.h"
 #include "agent/settings.h"
 #include "agent/specfile.h"
@@ -45,7 +46,7 @@ struct agent {
     struct attach_set *attachments;
     struct ws_context *ws;
     struct ws_server *server;
-    struct health *health;
+    struct health *health, *ready;
     struct loop_signal *term;
     char *runner_root, *runner_home;
     char addr[128];
@@ -153,6 +154,29 @@ static int agent_listen(struct agent *a, struct err *e)
     return a->server ? 0 : -1;
 }
 
+static int agent_bind(const char *flag, const char *where, struct err *e)
+{
+    int fd = listen_tcp(where, false, e);
+
+    return fd < 0 ? err_wrap(e, "%s", flag) : fd;
+}
+
+/* A port that is open is all that is told there: a fixed answer too. */
+static void agent_running(void *arg)
+{
+    struct agent *a = arg;
+    struct err e = {0};
+    int fd;
+
+    if (!settings.ready_listen)
+        return;
+    fd = agent_bind("--ready-listen", settings.ready_listen, &e);
+    if (fd < 0)
+        log_err(&e, "agent.ready");
+    else
+        a->ready = health_start(a->loop, fd);
+}
+
 static int agent_life(struct agent *a, struct err *e)
 {
     struct life_conf conf = {
@@ -172,6 +196,8 @@ static int agent_life(struct agent *a, struct err *e)
         .addr = a->addr,
         .runner_uid = (uid_t)settings.runner_uid,
         .worker = a->worker,
+        .running = agent_running,
+        .running_arg = a,
     };
 
     a->life = life_new(&conf, e);
@@ -219,6 +245,7 @@ static int agent_start(struct agent *a, struct err *e)
 static void agent_stop(struct agent *a)
 {
     health_stop(a->health);
+    health_stop(a->ready);
     loop_signal_stop(a->term);
     ws_server_free(a->server);
     ws_context_free(a->ws);
@@ -255,11 +282,16 @@ static int agent_main(void)
     return status;
 }
 
-static int agent_bind(const char *flag, const char *where, struct err *e)
+/* What a launcher does where there is one. */
+static int agent_prepare(struct supervisor_conf *conf, struct err *e)
 {
-    int fd = listen_tcp(where, false, e);
-
-    return fd < 0 ? err_wrap(e, "%s", flag) : fd;
+    if (settings.key_file) {
+        conf->key_fd = pod_key_fd(settings.key_file, e);
+        if (conf->key_fd < 0)
+            return -1;
+    }
+    return settings.shim ? pod_give_shim(settings.shim, settings.ipc_dir, e)
+                         : 0;
 }
 
 static int agent_supervise(int argc, char **argv)
@@ -278,7 +310,9 @@ static int agent_supervise(int argc, char **argv)
      * the main process need not set it up */
     setenv("GNUTLS_NO_IMPLICIT_INIT", "1", 1);
     proc_undumpable();
-    conf.listen_fd = agent_bind("--listen", settings.listen, &e);
+    conf.listen_fd = -1;
+    if (agent_prepare(&conf, &e) == 0)
+        conf.listen_fd = agent_bind("--listen", settings.listen, &e);
     if (conf.listen_fd >= 0 && settings.health_listen)
         conf.health_fd =
             agent_bind("--health-listen", settings.health_listen, &e);

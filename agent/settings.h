@@ -13,7 +13,8 @@
 struct agent_settings {
     const char *spec, *state_file, *ipc_dir, *bundle_dir, *tmp_dir;
     const char *cache_dir, *cached, *keep, *report, *status;
-    const char *listen, *health_listen, *log_level;
+    const char *listen, *health_listen, *ready_listen, *log_level;
+    const char *key_file, *shim; /* in a pod */
     int64_t key_fd, runner_uid;
     /* from the supervisor to its main process */
     bool is_main;

@@ -24,7 +24,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/%,$(1)),$(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall agent/test_pod client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/%,$(1)),$(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 

@@ -1,0 +1,186 @@
+/*
+ * What an agent in a pod does: the shim is where the runner finds it before
+ * anybody is told that the agent has started, the key comes from a file, and
+ * a port opens when the program runs.
+ */
+#include "agent/pod.h"
+
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "tests/lib/agentbox.h"
+#include "tests/lib/child.h"
+#include "tests/lib/programs.h"
+#include "tests/lib/stack.h"
+#include "tests/lib/tree.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SOON_MS 10000
+
+static char *dir, *ipc, *given, *there;
+
+static int setup(void **arg)
+{
+    (void)arg;
+    dir = scratch_new();
+    ipc = mem_printf("%s/ipc", dir);
+    given = mem_printf("%s/given", dir);
+    there = mem_printf("%s/ipc/" POD_SHIM, dir);
+    assert_int_equal(mkdir(ipc, 0755), 0);
+    return 0;
+}
+
+static int teardown(void **arg)
+{
+    (void)arg;
+    free(ipc);
+    free(given);
+    free(there);
+    scratch_remove(dir);
+    return 0;
+}
+
+static void the_shim_is_copied_for_others_to_run(void **arg)
+{
+    own_mem char *program = mem_zero(100000, 1), *copy = NULL;
+    struct err e = {0};
+    struct stat st;
+    size_t len;
+    mode_t before = umask(077);
+
+    (void)arg;
+    memset(program, 'x', 99999);
+    tree_put(dir, "given", program);
+    for (int i = 0; i < 2; i++) { /* and once more, after a restart */
+        if (pod_give_shim(given, ipc, &e) < 0)
+            fail_msg("%s", e.text);
+        free(copy);
+        copy = tree_get(there, &len);
+        assert_int_equal(len, 99999);
+        assert_memory_equal(copy, program, len);
+        assert_int_equal(stat(there, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0755);
+    }
+    umask(before);
+}
+
+static void what_is_no_shim_is_refused_and_leaves_nothing(void **arg)
+{
+    struct err e = {0};
+
+    (void)arg;
+    assert_int_equal(pod_give_shim(given, ipc, &e), -1);
+    assert_non_null(strstr(e.text, "--shim"));
+    assert_int_equal(pod_give_shim(dir, ipc, &e), -1);
+    assert_int_equal(e.kind, ERR_INPUT);
+    tree_put(dir, "given", "");
+    assert_int_equal(pod_give_shim(given, ipc, &e), -1);
+    assert_int_equal(truncate(given, POD_SHIM_MAX + 1), 0);
+    assert_int_equal(pod_give_shim(given, ipc, &e), -1);
+    assert_int_equal(access(there, F_OK), -1);
+    tree_put(dir, "given", "program");
+    assert_int_equal(pod_give_shim(given, given, &e), -1);
+    assert_non_null(strstr(e.text, "--ipc-dir"));
+}
+
+/* --- the agent --- */
+
+static void a_key_or_shim_that_is_not_there_is_told(void **arg)
+{
+    static const char *const flags[] = {"--key-file", "--shim"};
+    own_mem char *agent = program_path("podterm-agent");
+
+    (void)arg;
+    for (size_t i = 0; i < 2; i++) {
+        const char *argv[] = {agent, "--spec",    "/x",          "--state-file",
+                              "/x",  "--ipc-dir", "/x",          "--bundle-dir",
+                              "/x",  "--tmp-dir", "/x",          "--report",
+                              there, flags[i],    "/nowhere/at", NULL};
+        struct child c = {.argv = argv};
+
+        child_expect(&c, 1);
+        assert_non_null(strstr(c.err, flags[i]));
+        assert_non_null(strstr(c.err, "/nowhere/at: No such file"));
+        child_fini(&c);
+    }
+}
+
+static bool is_open(const char *addr)
+{
+    struct wspeer *p = wspeer_try_dial(addr);
+
+    wspeer_free(p);
+    return p != NULL;
+}
+
+static void opens(const char *addr)
+{
+    int64_t until = loop_now_ms() + SOON_MS;
+
+    while (!is_open(addr) && loop_now_ms() < until)
+        poll(NULL, 0, 10);
+    assert_true(is_open(addr));
+}
+
+static void the_ready_port_is_open_while_the_program_runs(void **arg)
+{
+    own_mem char *addr = mem_printf("127.0.0.1:%d", stack_free_port());
+    struct agentbox *b;
+    pid_t main;
+
+    (void)arg;
+    setenv("PODTERM_READY_LISTEN", addr, 1);
+    b = agentbox_new_alone("exec sleep 100", NULL);
+    unsetenv("PODTERM_READY_LISTEN");
+    assert_true(agentbox_status(b, "listening", SOON_MS));
+    assert_false(is_open(addr));
+    agentbox_start_shim(b);
+    assert_true(agentbox_status(b, "running", SOON_MS));
+    opens(addr);
+    main = agentbox_main(b, 0);
+    kill(main, SIGKILL); /* who comes back says so again */
+    agentbox_main(b, main);
+    opens(addr);
+    agentbox_free(b);
+}
+
+static void the_shim_is_there_when_the_agent_listens(void **arg)
+{
+    own_mem char *shim = program_path("podterm-shim"), *copy = NULL;
+    struct agentbox *b;
+
+    (void)arg;
+    setenv("PODTERM_SHIM", shim, 1);
+    b = agentbox_new_alone("exit 0", NULL);
+    unsetenv("PODTERM_SHIM");
+    copy = mem_printf("%s/ipc/" POD_SHIM, b->dir);
+    assert_int_equal(access(copy, X_OK), 0);
+    agentbox_free(b);
+}
+
+#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(the_shim_is_copied_for_others_to_run),
+        T(what_is_no_shim_is_refused_and_leaves_nothing),
+        T(a_key_or_shim_that_is_not_there_is_told),
+        T(the_ready_port_is_open_while_the_program_runs),
+        T(the_shim_is_there_when_the_agent_listens),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
