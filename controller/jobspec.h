@@ -1,0 +1,44 @@
+/*
+ * A session's Job and the Secret it owns, filled from a template that the
+ * operator may change (infra/k8s/session-job.yaml). What would break the
+ * session's isolation is refused when the template is read, with the member's
+ * name: a service account's token, the node's namespaces or paths, privileges,
+ * the Secret or the agent's state in reach of the runner, a second pod.
+ * Source: SECURITY rules 5, 6, 9; kubernetes.io, "Jobs", "Sidecar Containers".
+ */
+#ifndef PODTERM_CONTROLLER_JOBSPEC_H
+#define PODTERM_CONTROLLER_JOBSPEC_H
+
+#include "base/json.h"
+#include "controller/launcher.h"
+
+#define JOBSPEC_ANNOTATION "podterm.dev/record" /* the row, without secrets */
+#define JOBSPEC_MANAGER "app.kubernetes.io/managed-by" /* label: podterm */
+#define JOBSPEC_VOLUME "session" /* of the Secret, in the agent alone */
+#define JOBSPEC_STATE "agent-state"
+#define JOBSPEC_NAME_SIZE (2 + ID_SIZE)
+
+struct jobspec;
+
+/* path: the template. NULL with *e: ERR_ABSENT, ERR_INPUT, ERR_SYSTEM. */
+struct jobspec *jobspec_load(const char *path, struct err *e);
+/* The same from a tree, which it takes. */
+struct jobspec *jobspec_of(struct json *job, struct err *e);
+void jobspec_free(struct jobspec *j); /* takes NULL */
+
+struct jobspec_values {
+    const char *sid;
+    const char *agent_image, *runner_image;
+    const char *record; /* JSON for the annotation */
+    int64_t deadline_s;
+};
+
+/* "s-SID", of Job and Secret alike. */
+void jobspec_name(const char *sid, char out[JOBSPEC_NAME_SIZE]);
+/* Both the caller's. The Secret belongs to the Job of that uid, and holds
+ * what's spec and key: its text is wiped when it is freed. */
+struct json *jobspec_job(const struct jobspec *j,
+                         const struct jobspec_values *v);
+struct json *jobspec_secret(const struct launch *what, const char *job_uid);
+
+#endif

@@ -1,0 +1,207 @@
+#include "controller/podview.h"
+
+#include "base/vocab.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- parts --- */
+
+static const struct json *by_name(const struct json *list, const char *key,
+                                  const char *name)
+{
+    for (size_t i = 0; i < json_count(list); i++) {
+        const char *is = json_get_str(json_at(list, i), key);
+
+        if (is && strcmp(is, name) == 0)
+            return json_at(list, i);
+    }
+    return NULL;
+}
+
+static bool is_condition(const struct json *status, const char *type,
+                         const char *value)
+{
+    const char *is = json_get_str(
+        by_name(json_get(status, "conditions"), "type", type), "status");
+
+    return is && strcmp(is, value) == 0;
+}
+
+static void copy(char *to, size_t size, const char *text)
+{
+    snprintf(to, size, "%s", text ? text : "");
+}
+
+/* --- why it waits --- */
+
+/* Reasons that no waiting mends: what the Job asks for is wrong. */
+static bool is_final_reason(const char *reason)
+{
+    static const char *const list[] = {"InvalidImageName", "ErrImageNeverPull",
+                                       "CreateContainerError",
+                                       "RunContainerError"};
+
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (strcmp(reason, list[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The two every container goes through on its way. */
+static bool is_usual_reason(const char *reason)
+{
+    return strcmp(reason, "ContainerCreating") == 0 ||
+           strcmp(reason, "PodInitializing") == 0;
+}
+
+static void take_waiting(struct podview *v, const struct json *container)
+{
+    const struct json *waiting =
+        json_get(json_get(container, "state"), "waiting");
+    const char *reason = json_get_str(waiting, "reason");
+
+    if (!reason || is_usual_reason(reason) || v->waits_for[0])
+        return;
+    copy(v->waits_for, sizeof v->waits_for, reason);
+    copy(v->waits_why, sizeof v->waits_why, json_get_str(waiting, "message"));
+    v->is_stuck = is_final_reason(reason);
+}
+
+static void take_scheduling(struct podview *v, const struct json *status)
+{
+    const struct json *c =
+        by_name(json_get(status, "conditions"), "type", "PodScheduled");
+    const char *reason = json_get_str(c, "reason");
+
+    v->is_scheduled = is_condition(status, "PodScheduled", "True");
+    if (v->is_scheduled || !reason)
+        return;
+    copy(v->waits_for, sizeof v->waits_for, reason);
+    copy(v->waits_why, sizeof v->waits_why, json_get_str(c, "message"));
+}
+
+/* --- containers --- */
+
+static const struct json *terminated(const struct json *container)
+{
+    const struct json *now =
+        json_get(json_get(container, "state"), "terminated");
+
+    return now ? now : json_get(json_get(container, "lastState"), "terminated");
+}
+
+static void take_report(struct podview *v, const struct json *agent)
+{
+    const char *text = json_get_str(terminated(agent), "message");
+    struct err ignored = {0};
+
+    v->has_report =
+        text && report_parse(text, strlen(text), &v->report, &ignored) == 0;
+}
+
+static void take_agent(struct podview *v, const struct json *agent)
+{
+    int64_t restarts = 0;
+    bool started = false, ready = false;
+
+    json_get_bool(agent, "started", &started);
+    json_get_bool(agent, "ready", &ready);
+    json_get_int(agent, "restartCount", &restarts);
+    v->agent_restarts = restarts > 0 && restarts < 1000000 ? (int)restarts : 0;
+    v->is_listening = started && v->ip[0];
+    v->is_running = ready && v->is_listening;
+    take_waiting(v, agent);
+    take_report(v, agent);
+}
+
+static void take_runner(struct podview *v, const struct json *runner)
+{
+    const struct json *state = json_get(runner, "state");
+    const struct json *end = json_get(state, "terminated");
+    const char *reason = json_get_str(end, "reason");
+    int64_t code = 0, signum = 0;
+
+    v->is_pulled = json_get(state, "running") || end;
+    take_waiting(v, runner);
+    if (!end)
+        return;
+    json_get_int(end, "exitCode", &code);
+    json_get_int(end, "signal", &signum);
+    v->runner = (struct runner_exit){true, signum > 0 || code > 128,
+                                     (int)(signum > 0   ? signum
+                                           : code > 128 ? code - 128
+                                                        : code)};
+    /* a child that was killed for memory marks a runner that left with 0 */
+    v->is_out_of_memory =
+        code != 0 && reason && strcmp(reason, "OOMKilled") == 0;
+}
+
+/* --- the whole --- */
+
+static void take_phase(struct podview *v, const struct json *status)
+{
+    const char *phase = json_get_str(status, "phase");
+    const char *reason = json_get_str(status, "reason");
+
+    v->is_over = phase && (strcmp(phase, "Succeeded") == 0 ||
+                           strcmp(phase, "Failed") == 0);
+    v->is_evicted = (reason && strcmp(reason, "Evicted") == 0) ||
+                    is_condition(status, "DisruptionTarget", "True");
+    copy(v->platform_says, sizeof v->platform_says,
+         json_get_str(status, "message"));
+}
+
+int podview_of(const struct json *pod, struct podview *out, struct err *e)
+{
+    const struct json *meta = json_get(pod, "metadata");
+    const struct json *status = json_get(pod, "status");
+    const char *sid = json_get_str(json_get(meta, "labels"), PODVIEW_LABEL);
+    const char *uid = json_get_str(meta, "uid");
+    struct podview v = {0};
+
+    if (!sid || !id_is_valid(sid) || !uid || !*uid ||
+        strlen(uid) >= sizeof v.uid)
+        return err_set(e, ERR_INPUT, "no pod of a session");
+    copy(v.sid, sizeof v.sid, sid);
+    copy(v.uid, sizeof v.uid, uid);
+    copy(v.ip, sizeof v.ip, json_get_str(status, "podIP"));
+    v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
+    take_phase(&v, status);
+    take_scheduling(&v, status);
+    take_agent(&v, by_name(json_get(status, "initContainerStatuses"), "name",
+                           PODVIEW_AGENT));
+    take_runner(&v, by_name(json_get(status, "containerStatuses"), "name",
+                            PODVIEW_RUNNER));
+    *out = v;
+    return 0;
+}
+
+static void platform_end(struct launch_end *out, enum end_reason reason,
+                         const char *detail, int64_t now_ms)
+{
+    out->reason = reason;
+    out->has_exit = false;
+    out->exit_code = out->exit_signal = 0;
+    copy(out->detail, sizeof out->detail, detail);
+    if (!out->ended_ms)
+        out->ended_ms = now_ms;
+}
+
+void podview_end(const struct podview *v, enum end_reason wanted,
+                 const char *wanted_detail, int64_t now_ms,
+                 struct launch_end *out)
+{
+    report_judge(v->has_report ? &v->report : NULL, &v->runner, wanted,
+                 wanted_detail, now_ms, out);
+    if (out->reason != REASON_RUNNER_LOST)
+        return; /* it ended by itself, or as we wanted */
+    if (v->is_evicted)
+        platform_end(out, REASON_EVICTED,
+                     v->platform_says[0] ? v->platform_says
+                                         : "The platform needed the room.",
+                     now_ms);
+    else if (v->is_out_of_memory)
+        platform_end(out, REASON_OUT_OF_MEMORY,
+                     "The program used more memory than it may.", now_ms);
+}
