@@ -26,7 +26,7 @@
     "clusters:\n- name: other\n  cluster: {server: https://no}\n"              \
     "- name: c\n  cluster: {" cluster "}\n"                                    \
     "users:\n- name: u\n  user: {" user "}\n"                                  \
-    "contexts:\n- name: x\n  context: {cluster: c, user: u, namespace: ns1}\n"   \
+    "contexts:\n- name: x\n  context: {cluster: c, user: u, namespace: ns1}\n" \
     "current-context: x\n"
 
 static char *dir, *path;
