@@ -22,7 +22,7 @@
 #define SOON_MS 10000
 #define OBJECT(name, version)                                                  \
     "{\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"" version "\"" \
-                                                                          "}}"
+    "}}"
 #define LIST(version, more, items)                                             \
     "{\"items\":[" items "],\"metadata\":{\"resourceVersion\":\"" version      \
     "\"" more "}}"
