@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/figures.h"
+#include "tests/lib/programs.h"
 #include "tests/lib/rivals.h"
 
 #include <poll.h>
@@ -31,10 +32,12 @@
 #define ATTACHES 200
 #define ROUNDS_MAX 10
 
-enum who { SOCAT, PODTERM, TTYD, WHO_COUNT };
+enum who { SOCAT, PODTERM, CHAIN, TTYD, WHO_COUNT };
 
-static const char *const who_name[] = {"socat", "podterm", "ttyd"};
+static const char *const who_name[] = {"socat", "podterm", "haproxy_and_socat",
+                                       "ttyd"};
 static size_t keys = 1000, rounds = 3;
+static char *dir; /* for rivals' files */
 static double us[WHO_COUNT][KEYS_MAX];
 static struct wire wires[WHO_COUNT];
 
@@ -105,6 +108,8 @@ static void floods_start(enum who who, struct stack *s, struct stack_bundle *b,
             free(l);
             if (who == SOCAT)
                 wire_socat(f[i].wire, "yes");
+            else if (who == CHAIN)
+                wire_chain(f[i].wire, dir, "yes");
             else
                 wire_ttyd(f[i].wire, "exec yes");
         }
@@ -207,6 +212,8 @@ static void say(const char *what, size_t n)
         figures_at_most(name, p50[PODTERM] / p50[SOCAT], "ratio", 1.5);
     else
         figures_say(name, p50[PODTERM] / p50[SOCAT], "ratio");
+    snprintf(name, sizeof(name), "%s.podterm_to_haproxy_and_socat.p50", what);
+    figures_say(name, p50[PODTERM] / p50[CHAIN], "ratio");
     if (!has(TTYD))
         return;
     snprintf(name, sizeof(name), "%s.podterm_to_ttyd.p50", what);
@@ -228,6 +235,7 @@ static void run(void)
     while (wires[PODTERM].output == 0) /* stty is done */
         wire_read(&wires[PODTERM]);
     wire_socat(&wires[SOCAT], "cat");
+    wire_chain(&wires[CHAIN], dir, "cat");
     if (has(TTYD)) {
         wire_ttyd(&wires[TTYD], "stty raw -echo; echo; exec cat");
         while (wires[TTYD].output == 0)
@@ -254,6 +262,8 @@ int main(int argc, char **argv)
         keys = (size_t)atoi(argv[1]);
     if (argc > 2 && atoi(argv[2]) > 0 && atoi(argv[2]) <= ROUNDS_MAX)
         rounds = (size_t)atoi(argv[2]);
+    dir = scratch_new();
     run();
+    scratch_remove(dir);
     return 0;
 }

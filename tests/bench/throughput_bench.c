@@ -6,6 +6,7 @@
  * usage: throughput_bench [MB of each flood] [rounds]
  */
 #include "tests/lib/figures.h"
+#include "tests/lib/programs.h"
 #include "tests/lib/rivals.h"
 
 #include <pty.h>
@@ -23,6 +24,10 @@
 
 static long megabytes = 128;
 static size_t rounds = 5;
+
+enum rival { SOCAT, CHAIN, TTYD };
+
+static char *dir; /* for their files */
 
 struct flood {
     double mbs;     /* MB per second */
@@ -68,7 +73,7 @@ static struct flood flood_bare(void)
 }
 
 /* To the end of what a rival's program says. */
-static struct flood flood_rival(bool is_ttyd)
+static struct flood flood_rival(enum rival who)
 {
     static struct wire w;
     const uint64_t all = (uint64_t)megabytes << 20;
@@ -81,8 +86,10 @@ static struct flood flood_rival(bool is_ttyd)
              "stty raw -echo; head -c %ldM /dev/zero; "
              "sleep 60",
              megabytes);
-    if (is_ttyd)
+    if (who == TTYD)
         wire_ttyd(&w, cmd);
+    else if (who == CHAIN)
+        wire_chain(&w, dir, cmd);
     else
         wire_socat(&w, cmd);
     while (w.output == 0)
@@ -166,11 +173,12 @@ static void series_say(struct series *s, const char *who)
     figures_say(name, figures_median(ns, rounds), "ns/byte");
 }
 
-static void say(struct series *bare, struct series *socat, struct series *ttyd,
-                struct series *ours)
+static void say(struct series *bare, struct series *socat, struct series *chain,
+                struct series *ttyd, struct series *ours)
 {
     series_say(bare, "bare_pty");
     series_say(socat, "socat");
+    series_say(chain, "haproxy_and_socat");
     if (rival_has_ttyd())
         series_say(ttyd, "ttyd");
     series_say(ours, "podterm");
@@ -178,6 +186,8 @@ static void say(struct series *bare, struct series *socat, struct series *ttyd,
                      figures_ratio(ours->mbs, bare->mbs, rounds), "ratio", 0.9);
     figures_say("throughput.podterm_to_socat",
                 figures_ratio(ours->mbs, socat->mbs, rounds), "ratio");
+    figures_say("throughput.podterm_to_haproxy_and_socat",
+                figures_ratio(ours->mbs, chain->mbs, rounds), "ratio");
     figures_say("throughput.agent_cpu_to_bare_pty",
                 figures_ratio(ours->ns, bare->ns, rounds), "ratio");
     figures_say("throughput.agent_cpu_to_socat",
@@ -194,7 +204,7 @@ static void say(struct series *bare, struct series *socat, struct series *ttyd,
 
 static void run(void)
 {
-    static struct series bare, socat, ttyd, ours;
+    static struct series bare, socat, chain, ttyd, ours;
     struct stack *s = stack_new(NULL);
     struct stack_bundle b;
     char script[128];
@@ -207,11 +217,12 @@ static void run(void)
     for (size_t i = 0; i < rounds; i++) {
         series_add(&bare, i, flood_bare());
         series_add(&ours, i, flood_podterm(s, &b));
-        series_add(&socat, i, flood_rival(false));
+        series_add(&socat, i, flood_rival(SOCAT));
+        series_add(&chain, i, flood_rival(CHAIN));
         if (rival_has_ttyd())
-            series_add(&ttyd, i, flood_rival(true));
+            series_add(&ttyd, i, flood_rival(TTYD));
     }
-    say(&bare, &socat, &ttyd, &ours);
+    say(&bare, &socat, &chain, &ttyd, &ours);
     stack_free(s);
 }
 
@@ -222,6 +233,8 @@ int main(int argc, char **argv)
         megabytes = atol(argv[1]);
     if (argc > 2 && atoi(argv[2]) > 0 && atoi(argv[2]) <= ROUNDS_MAX)
         rounds = (size_t)atoi(argv[2]);
+    dir = scratch_new();
     run();
+    scratch_remove(dir);
     return 0;
 }

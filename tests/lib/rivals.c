@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "gateway/wsframe.h"
+#include "tests/lib/certs.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,6 +27,7 @@
 
 #define RIVAL_DIALS 500 /* 10 ms apart */
 #define RIVAL_READ_MS 20000
+#define CHAIN_START_MS 500
 #define ACK_EVERY 65536 /* bytes of output per OUTPUT_ACK */
 
 int rival_port(void)
@@ -88,6 +90,46 @@ void wire_socat(struct wire *w, const char *cmd)
     char *argv[] = {"socat", listen, exec, NULL};
 
     *w = (struct wire){.server = rival_start(argv)};
+    w->fd = rival_dial(port);
+}
+
+static void chain_files(const char *dir, int port, int behind)
+{
+    own_mem char *conf = mem_printf("%s/chain.cfg", dir);
+    own_mem char *join =
+        mem_printf("cat %s/chain.pem %s/chain.key >%s/both.pem", dir, dir, dir);
+    FILE *f = fopen(conf, "w");
+
+    certs_make(dir, "chain", "DNS:localhost");
+    assert_int_equal(system(join), 0);
+    assert_non_null(f);
+    fprintf(f,
+            "global\n nbthread 1\n maxconn 100\n"
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n"
+            " timeout server 1h\n"
+            "frontend f\n bind 127.0.0.1:%d\n default_backend b\n"
+            "backend b\n server s 127.0.0.1:%d ssl verify none "
+            "ssl-min-ver TLSv1.3 ciphersuites TLS_AES_256_GCM_SHA384\n",
+            port, behind);
+    fclose(f);
+}
+
+void wire_chain(struct wire *w, const char *dir, const char *cmd)
+{
+    int port = rival_port(), behind = rival_port();
+    own_mem char *listen =
+        mem_printf("OPENSSL-LISTEN:%d,bind=127.0.0.1,reuseaddr,nodelay,"
+                   "cert=%s/both.pem,verify=0",
+                   behind, dir);
+    own_mem char *exec = mem_printf("SYSTEM:%s,pty,rawer,echo=0", cmd);
+    own_mem char *conf = mem_printf("%s/chain.cfg", dir);
+    char *socat[] = {"socat", listen, exec, NULL};
+    char *haproxy[] = {"haproxy", "-db", "-q", "-f", conf, NULL};
+
+    chain_files(dir, port, behind);
+    *w = (struct wire){.server = rival_start(socat)};
+    poll(NULL, 0, CHAIN_START_MS); /* it takes one connection: no trying */
+    w->front = rival_start(haproxy);
     w->fd = rival_dial(port);
 }
 
@@ -310,8 +352,12 @@ void wire_end(struct wire *w)
         return;
     }
     close(w->fd);
-    if (w->server > 0) {
-        kill(-w->server, SIGKILL);
-        waitpid(w->server, NULL, 0);
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = i ? w->front : w->server;
+
+        if (pid <= 0)
+            continue;
+        kill(-pid, SIGKILL);
+        waitpid(pid, NULL, 0);
     }
 }

@@ -17,6 +17,7 @@
 struct wire {
     int fd;
     pid_t server;            /* the rival's process; 0 = podterm's */
+    pid_t front;             /* what stands before it; 0 = nothing */
     struct stack_link *link; /* podterm's: its offsets are kept here */
     bool is_framed;          /* WebSocket: ttyd's or podterm's */
     uint64_t output;         /* terminal bytes that came */
@@ -30,6 +31,9 @@ struct wire {
 bool rival_has_ttyd(void);
 /* `socat TCP-LISTEN … SYSTEM:cmd,pty` and a connection to it. */
 void wire_socat(struct wire *w, const char *cmd);
+/* podterm's whole way made of others' parts: haproxy before a socat that
+ * speaks TLS. dir: for its files. */
+void wire_chain(struct wire *w, const char *dir, const char *cmd);
 /* `ttyd sh -c cmd` and a connection to it, its hello said. */
 void wire_ttyd(struct wire *w, const char *cmd);
 /* An attachment that is READY. */
