@@ -1,35 +1,15 @@
 #include "agent/pod.h"
 
-#include "base/buf.h"
-#include "base/mem.h"
+#include "base/file.h"
 #include "base/own.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define POD_SHIM_NEW ".shim-new"
-
-static int pod_copy(int from, int to, off_t size)
-{
-    for (off_t done = 0; done < size;) {
-        uint8_t bytes[16384];
-        ssize_t n = pread(from, bytes, sizeof(bytes), done), m = 0;
-
-        if (n <= 0)
-            return -1;
-        for (ssize_t at = 0; at < n; at += m) {
-            m = write(to, bytes + at, (size_t)(n - at));
-            if (m <= 0)
-                return -1;
-        }
-        done += n;
-    }
-    return 0;
-}
 
 int pod_give_shim(const char *shim_path, const char *ipc_dir, struct err *e)
 {
@@ -51,7 +31,7 @@ int pod_give_shim(const char *shim_path, const char *ipc_dir, struct err *e)
     to = openat(dir, POD_SHIM_NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
                 0755);
     /* the umask is ours, but the runner is another user */
-    if (to < 0 || pod_copy(from, to, st.st_size) < 0 || fchmod(to, 0755) < 0 ||
+    if (to < 0 || file_copy(from, to, st.st_size) < 0 || fchmod(to, 0755) < 0 ||
         renameat(dir, POD_SHIM_NEW, dir, POD_SHIM) < 0)
         return err_sys(e, "the shim in %s", ipc_dir);
     return 0;

@@ -1,6 +1,7 @@
 #include "base/cache.h"
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/seal.h"
@@ -10,7 +11,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,26 +89,6 @@ static int cache_open(int at, const char *sha256_hex)
 }
 
 /*
- * The whole of from behind what to holds. Where the file system can, both
- * share their blocks; copy_file_range does not go everywhere.
- */
-static int cache_copy(int from, int to, int64_t len)
-{
-    off_t at = 0;
-
-    while (at < len) {
-        size_t left = (size_t)(len - at);
-        ssize_t n = copy_file_range(from, &at, to, NULL, left, 0);
-
-        if (n <= 0)
-            n = sendfile(to, from, &at, left);
-        if (n <= 0)
-            return -1;
-    }
-    return 0;
-}
-
-/*
  * The copy is what is hashed and used: other processes of our own user may
  * write an entry, whatever its mode, between a look at it and its use. The
  * copy has no name and they cannot come at our descriptors, since we are not
@@ -123,7 +103,7 @@ int cache_get(const char *dir, const char *owner, const char *sha256_hex,
 
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > CACHE_BYTES_MAX)
         return -1;
-    if (cache_copy(fd, to_fd, st.st_size) < 0 || lseek(to_fd, 0, SEEK_SET) < 0)
+    if (file_copy(fd, to_fd, st.st_size) < 0 || lseek(to_fd, 0, SEEK_SET) < 0)
         return -1; /* our disk is full: that is not its fault */
     if (cache_is_right(to_fd, sha256_hex))
         return 0;
@@ -192,7 +172,7 @@ static int cache_size(int fd, int64_t max_bytes, int64_t *size, struct err *e)
 static int cache_fill(int to, int from, int64_t len, const char *sha256_hex,
                       struct err *e)
 {
-    if (cache_copy(from, to, len) < 0 || lseek(to, 0, SEEK_SET) < 0)
+    if (file_copy(from, to, len) < 0 || lseek(to, 0, SEEK_SET) < 0)
         return err_sys(e, "cache");
     if (!cache_is_right(to, sha256_hex))
         return err_set(e, ERR_INPUT, "cache: not the archive of that digest");

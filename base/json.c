@@ -295,6 +295,22 @@ const char *json_get_str(const struct json *object, const char *name)
     return json_str(json_get(object, name));
 }
 
+bool json_get_is(const struct json *object, const char *name, const char *text)
+{
+    const char *is = json_get_str(object, name);
+
+    return is && strcmp(is, text) == 0;
+}
+
+const struct json *json_find(const struct json *array, const char *name,
+                             const char *text)
+{
+    for (size_t i = 0; i < json_count(array); i++)
+        if (json_get_is(json_at(array, i), name, text))
+            return json_at(array, i);
+    return NULL;
+}
+
 int json_get_int(const struct json *object, const char *name, int64_t *out)
 {
     return json_int(json_get(object, name), out);

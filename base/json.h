@@ -73,6 +73,11 @@ const struct json *json_at(const struct json *array_or_object, size_t index);
 const char *json_name(const struct json *member);
 /* Value of a string, borrowed; NULL when it is none. */
 const char *json_str(const struct json *j);
+/* Is the member of that name this text? */
+bool json_get_is(const struct json *object, const char *name, const char *text);
+/* The first object of an array whose member of that name is this text. */
+const struct json *json_find(const struct json *array, const char *name,
+                             const char *text);
 /* 0 and *out, or -1 when it is not a whole number within +-(2^53 - 1). */
 int json_int(const struct json *j, int64_t *out);
 /* The same by name, false/-1 when absent or of another type. */

@@ -1,5 +1,6 @@
 #include "base/keyfile.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/seal.h"
@@ -33,41 +34,15 @@ static int keyfile_judge(const char *path, int fd, size_t max, struct err *e)
     return 0;
 }
 
-/* Reads to the end: the size of a moment ago may not hold any more. */
-static int keyfile_take(const char *path, int fd, struct buf *out,
-                        struct err *e)
-{
-    for (;;) {
-        uint8_t chunk[1024];
-        ssize_t got = read(fd, chunk, sizeof(chunk));
-        int full;
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return err_sys(e, "%s", path);
-        if (got == 0)
-            return 0;
-        full = buf_append(out, chunk, (size_t)got);
-        wipe(chunk, sizeof(chunk));
-        if (full < 0)
-            return err_set(e, ERR_INPUT, "%s is longer than %zu bytes", path,
-                           out->max);
-    }
-}
-
 int keyfile_read(const char *path, struct buf *out, struct err *e)
 {
-    /* not to hang on a fifo somebody put there */
-    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    own_fd int fd = file_open(path, e);
 
-    if (fd < 0 && errno == ENOENT)
-        return err_set(e, ERR_ABSENT, "%s is not there", path);
     if (fd < 0)
-        return err_sys(e, "%s", path);
+        return -1;
     if (keyfile_judge(path, fd, out->max, e) < 0)
         return -1;
-    return keyfile_take(path, fd, out, e);
+    return file_take(fd, path, out, e);
 }
 
 static int keyfile_write(const char *path, int fd, const void *bytes,

@@ -1,17 +1,14 @@
 #include "controller/jobspec.h"
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/mem.h"
-#include "base/own.h"
 #include "base/yaml.h"
 #include "controller/podview.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct jobspec {
     struct json *job; /* owned */
@@ -32,20 +29,7 @@ static const struct json *pod_of(const struct json *job)
 
 static const struct json *named(const struct json *list, const char *name)
 {
-    for (size_t i = 0; i < json_count(list); i++) {
-        const char *is = json_get_str(json_at(list, i), "name");
-
-        if (is && strcmp(is, name) == 0)
-            return json_at(list, i);
-    }
-    return NULL;
-}
-
-static bool is_text(const struct json *in, const char *name, const char *value)
-{
-    const char *is = json_get_str(in, name);
-
-    return is && strcmp(is, value) == 0;
+    return json_find(list, "name", name);
 }
 
 static bool is_number(const struct json *in, const char *name, int64_t value)
@@ -73,8 +57,8 @@ static int check_job(const struct json *job, struct err *e)
 {
     const struct json *spec = json_get(job, "spec");
 
-    if (want(is_text(job, "apiVersion", "batch/v1") &&
-                 is_text(job, "kind", "Job"),
+    if (want(json_get_is(job, "apiVersion", "batch/v1") &&
+                 json_get_is(job, "kind", "Job"),
              "it must be a batch/v1 Job", e) < 0 ||
         want(is_number(spec, "backoffLimit", 0), "backoffLimit must be 0", e) <
             0 ||
@@ -82,7 +66,7 @@ static int check_job(const struct json *job, struct err *e)
                  is_number(spec, "completions", 1),
              "parallelism and completions must be 1", e) < 0)
         return -1;
-    return want(is_text(pod_of(job), "restartPolicy", "Never"),
+    return want(json_get_is(pod_of(job), "restartPolicy", "Never"),
                 "the pod's restartPolicy must be Never", e);
 }
 
@@ -150,7 +134,8 @@ static int check_runner(const struct json *agent, const struct json *runner,
     for (size_t i = 0; i < json_count(mounts); i++) {
         const struct json *m = json_at(mounts, i);
 
-        if ((is_text(m, "name", "ipc") || is_text(m, "name", "bundle")) &&
+        if ((json_get_is(m, "name", "ipc") ||
+             json_get_is(m, "name", "bundle")) &&
             !is_set(m, "readOnly", true))
             return want(false, "the runner must mount ipc and bundle readOnly",
                         e);
@@ -174,7 +159,7 @@ static int check_containers(const struct json *pod, struct err *e)
              e) < 0 ||
         want(json_count(all) == 1 && runner, "containers must be runner", e) <
             0 ||
-        want(is_text(agent, "restartPolicy", "Always"),
+        want(json_get_is(agent, "restartPolicy", "Always"),
              "the agent's restartPolicy must be Always", e) < 0 ||
         want(json_is_object(json_get(volume, "secret")),
              "there must be a volume session with a secret", e) < 0 ||
@@ -199,31 +184,11 @@ struct jobspec *jobspec_of(struct json *job, struct err *e)
 
 static struct json *read_template(const char *path, struct err *e)
 {
-    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct json *job = NULL;
     struct buf b;
-    ssize_t n = -1;
 
-    if (fd < 0) {
-        if (errno == ENOENT)
-            err_set(e, ERR_ABSENT, "%s: there is no such file", path);
-        else
-            err_sys(e, "%s", path);
-        return NULL;
-    }
-    buf_init(&b, YAML_BYTES_MAX + 1);
-    while (b.len < b.max) {
-        uint8_t *at = buf_reserve(&b, 1);
-
-        n = read(fd, at,
-                 b.cap - b.len < b.max - b.len ? b.cap - b.len : b.max - b.len);
-        if (n <= 0)
-            break;
-        buf_commit(&b, (size_t)n);
-    }
-    if (n < 0) {
-        err_sys(e, "%s", path);
-    } else {
+    buf_init(&b, YAML_BYTES_MAX);
+    if (file_read(path, &b, e) == 0) {
         job = yaml_parse(b.data, b.len, e);
         if (!job)
             err_wrap(e, "%s", path);

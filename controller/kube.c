@@ -99,7 +99,7 @@ static void take_turn(struct kube *k)
 
 /* --- one call --- */
 
-bool kube_is_cancelled(void *arg)
+static bool is_cancelled(void *arg)
 {
     return atomic_load(&((struct kube_try *)arg)->kube->is_cancelled);
 }
@@ -128,7 +128,7 @@ int kube_try_init(struct kube_try *t, struct kube *k, const char *path,
         .cert_pem = k->conf.cert,
         .key_pem = k->conf.key,
         .body_max = KUBE_ANSWER_MAX,
-        .is_cancelled = kube_is_cancelled,
+        .is_cancelled = is_cancelled,
         .arg = t,
     };
     return 0;
@@ -142,7 +142,7 @@ void kube_try_fini(struct kube_try *t)
     free(t->url);
 }
 
-int64_t kube_retry_after_ms(const char *text)
+static int64_t retry_after_ms(const char *text)
 {
     char *end;
     long s = strtol(text, &end, 10);
@@ -201,7 +201,7 @@ static int once(struct kube *k, const struct kube_call *c, const char *body,
         t.request.body_len = strlen(body);
     }
     if (http_do(&t.request, &a, e) == 0) {
-        *wait_ms = kube_retry_after_ms(a.retry_after);
+        *wait_ms = retry_after_ms(a.retry_after);
         r = take_answer(&a, out, e);
         http_answer_fini(&a);
     }

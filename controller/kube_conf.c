@@ -1,6 +1,7 @@
 #include "controller/kube_conf.h"
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -15,29 +16,6 @@
 
 /* --- files --- */
 
-static int read_file(const char *path, struct buf *out, struct err *e)
-{
-    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    ssize_t n;
-
-    if (fd < 0 && errno == ENOENT)
-        return err_set(e, ERR_ABSENT, "%s: there is no such file", path);
-    if (fd < 0)
-        return err_sys(e, "%s", path);
-    for (;;) {
-        uint8_t *at = buf_reserve(out, 1);
-
-        if (!at)
-            return err_set(e, ERR_INPUT, "%s: more than %zu bytes", path,
-                           out->max);
-        n = read(fd, at, 1 + (out->cap - out->len - 1));
-        if (n <= 0)
-            break;
-        buf_commit(out, (size_t)n);
-    }
-    return n < 0 ? err_sys(e, "%s", path) : 0;
-}
-
 /* A whole file as text, the caller's; NULL with *e. */
 static char *file_text(const char *path, struct err *e)
 {
@@ -45,7 +23,7 @@ static char *file_text(const char *path, struct err *e)
     char *text = NULL;
 
     buf_init_secret(&b, KUBE_CONF_FILE_MAX);
-    if (read_file(path, &b, e) == 0) {
+    if (file_read(path, &b, e) == 0) {
         if (b.len && !memchr(b.data, '\0', b.len))
             text = mem_strn((const char *)b.data, b.len);
         else
@@ -122,15 +100,7 @@ static int pem_of(const struct source *s, const struct json *in,
 static const struct json *named(const struct json *root, const char *list,
                                 const char *name, const char *what)
 {
-    const struct json *all = json_get(root, list);
-
-    for (size_t i = 0; i < json_count(all); i++) {
-        const char *is = json_get_str(json_at(all, i), "name");
-
-        if (is && strcmp(is, name) == 0)
-            return json_get(json_at(all, i), what);
-    }
-    return NULL;
+    return json_get(json_find(json_get(root, list), "name", name), what);
 }
 
 /* --- a kubeconfig --- */
@@ -252,7 +222,7 @@ int kube_conf_file(const char *path, struct kube_conf *out, struct err *e)
     struct buf b;
 
     buf_init_secret(&b, KUBE_CONF_FILE_MAX);
-    if (read_file(path, &b, e) == 0) {
+    if (file_read(path, &b, e) == 0) {
         root = yaml_parse(b.data, b.len, e);
         if (!root)
             err_wrap(e, "%s", path);
@@ -324,7 +294,7 @@ int kube_conf_token(const struct kube_conf *c, struct buf *out, struct err *e)
         return 0;
     if (c->token && buf_append_str(out, c->token) < 0)
         return err_set(e, ERR_INPUT, "the token is too long");
-    if (!c->token && read_file(c->token_path, out, e) < 0)
+    if (!c->token && file_read(c->token_path, out, e) < 0)
         return -1;
     while (out->len > 0 &&
            (out->data[out->len - 1] == '\n' || out->data[out->len - 1] == '\r'))

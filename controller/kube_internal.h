@@ -28,8 +28,6 @@ struct kube_try { /* a request with who we are */
 int kube_try_init(struct kube_try *t, struct kube *k, const char *path,
                   struct err *e);
 void kube_try_fini(struct kube_try *t);
-bool kube_is_cancelled(void *arg);
-int64_t kube_retry_after_ms(const char *text);
 /* Fills *e with what a Status says; -1. */
 int kube_said(int status, const struct buf *body, struct err *e);
 /* Until then, or cancelled, or *stop (NULL = never) and the lock was taken

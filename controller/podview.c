@@ -7,25 +7,11 @@
 
 /* --- parts --- */
 
-static const struct json *by_name(const struct json *list, const char *key,
-                                  const char *name)
-{
-    for (size_t i = 0; i < json_count(list); i++) {
-        const char *is = json_get_str(json_at(list, i), key);
-
-        if (is && strcmp(is, name) == 0)
-            return json_at(list, i);
-    }
-    return NULL;
-}
-
 static bool is_condition(const struct json *status, const char *type,
                          const char *value)
 {
-    const char *is = json_get_str(
-        by_name(json_get(status, "conditions"), "type", type), "status");
-
-    return is && strcmp(is, value) == 0;
+    return json_get_is(json_find(json_get(status, "conditions"), "type", type),
+                       "status", value);
 }
 
 static void copy(char *to, size_t size, const char *text)
@@ -71,7 +57,7 @@ static void take_waiting(struct podview *v, const struct json *container)
 static void take_scheduling(struct podview *v, const struct json *status)
 {
     const struct json *c =
-        by_name(json_get(status, "conditions"), "type", "PodScheduled");
+        json_find(json_get(status, "conditions"), "type", "PodScheduled");
     const char *reason = json_get_str(c, "reason");
 
     v->is_scheduled = is_condition(status, "PodScheduled", "True");
@@ -119,7 +105,6 @@ static void take_runner(struct podview *v, const struct json *runner)
 {
     const struct json *state = json_get(runner, "state");
     const struct json *end = json_get(state, "terminated");
-    const char *reason = json_get_str(end, "reason");
     int64_t code = 0, signum = 0;
 
     v->is_pulled = json_get(state, "running") || end;
@@ -133,20 +118,16 @@ static void take_runner(struct podview *v, const struct json *runner)
                                            : code > 128 ? code - 128
                                                         : code)};
     /* a child that was killed for memory marks a runner that left with 0 */
-    v->is_out_of_memory =
-        code != 0 && reason && strcmp(reason, "OOMKilled") == 0;
+    v->is_out_of_memory = code != 0 && json_get_is(end, "reason", "OOMKilled");
 }
 
 /* --- the whole --- */
 
 static void take_phase(struct podview *v, const struct json *status)
 {
-    const char *phase = json_get_str(status, "phase");
-    const char *reason = json_get_str(status, "reason");
-
-    v->is_over = phase && (strcmp(phase, "Succeeded") == 0 ||
-                           strcmp(phase, "Failed") == 0);
-    v->is_evicted = (reason && strcmp(reason, "Evicted") == 0) ||
+    v->is_over = json_get_is(status, "phase", "Succeeded") ||
+                 json_get_is(status, "phase", "Failed");
+    v->is_evicted = json_get_is(status, "reason", "Evicted") ||
                     is_condition(status, "DisruptionTarget", "True");
     copy(v->platform_says, sizeof v->platform_says,
          json_get_str(status, "message"));
@@ -169,23 +150,12 @@ int podview_of(const struct json *pod, struct podview *out, struct err *e)
     v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
     take_phase(&v, status);
     take_scheduling(&v, status);
-    take_agent(&v, by_name(json_get(status, "initContainerStatuses"), "name",
-                           PODVIEW_AGENT));
-    take_runner(&v, by_name(json_get(status, "containerStatuses"), "name",
-                            PODVIEW_RUNNER));
+    take_agent(&v, json_find(json_get(status, "initContainerStatuses"), "name",
+                             PODVIEW_AGENT));
+    take_runner(&v, json_find(json_get(status, "containerStatuses"), "name",
+                              PODVIEW_RUNNER));
     *out = v;
     return 0;
-}
-
-static void platform_end(struct launch_end *out, enum end_reason reason,
-                         const char *detail, int64_t now_ms)
-{
-    out->reason = reason;
-    out->has_exit = false;
-    out->exit_code = out->exit_signal = 0;
-    copy(out->detail, sizeof out->detail, detail);
-    if (!out->ended_ms)
-        out->ended_ms = now_ms;
 }
 
 void podview_end(const struct podview *v, enum end_reason wanted,
@@ -197,11 +167,10 @@ void podview_end(const struct podview *v, enum end_reason wanted,
     if (out->reason != REASON_RUNNER_LOST)
         return; /* it ended by itself, or as we wanted */
     if (v->is_evicted)
-        platform_end(out, REASON_EVICTED,
-                     v->platform_says[0] ? v->platform_says
-                                         : "The platform needed the room.",
-                     now_ms);
+        report_end_with(out, REASON_EVICTED,
+                        v->platform_says[0] ? v->platform_says
+                                            : "The platform needed the room.");
     else if (v->is_out_of_memory)
-        platform_end(out, REASON_OUT_OF_MEMORY,
-                     "The program used more memory than it may.", now_ms);
+        report_end_with(out, REASON_OUT_OF_MEMORY,
+                        "The program used more memory than it may.");
 }

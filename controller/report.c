@@ -126,7 +126,7 @@ int runner_parse(const void *text, size_t len, struct runner_exit *out,
     return 0;
 }
 
-static void end_with(struct launch_end *out, enum end_reason reason,
+void report_end_with(struct launch_end *out, enum end_reason reason,
                      const char *detail)
 {
     out->reason = reason;
@@ -143,18 +143,19 @@ static void judge_runner(const struct runner_exit *r, struct launch_end *out)
 
     if (!r->is_signalled && r->value == LEAVE_BUNDLE_REFUSED) {
         if (told != REASON_BUNDLE_REFUSED)
-            end_with(out, REASON_BUNDLE_REFUSED, "The bundle was refused.");
+            report_end_with(out, REASON_BUNDLE_REFUSED,
+                            "The bundle was refused.");
     } else if (!r->is_signalled && r->value == LEAVE_START_FAILED) {
         if (told != REASON_START_FAILED)
-            end_with(out, REASON_START_FAILED,
-                     "The program could not be started.");
+            report_end_with(out, REASON_START_FAILED,
+                            "The program could not be started.");
     } else if (told != REASON_RUNNER_LOST) {
-        end_with(out, REASON_RUNNER_LOST,
-                 !r->is_signalled && r->value == LEAVE_NO_AGENT
-                     ? "The session's agent was gone."
-                 : !r->is_signalled && r->value == LEAVE_STOPPED
-                     ? "The platform stopped the runner."
-                     : "The runner ended unexpectedly.");
+        report_end_with(out, REASON_RUNNER_LOST,
+                        !r->is_signalled && r->value == LEAVE_NO_AGENT
+                            ? "The session's agent was gone."
+                        : !r->is_signalled && r->value == LEAVE_STOPPED
+                            ? "The platform stopped the runner."
+                            : "The runner ended unexpectedly.");
     }
 }
 
@@ -186,12 +187,12 @@ void report_judge(const struct launch_end *report,
         /* the session's own end, told whole, was before our wish */
     } else if (wanted != REASON_NONE) {
         if (end.reason != wanted)
-            end_with(&end, wanted, wanted_detail);
+            report_end_with(&end, wanted, wanted_detail);
     } else if (runner->is_known && !is_clean) {
         judge_runner(runner, &end);
     } else {
-        end_with(&end, REASON_RUNNER_LOST,
-                 "The session's processes are gone without a report.");
+        report_end_with(&end, REASON_RUNNER_LOST,
+                        "The session's processes are gone without a report.");
     }
     /* a report's clock is a stranger's: no end in the future or missing */
     if (end.ended_ms <= 0 || end.ended_ms > now_ms)

@@ -31,6 +31,11 @@ int report_parse(const void *text, size_t len, struct launch_end *out,
 int runner_parse(const void *text, size_t len, struct runner_exit *out,
                  struct err *e);
 
+/* The platform's word in place of the program's exit; times and counts of
+ * what was reported stay. */
+void report_end_with(struct launch_end *out, enum end_reason reason,
+                     const char *detail);
+
 /*
  * The end as it is recorded.
  *

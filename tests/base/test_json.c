@@ -421,9 +421,29 @@ static void a_quote_that_does_not_fit_leaves_the_buffer(void **state)
     buf_fini(&b);
 }
 
+static void an_object_is_found_by_a_member(void **state)
+{
+    static const char text[] = "[1,{\"n\":7},{\"m\":\"b\"},{\"n\":\"b\","
+                               "\"x\":1},{\"n\":\"b\",\"x\":2}]";
+    struct err e = {0};
+    own_json struct json *list = json_parse(text, strlen(text), &e);
+    int64_t x;
+
+    (void)state;
+    assert_non_null(list);
+    assert_int_equal(json_get_int(json_find(list, "n", "b"), "x", &x), 0);
+    assert_int_equal(x, 1); /* the first of them */
+    assert_null(json_find(list, "n", "c"));
+    assert_null(json_find(NULL, "n", "b"));
+    assert_true(json_get_is(json_at(list, 2), "m", "b"));
+    assert_false(json_get_is(json_at(list, 1), "n", "7"));
+    assert_false(json_get_is(NULL, "n", "b"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_object_is_found_by_a_member),
         cmocka_unit_test(texts_are_taken_or_refused_by_the_grammar),
         cmocka_unit_test(bytes_are_counted_not_terminated),
         cmocka_unit_test(nesting_ends_at_its_limit),
