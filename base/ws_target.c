@@ -157,19 +157,32 @@ static bool first_is_plain(const char *line, size_t len)
            isdigit((unsigned char)version[8]);
 }
 
+/* Every line before the empty one at `end`. */
+static bool head_is_plain(const char *text, const char *end)
+{
+    const char *at = text;
+
+    while (at < end) {
+        const char *lf = memchr(at, '\n', (size_t)(end - at));
+        const size_t n = (size_t)(lf - 1 - at);
+
+        if (!(at == text ? first_is_plain(at, n) : line_is_plain(at, n)))
+            return false;
+        at = lf + 1;
+    }
+    return true;
+}
+
+/* Asked after each piece of a head: its lines are judged once, at its end. */
 int ws_target_lines(const char *text, size_t len)
 {
     const char *at = text, *end;
 
     while ((end = memchr(at, '\n', len - (size_t)(at - text)))) {
-        const size_t n = end == text ? 0 : (size_t)(end - 1 - at);
-
         if (end == text || end[-1] != '\r')
             return 400;
         if (end == at + 1 && at != text)
-            return 0;
-        if (!(at == text ? first_is_plain(at, n) : line_is_plain(at, n)))
-            return 400;
+            return head_is_plain(text, at) ? 0 : 400;
         at = end + 1;
     }
     return TARGET_WAIT;
