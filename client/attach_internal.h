@@ -32,6 +32,7 @@ struct attach {
     struct source *source;
     /* course */
     bool is_tty;     /* both ends are terminals */
+    bool is_screen;  /* stdout alone is, and its modes are as they were */
     bool is_started; /* the program runs */
     bool is_begun;   /* the terminal is the program's */
     bool was_alive;  /* the gateway has said something good once */

@@ -225,12 +225,14 @@ static bool has_controls(const uint8_t *p, size_t len)
 }
 
 /* A terminal we do not read from is left as it was all the same. */
-static void attach_screen(const struct frame *f)
+static void attach_screen(struct attach *a, const struct frame *f)
 {
     struct err e = {0};
 
-    if (has_controls(f->body, f->body_len) && isatty(STDOUT_FILENO))
-        tty_screen(STDOUT_FILENO, &e);
+    if (!a->is_screen || !has_controls(f->body, f->body_len))
+        return;
+    a->is_screen = false;
+    tty_screen(STDOUT_FILENO, &e);
 }
 
 void attach_output(struct attach *a, struct leg *l, const struct frame *f)
@@ -241,7 +243,7 @@ void attach_output(struct attach *a, struct leg *l, const struct frame *f)
     attach_begin(a);
     if (a->is_leaving)
         return;
-    attach_screen(f);
+    attach_screen(a, f);
     if (known < 0 ||
         sink_add(a->sink, f->body + known, f->body_len - (size_t)known) < 0) {
         snprintf(l->why, sizeof(l->why), "the server broke the protocol");
@@ -342,11 +344,13 @@ void attach_source(struct attach *a)
 int attach_streams(struct attach *a)
 {
     static const struct sink_verbs sink_verbs = {attach_written, attach_unread};
-    bool filter = isatty(STDOUT_FILENO) && !a->conf->is_unfiltered;
+    const bool is_shown = isatty(STDOUT_FILENO);
+    const bool filter = is_shown && !a->conf->is_unfiltered;
 
     link_init(&a->link, a->conf->role);
     detach_init(&a->detach, a->conf->detach_key);
     a->is_tty = tty_is_terminal(STDIN_FILENO, STDOUT_FILENO);
+    a->is_screen = is_shown && !a->is_tty;
     a->sink = sink_new(a->loop, STDOUT_FILENO, filter, &sink_verbs, a);
     attach_source(a);
     if (a->is_tty)
