@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/own.h"
 #include "runner-image/shim.h"
+#include "tests/lib/passed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,21 +50,10 @@ static int hear(int sock, int *fd)
     size_t at = 0, want = SHIM_LENGTH_BYTES;
 
     while (at < want) {
-        struct iovec iov = {raw + at, want - at};
-        union {
-            struct cmsghdr align;
-            char room[CMSG_SPACE(sizeof(int))];
-        } control = {0};
-        struct msghdr msg = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.room,
-                             .msg_controllen = sizeof(control.room)};
-        ssize_t n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+        ssize_t n = passed_recv(sock, raw + at, want - at, fd);
 
         if (n <= 0)
             return -1;
-        if (CMSG_FIRSTHDR(&msg))
-            memcpy(fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
         at += (size_t)n;
         if (at == SHIM_LENGTH_BYTES)
             want += (size_t)raw[2] << 8 | raw[3];

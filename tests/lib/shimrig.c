@@ -3,6 +3,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "tests/lib/passed.h"
 #include "tests/lib/programs.h"
 
 #include <errno.h>
@@ -120,27 +121,14 @@ int rig_end(struct rig *r)
 static void rig_read(struct rig *r, void *out, size_t len)
 {
     for (size_t at = 0; at < len;) {
-        struct iovec iov = {(char *)out + at, len - at};
-        union {
-            struct cmsghdr align;
-            char room[CMSG_SPACE(sizeof(int))];
-        } control = {0};
-        struct msghdr msg = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.room,
-                             .msg_controllen = sizeof(control.room)};
         struct pollfd p = {r->sock_fd, POLLIN, 0};
         ssize_t n;
 
         if (poll(&p, 1, PATIENCE_MS) != 1)
             fail_msg("the shim says nothing");
-        n = recvmsg(r->sock_fd, &msg, MSG_CMSG_CLOEXEC);
+        n = passed_recv(r->sock_fd, (char *)out + at, len - at, &r->master_fd);
         if (n <= 0)
             fail_msg("the shim hung up");
-        if (CMSG_FIRSTHDR(&msg)) {
-            close(r->master_fd);
-            memcpy(&r->master_fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
-        }
         at += (size_t)n;
     }
 }
