@@ -32,7 +32,6 @@ struct attach {
     struct source *source;
     /* course */
     bool is_tty;     /* both ends are terminals */
-    bool is_screen;  /* stdout alone is, and its modes are as they were */
     bool is_started; /* the program runs */
     bool is_begun;   /* the terminal is the program's */
     bool was_alive;  /* the gateway has said something good once */
@@ -47,6 +46,7 @@ struct attach {
     struct retry retry;
     int64_t lost_ms; /* no connection since; 0 = there is one */
     bool is_lost_told;
+    bool is_screen; /* stdout alone is a terminal, its modes as they were */
     struct loop_timer *pause, *notice, *corner, *limit;
     struct loop_timer *front;   /* looks whether the terminal is ours again */
     struct loop_timer *repaint; /* until the size is told as it is */
