@@ -25,6 +25,11 @@ static struct metric rows[COUNT_ROWS] = {
         C("podterm_controller_tokens_total", "", "Session tokens signed"),
     [COUNT_TAKEN_UP] = C("podterm_controller_sessions_taken_up_total", "",
                          "Sessions of an earlier process gone on with"),
+    [COUNT_LEADER] = {"podterm_leader", "", METRIC_GAUGE,
+                      "1 while this controller holds the Lease", 0},
+    [COUNT_LEASE_TRANSITIONS] =
+        C("podterm_controller_lease_transitions_total", "",
+          "Times this controller began or ceased to hold the Lease"),
     [COUNT_LIVE] = {"podterm_controller_sessions_live", "", METRIC_GAUGE,
                     "Sessions that have not ended", 0},
 #define X(name, text)                                                          \

@@ -20,8 +20,10 @@ enum count {
     COUNT_REPLAYED,
     COUNT_TOKENS,
     COUNT_TAKEN_UP,
-    COUNT_LIVE,  /* gauge */
-    COUNT_ENDED, /* first of REASON_COUNT rows, by reason */
+    COUNT_LEADER, /* gauge: 1 = this process leads (controller/lease.h) */
+    COUNT_LEASE_TRANSITIONS, /* it began to, or ceased */
+    COUNT_LIVE,              /* gauge */
+    COUNT_ENDED,             /* first of REASON_COUNT rows, by reason */
     COUNT_ROWS = COUNT_ENDED + REASON_COUNT,
 };
 

@@ -5,6 +5,7 @@
 #include "base/own.h"
 #include "base/seal.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,14 @@ void kube_cancel(struct kube *k)
     pthread_mutex_unlock(&k->lock);
 }
 
+void kube_wake(struct kube *k, atomic_bool *stop)
+{
+    pthread_mutex_lock(&k->lock);
+    atomic_store(stop, true);
+    pthread_cond_broadcast(&k->wake);
+    pthread_mutex_unlock(&k->lock);
+}
+
 const char *kube_ns(const struct kube *k)
 {
     return k->conf.ns;
@@ -81,8 +90,8 @@ void kube_sleep(struct kube *k, int64_t ms, const atomic_bool *stop)
 }
 
 /* Wait for our turn. Turns are taken in advance, so that nobody who came
- * later goes first for long. */
-static void take_turn(struct kube *k)
+ * later goes first for long. Who has no time to wait is counted. */
+static void take_turn(struct kube *k, const struct kube_call *c)
 {
     int64_t now_ms = loop_now_ms();
 
@@ -92,16 +101,23 @@ static void take_turn(struct kube *k)
         k->turns = KUBE_CALLS_BURST;
     k->turns_ms = now_ms;
     k->turns -= 1;
-    if (k->turns < 0)
-        sleep_locked(k, (int64_t)(-k->turns * 1000 / KUBE_CALLS_S), NULL);
+    if (k->turns < 0 && !c->until_ms)
+        sleep_locked(k, (int64_t)(-k->turns * 1000 / KUBE_CALLS_S), c->stop);
     pthread_mutex_unlock(&k->lock);
 }
 
 /* --- one call --- */
 
+static bool is_over(const struct kube *k, const atomic_bool *stop)
+{
+    return atomic_load(&k->is_cancelled) || (stop && atomic_load(stop));
+}
+
 static bool is_cancelled(void *arg)
 {
-    return atomic_load(&((struct kube_try *)arg)->kube->is_cancelled);
+    const struct kube_try *t = arg;
+
+    return is_over(t->kube, t->stop);
 }
 
 int kube_try_init(struct kube_try *t, struct kube *k, const char *path,
@@ -184,19 +200,34 @@ static int take_answer(const struct http_answer *a, struct json **out,
     return a->status;
 }
 
+/* What is left of the call's time: at least 1, as 0 would be the usual. */
+static int total_ms(const struct kube_call *c)
+{
+    int64_t left_ms = c->until_ms - loop_now_ms();
+
+    if (!c->until_ms || left_ms > INT_MAX)
+        return 0;
+    return left_ms > 0 ? (int)left_ms : 1;
+}
+
 static int once(struct kube *k, const struct kube_call *c, const char *body,
                 struct json **out, int64_t *wait_ms, struct err *e)
 {
     struct http_answer a;
+    own_mem char *type =
+        mem_printf("Content-Type: %s", c->content_type ? c->content_type
+                                                       : "application/json");
     struct kube_try t;
     int r = -1;
 
-    take_turn(k);
+    take_turn(k, c);
     if (kube_try_init(&t, k, c->path, e) < 0)
         return -1;
+    t.stop = c->stop;
+    t.request.total_ms = total_ms(c);
     t.request.method = c->method;
     if (body) {
-        t.headers[t.headers[1] ? 2 : 1] = "Content-Type: application/json";
+        t.headers[t.headers[1] ? 2 : 1] = type;
         t.request.body = body;
         t.request.body_len = strlen(body);
     }
@@ -209,9 +240,10 @@ static int once(struct kube *k, const struct kube_call *c, const char *body,
     return r;
 }
 
-static bool is_to_repeat(const struct kube *k, int got, int try)
+static bool is_to_repeat(const struct kube *k, const struct kube_call *c,
+                         int got, int try)
 {
-    if (atomic_load(&k->is_cancelled) || try == KUBE_TRIES)
+    if (is_over(k, c->stop) || try == KUBE_TRIES)
         return false;
     /* the token may just have been exchanged */
     return got < 0 || got == STATUS_BUSY ||
@@ -230,20 +262,23 @@ int kube_do(struct kube *k, const struct kube_call *c, struct json **out,
         uint16_t more;
 
         got = once(k, c, body, out, &wait_ms, e);
-        if (!is_to_repeat(k, got, try))
+        if (!is_to_repeat(k, c, got, try))
             break;
         random_bytes(&more, sizeof more);
         if (wait_ms < step_ms)
             wait_ms = step_ms;
+        wait_ms += more % WAIT_MS;
+        if (c->until_ms && loop_now_ms() + wait_ms >= c->until_ms)
+            break;
         log_debug("kube.again", "try", "i", (int64_t)try, "error", "s", e->text,
                   NULL);
-        kube_sleep(k, wait_ms + more % WAIT_MS, NULL);
+        kube_sleep(k, wait_ms, c->stop);
         step_ms *= 2;
     }
     if (body && c->is_secret)
         explicit_bzero(body, strlen(body));
     free(body);
-    if (got < 0 && atomic_load(&k->is_cancelled))
+    if (got < 0 && is_over(k, c->stop))
         return err_set(e, ERR_TIMEOUT, "cancelled");
     return got;
 }

@@ -27,6 +27,8 @@ struct kube *kube_new(struct kube_conf *conf);
 void kube_free(struct kube *k); /* no call is under way; takes NULL */
 /* Every call under way and to come ends soon, with ERR_TIMEOUT. */
 void kube_cancel(struct kube *k);
+/* Set *stop; who waits on it is woken. */
+void kube_wake(struct kube *k, atomic_bool *stop);
 /* The namespace of the configuration, or NULL. */
 const char *kube_ns(const struct kube *k);
 
@@ -34,7 +36,11 @@ struct kube_call {
     const char *method;      /* NULL = GET */
     const char *path;        /* with its query, from the first slash on */
     const struct json *body; /* NULL = none */
+    const char *content_type; /* NULL = application/json */
     bool is_secret;          /* the body: its text is wiped */
+    int64_t until_ms; /* monotonic: over by then, tries and all; it waits for
+                         no turn, but takes one. 0 = no such time */
+    const atomic_bool *stop; /* cancels this call alone: kube_wake. NULL */
 };
 
 /*
@@ -50,11 +56,21 @@ struct kube_call {
 int kube_do(struct kube *k, const struct kube_call *c, struct json **out,
             struct err *e);
 
+/* --- kube_list.c --- */
+
+#define KUBE_PAGE 20          /* objects of a list's page */
+#define KUBE_VERSION_SIZE 128 /* of a collection; opaque */
+
+/* Give each object of a collection to take (borrowed) until it says false;
+ * path as for kube_watch_start. 0 with the collection's version, or -1. */
+int kube_list(struct kube *k, const char *path,
+              bool (*take)(void *arg, const struct json *object), void *arg,
+              char version[KUBE_VERSION_SIZE], struct err *e);
+
 /* --- kube_watch.c --- */
 
 #define KUBE_WATCH_S 300            /* of one watch, asked of the server */
 #define KUBE_SILENCE_S 90           /* without a byte: it is dead */
-#define KUBE_PAGE 20                /* objects of a list's page */
 #define KUBE_LINE_MAX (1024 * 1024) /* bytes of an event */
 #define KUBE_RELIST_MS 600000       /* all is listed again, whatever happens */
 

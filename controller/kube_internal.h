@@ -1,4 +1,4 @@
-/* Between kube.c (calls) and kube_watch.c. */
+/* Between kube.c (calls), kube_list.c and kube_watch.c. */
 #ifndef PODTERM_CONTROLLER_KUBE_INTERNAL_H
 #define PODTERM_CONTROLLER_KUBE_INTERNAL_H
 
@@ -19,6 +19,7 @@ struct kube {
 
 struct kube_try { /* a request with who we are */
     struct kube *kube;
+    const atomic_bool *stop; /* NULL = only all of them */
     struct http_request request;
     const char *headers[5]; /* NULL-terminated; room for two more */
     char *auth, *url;
@@ -28,10 +29,11 @@ struct kube_try { /* a request with who we are */
 int kube_try_init(struct kube_try *t, struct kube *k, const char *path,
                   struct err *e);
 void kube_try_fini(struct kube_try *t);
+/* What the server names goes into an address as it is: only such as may. */
+bool kube_is_plain(const char *text, size_t size);
 /* Fills *e with what a Status says; -1. */
 int kube_said(int status, const struct buf *body, struct err *e);
-/* Until then, or cancelled, or *stop (NULL = never) and the lock was taken
- * and wake told. */
+/* Until then, or cancelled, or *stop (NULL = never) by kube_wake. */
 void kube_sleep(struct kube *k, int64_t ms, const atomic_bool *stop);
 
 #endif

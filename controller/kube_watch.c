@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION_MAX 128
-#define CONTINUE_MAX 4096
 #define AGAIN_MS 500 /* after a failure; doubles */
 #define AGAIN_MAX_MS 15000
 #define STATUS_GONE 410
@@ -25,7 +23,7 @@ struct kube_watch {
     void *arg;
     pthread_t thread;
     atomic_bool is_stopped;
-    char version[VERSION_MAX]; /* "" = list first */
+    char version[KUBE_VERSION_SIZE]; /* "" = list first */
     int64_t listed_ms;
     int64_t again_ms; /* to wait after the next failure */
 };
@@ -48,62 +46,21 @@ static bool stream_is_cancelled(void *arg)
     return is_over(((struct stream *)arg)->w);
 }
 
-/* What the server names goes into an address as it is. */
-static bool is_plain(const char *text, size_t max)
-{
-    size_t len = text ? strlen(text) : 0;
-
-    return len > 0 && len < max &&
-           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                        "0123456789-._~=:") == len;
-}
-
-static char query_of(const struct kube_watch *w)
-{
-    return strchr(w->path, '?') ? '&' : '?';
-}
-
 /* --- list --- */
 
-static int list_page(struct kube_watch *w, const char *more, struct json **out,
-                     struct err *e)
+static bool on_listed(void *arg, const struct json *object)
 {
-    own_mem char *path = mem_printf("%s%climit=%d%s%s", w->path, query_of(w),
-                                    KUBE_PAGE, *more ? "&continue=" : "", more);
-    const struct kube_call call = {.path = path};
-    int status = kube_do(w->kube, &call, out, e);
+    struct kube_watch *w = arg;
 
-    if (status == STATUS_GONE)
-        return STATUS_GONE;
-    return status == 200 ? 0 : -1;
+    if (!is_over(w))
+        w->event(w->arg, KUBE_LISTED, object);
+    return !is_over(w);
 }
 
 static int list_all(struct kube_watch *w, struct err *e)
 {
-    char more[CONTINUE_MAX] = "";
-
-    do {
-        own_json struct json *page = NULL;
-        const struct json *items, *meta;
-        const char *version, *next;
-        int got = list_page(w, more, &page, e);
-
-        if (got != 0)
-            return got == STATUS_GONE
-                       ? err_set(e, ERR_SYSTEM, "the list changed too soon")
-                       : -1;
-        items = json_get(page, "items");
-        meta = json_get(page, "metadata");
-        version = json_get_str(meta, "resourceVersion");
-        next = json_get_str(meta, "continue");
-        if (!json_is_array(items) || !is_plain(version, VERSION_MAX) ||
-            (next && *next && !is_plain(next, CONTINUE_MAX)))
-            return err_set(e, ERR_SYSTEM, "%s: no list", w->path);
-        for (size_t i = 0; i < json_count(items) && !is_over(w); i++)
-            w->event(w->arg, KUBE_LISTED, json_at(items, i));
-        memcpy(w->version, version, strlen(version) + 1);
-        memcpy(more, next ? next : "", next ? strlen(next) + 1 : 1);
-    } while (*more && !is_over(w));
+    if (kube_list(w->kube, w->path, on_listed, w, w->version, e) < 0)
+        return -1;
     if (!is_over(w))
         w->event(w->arg, KUBE_ALL_LISTED, NULL);
     w->listed_ms = loop_now_ms();
@@ -117,7 +74,7 @@ static int take_version(struct kube_watch *w, const struct json *object)
     const char *version =
         json_get_str(json_get(object, "metadata"), "resourceVersion");
 
-    if (!is_plain(version, VERSION_MAX))
+    if (!kube_is_plain(version, KUBE_VERSION_SIZE))
         return -1;
     memcpy(w->version, version, strlen(version) + 1);
     return 0;
@@ -216,7 +173,8 @@ static int watch_once(struct kube_watch *w, struct err *e)
     own_mem char *path =
         mem_printf("%s%cwatch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
                    "&resourceVersion=%s",
-                   w->path, query_of(w), KUBE_WATCH_S, w->version);
+                   w->path, strchr(w->path, '?') ? '&' : '?', KUBE_WATCH_S,
+                   w->version);
     struct stream s = {.w = w};
     struct http_answer a;
     int r;
@@ -302,10 +260,7 @@ void kube_watch_stop(struct kube_watch *w)
 {
     if (!w)
         return;
-    pthread_mutex_lock(&w->kube->lock);
-    atomic_store(&w->is_stopped, true);
-    pthread_cond_broadcast(&w->kube->wake);
-    pthread_mutex_unlock(&w->kube->lock);
+    kube_wake(w->kube, &w->is_stopped);
     pthread_join(w->thread, NULL);
     free(w->path);
     free(w);

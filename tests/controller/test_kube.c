@@ -181,6 +181,85 @@ static void we_ask_no_faster_than_we_may(void **arg)
     assert_true(loop_now_ms() - begun >= 900); /* ten at ten a second */
 }
 
+static void a_call_is_over_by_its_time(void **arg)
+{
+    const struct fileserver_reply silent[] = {{.trick = FILESERVER_SILENT}};
+    const struct fileserver_reply busy[] = {kubed_refuses(503, NULL)};
+    struct err e = {0};
+
+    (void)arg;
+    for (int i = 0; i < 2; i++) { /* in a try, and instead of another */
+        int64_t begun = loop_now_ms();
+
+        start(i ? busy : silent, 1);
+        assert_int_equal(
+            kube_do(kubed.kube,
+                    &(struct kube_call){.path = "/x", .until_ms = begun + 900},
+                    NULL, &e),
+            -1);
+        assert_true(loop_now_ms() - begun < 2900);
+        assert_true(fileserver_requests(kubed.server) < KUBE_TRIES);
+        kubed_stop(&kubed);
+    }
+}
+
+static void a_call_with_no_time_waits_for_no_turn(void **arg)
+{
+    const struct fileserver_reply script[] = {kubed_says("{}")};
+    const int count = KUBE_CALLS_BURST + 60;
+    int64_t begun = loop_now_ms();
+    struct err e = {0};
+
+    (void)arg;
+    start(script, 1);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(
+            kube_do(kubed.kube,
+                    &(struct kube_call){.path = "/x",
+                                        .until_ms = loop_now_ms() + 10000},
+                    NULL, &e),
+            200);
+    assert_true(loop_now_ms() - begun < 60 * 1000 / KUBE_CALLS_S);
+    begun = loop_now_ms(); /* their turns are paid by others */
+    assert_int_equal(ask(NULL, &e), 200);
+    assert_true(loop_now_ms() - begun >= 100);
+}
+
+static atomic_bool is_stopped;
+
+static void *stop_soon(void *arg)
+{
+    (void)arg;
+    poll(NULL, 0, 200);
+    kube_wake(kubed.kube, &is_stopped);
+    return NULL;
+}
+
+static void a_call_can_be_stopped_alone(void **arg)
+{
+    const struct fileserver_reply script[] = {
+        {.trick = FILESERVER_SILENT},
+        {.status = 503, .head = "Retry-After: 1000\r\n", .body = "", .len = 0},
+        kubed_says("{}")};
+    const struct kube_call call = {.path = "/x", .stop = &is_stopped};
+    struct err e = {0};
+
+    (void)arg;
+    start(script, 3);
+    for (int i = 0; i < 2; i++) { /* in a try, and between two */
+        pthread_t t;
+        int64_t begun = loop_now_ms();
+
+        atomic_store(&is_stopped, false);
+        assert_int_equal(pthread_create(&t, NULL, stop_soon, NULL), 0);
+        assert_int_equal(kube_do(kubed.kube, &call, NULL, &e), -1);
+        assert_int_equal(e.kind, ERR_TIMEOUT);
+        assert_true(loop_now_ms() - begun < 4000);
+        pthread_join(t, NULL);
+    }
+    assert_int_equal(ask(NULL, &e), 200);
+}
+
 static void another_authority_is_not_spoken_to(void **arg)
 {
     const struct fileserver_reply script[] = {kubed_says("{}")};
@@ -213,6 +292,9 @@ int main(void)
         T(nobody_or_nonsense_is_given_up),
         T(all_calls_end_when_we_stop),
         T(we_ask_no_faster_than_we_may),
+        T(a_call_is_over_by_its_time),
+        T(a_call_with_no_time_waits_for_no_turn),
+        T(a_call_can_be_stopped_alone),
         T(another_authority_is_not_spoken_to),
     };
 

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct fileserver {
     size_t len;
     struct fileserver_reply *script; /* a copy: the thread may outlive a test */
     size_t count;
+    fileserver_decide decide; /* NULL = the script */
+    void *arg;
     int listen_fd, port;
     struct ssl_ctx_st *ctx;
     pthread_t thread;
@@ -91,6 +94,16 @@ static void say(struct fileserver *s, const char *fmt, ...)
     put(s, text, (size_t)n);
 }
 
+/* The body too, where its length is told. */
+static bool is_whole(const char *head)
+{
+    const char *end = strstr(head, "\r\n\r\n");
+    const char *length = strcasestr(head, "\r\ncontent-length:");
+
+    return end && (!length || length > end ||
+                   strlen(end + 4) >= strtoul(length + 17, NULL, 10));
+}
+
 static bool take_head(struct fileserver *s, char *out)
 {
     size_t len = 0;
@@ -102,7 +115,7 @@ static bool take_head(struct fileserver *s, char *out)
         if (n > 0) {
             len += (size_t)n;
             out[len] = 0;
-            if (strstr(out, "\r\n\r\n"))
+            if (is_whole(out))
                 return true;
         } else if (!again(s, n, POLLIN)) {
             return false;
@@ -157,11 +170,20 @@ static void put_body(struct fileserver *s, const struct fileserver_reply *r,
         say(s, "0\r\n\r\n");
 }
 
+static struct fileserver_reply reply_to(struct fileserver *s, const char *head)
+{
+    size_t at = (size_t)s->requests;
+    struct fileserver_reply made = {0};
+
+    if (!s->decide)
+        return s->script[at < s->count ? at : s->count - 1];
+    s->decide(s->arg, head, strstr(head, "\r\n\r\n") + 4, &made);
+    return made;
+}
+
 static void answer(struct fileserver *s, const char *head)
 {
-    size_t at =
-        (size_t)s->requests < s->count ? (size_t)s->requests : s->count - 1;
-    const struct fileserver_reply *r = &s->script[at];
+    const struct fileserver_reply reply = reply_to(s, head), *r = &reply;
     const uint8_t *body = r->body ? r->body : s->body;
     size_t whole = r->body ? r->len : s->len, end = whole;
     size_t from = range_from(head, r);
@@ -257,19 +279,12 @@ static struct ssl_ctx_st *make_ctx(const char *dir)
     return ctx;
 }
 
-struct fileserver *fileserver_start(const void *body, size_t len,
-                                    const struct fileserver_reply *script,
-                                    size_t count, const char *tls_dir)
+static void begin(struct fileserver *s, const char *tls_dir)
 {
-    struct fileserver *s = mem_zero(1, sizeof(*s));
     struct err e = {0};
     char name[64];
 
-    s->body = body;
-    s->len = len;
-    s->script = mem_zero(count, sizeof(*script));
-    memcpy(s->script, script, count * sizeof(*script));
-    s->count = count;
+    signal(SIGPIPE, SIG_IGN); /* as services do; TLS has no flag for it */
     pthread_mutex_init(&s->lock, NULL);
     s->listen_fd = listen_tcp("127.0.0.1:0", false, &e);
     if (s->listen_fd < 0 || listen_name(s->listen_fd, name, sizeof(name)) < 0)
@@ -279,6 +294,31 @@ struct fileserver *fileserver_start(const void *body, size_t len,
         s->ctx = make_ctx(tls_dir);
     if (pthread_create(&s->thread, NULL, run, s) != 0)
         abort();
+}
+
+struct fileserver *fileserver_start(const void *body, size_t len,
+                                    const struct fileserver_reply *script,
+                                    size_t count, const char *tls_dir)
+{
+    struct fileserver *s = mem_zero(1, sizeof(*s));
+
+    s->body = body;
+    s->len = len;
+    s->script = mem_zero(count, sizeof(*script));
+    memcpy(s->script, script, count * sizeof(*script));
+    s->count = count;
+    begin(s, tls_dir);
+    return s;
+}
+
+struct fileserver *fileserver_start_with(fileserver_decide decide, void *arg,
+                                         const char *tls_dir)
+{
+    struct fileserver *s = mem_zero(1, sizeof(*s));
+
+    s->decide = decide;
+    s->arg = arg;
+    begin(s, tls_dir);
     return s;
 }
 

@@ -46,6 +46,12 @@ struct fileserver;
 struct fileserver *fileserver_start(const void *body, size_t len,
                                     const struct fileserver_reply *script,
                                     size_t count, const char *tls_dir);
+/* The same over https, with a reply that is made for each request; body is
+ * the request's. decide runs on the server's thread and may take its time. */
+typedef void (*fileserver_decide)(void *arg, const char *head, const char *body,
+                                  struct fileserver_reply *reply);
+struct fileserver *fileserver_start_with(fileserver_decide decide, void *arg,
+                                         const char *tls_dir);
 int fileserver_port(const struct fileserver *s);
 /* How many requests came, and the head of number i (0 = the first). */
 int fileserver_requests(struct fileserver *s);

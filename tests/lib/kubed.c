@@ -14,22 +14,38 @@
 
 #include <cmocka.h>
 
-void kubed_start(struct kubed *k, const struct fileserver_reply *script,
-                 size_t count)
+static void make_dir(struct kubed *k)
 {
-    struct kube_conf conf = {0};
-    own_mem char *ca = NULL;
-
     k->dir = scratch_new();
     certs_make(k->dir, "srv", "IP:127.0.0.1");
-    ca = mem_printf("%s/srv-ca.pem", k->dir);
     tree_put(k->dir, "token", "first\n");
-    k->server = fileserver_start("", 0, script, count, k->dir);
+}
+
+static void make_kube(struct kubed *k)
+{
+    own_mem char *ca = mem_printf("%s/srv-ca.pem", k->dir);
+    struct kube_conf conf = {0};
+
     conf.server =
         mem_printf("https://127.0.0.1:%d", fileserver_port(k->server));
     conf.ca = tree_get(ca, &(size_t){0});
     conf.token_path = mem_printf("%s/token", k->dir);
     k->kube = kube_new(&conf);
+}
+
+void kubed_start(struct kubed *k, const struct fileserver_reply *script,
+                 size_t count)
+{
+    make_dir(k);
+    k->server = fileserver_start("", 0, script, count, k->dir);
+    make_kube(k);
+}
+
+void kubed_start_with(struct kubed *k, fileserver_decide decide, void *arg)
+{
+    make_dir(k);
+    k->server = fileserver_start_with(decide, arg, k->dir);
+    make_kube(k);
 }
 
 void kubed_stop(struct kubed *k)

@@ -18,6 +18,8 @@ struct kubed {
 /* Replies are copied, but not what they point to. */
 void kubed_start(struct kubed *k, const struct fileserver_reply *script,
                  size_t count);
+/* The same, but decide makes each reply (fileserver_start_with). */
+void kubed_start_with(struct kubed *k, fileserver_decide decide, void *arg);
 void kubed_stop(struct kubed *k);
 /* 200 and this text. */
 struct fileserver_reply kubed_says(const char *text);
