@@ -84,6 +84,13 @@ void hkdf_sha256(const void *key, size_t key_len, const char *info, void *out,
     EVP_KDF_free(kdf);
 }
 
+void hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
+                 uint8_t out[SHA256_BYTES])
+{
+    digest_must(EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_len,
+                          bytes, len, out, SHA256_BYTES, NULL) != NULL);
+}
+
 /* --- text encodings --- */
 
 void hex_encode(const void *bytes, size_t len, char *out)

@@ -1,7 +1,7 @@
 /*
- * Digests, HMAC-free key derivation, and the text encodings that go with
- * them (doorway on OpenSSL EVP; six times libsodium's speed, and constant
- * memory).
+ * Digests, key derivation, message authentication, and the text encodings
+ * that go with them (doorway on OpenSSL EVP; six times libsodium's speed, and
+ * constant memory).
  */
 #ifndef PODTERM_BASE_DIGEST_H
 #define PODTERM_BASE_DIGEST_H
@@ -34,6 +34,10 @@ void sha1(const void *bytes, size_t len, uint8_t out[SHA1_BYTES]);
  * the library itself fails. */
 void hkdf_sha256(const void *key, size_t key_len, const char *info, void *out,
                  size_t out_len);
+
+/* HMAC-SHA-256 (RFC 2104). Aborts only if the library itself fails. */
+void hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
+                 uint8_t out[SHA256_BYTES]);
 
 /* Lower-case hex; out has 2*len+1 bytes. */
 void hex_encode(const void *bytes, size_t len, char *out);

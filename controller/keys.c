@@ -31,11 +31,22 @@ static int promote(const char *signer, const char *standby, struct err *e)
     return 0;
 }
 
+/* Both signers are there: what is public of them. */
+static void make_set(struct keys *k)
+{
+    struct json *list;
+
+    k->jwks = json_object();
+    list = json_set(k->jwks, "keys", json_array());
+    json_set(list, NULL, token_signer_jwk(k->signer));
+    json_set(list, NULL, token_signer_jwk(k->standby));
+    k->jwks_text = json_text(k->jwks);
+}
+
 static int load_signers(struct keys *k, const char *dir, struct err *e)
 {
     own_mem char *signer = mem_printf("%s/signer.pem", dir);
     own_mem char *standby = mem_printf("%s/standby.pem", dir);
-    struct json *list;
 
     if (promote(signer, standby, e) < 0)
         return -1;
@@ -43,11 +54,7 @@ static int load_signers(struct keys *k, const char *dir, struct err *e)
     k->standby = k->signer ? load_or_make(standby, e) : NULL;
     if (!k->standby)
         return err_wrap(e, "signing keys in %s", dir);
-    k->jwks = json_object();
-    list = json_set(k->jwks, "keys", json_array());
-    json_set(list, NULL, token_signer_jwk(k->signer));
-    json_set(list, NULL, token_signer_jwk(k->standby));
-    k->jwks_text = json_text(k->jwks);
+    make_set(k);
     return 0;
 }
 
@@ -67,6 +74,12 @@ static int publish(const struct keys *k, const char *state_dir, struct err *e)
     return 0;
 }
 
+static void derive(struct keys *k)
+{
+    hkdf_sha256(k->session_secret, sizeof k->session_secret,
+                "podterm launch seal", k->launch_seal, sizeof k->launch_seal);
+}
+
 int keys_load(struct keys *k, const char *state_dir, struct err *e)
 {
     own_mem char *dir = mem_printf("%s/keys", state_dir);
@@ -80,6 +93,25 @@ int keys_load(struct keys *k, const char *state_dir, struct err *e)
         seal_key_load_or_make(secret, k->session_secret, e) < 0 ||
         seal_key_load_or_make(seal, k->seal, e) < 0)
         return -1;
+    derive(k);
+    return publish(k, state_dir, e);
+}
+
+int keys_take(struct keys *k, const char *dir, const char *state_dir,
+              struct err *e)
+{
+    own_mem char *signer = mem_printf("%s/signer.pem", dir);
+    own_mem char *standby = mem_printf("%s/standby.pem", dir);
+    own_mem char *secret = mem_printf("%s/session_secret", dir);
+    own_mem char *seal = mem_printf("%s/seal", dir);
+
+    k->signer = token_signer_load(signer, e);
+    k->standby = k->signer ? token_signer_load(standby, e) : NULL;
+    if (!k->standby || seal_key_load(secret, k->session_secret, e) < 0 ||
+        seal_key_load(seal, k->seal, e) < 0)
+        return err_wrap(e, "keys of --keys-dir");
+    make_set(k);
+    derive(k);
     return publish(k, state_dir, e);
 }
 
@@ -99,6 +131,16 @@ void keys_session(const struct keys *k, const char *sid,
 
     hkdf_sha256(k->session_secret, sizeof k->session_secret, info, out,
                 SESSION_KEY_BYTES);
+}
+
+void keys_sealed(const struct keys *k, const char *sid,
+                 uint8_t out[SEALED_KEY_BYTES])
+{
+    uint8_t key[SESSION_KEY_BYTES];
+
+    keys_session(k, sid, key);
+    seal_bytes(k->seal, sid, key, sizeof key, out);
+    wipe(key, sizeof key);
 }
 
 char *keys_token(const struct keys *k, const char *issuer, const char *audience,

@@ -23,6 +23,7 @@ struct keys {
     char *jwks_text;
     uint8_t session_secret[32];
     uint8_t seal[SEAL_KEY_BYTES];
+    uint8_t launch_seal[SEAL_KEY_BYTES]; /* never leaves controllers */
 };
 
 /*
@@ -30,11 +31,20 @@ struct keys {
  * as state_dir/jwks.json (by rename) for gateways. 0 or -1 with *e.
  */
 int keys_load(struct keys *k, const char *state_dir, struct err *e);
+/*
+ * Take all four from a directory of the operator's (a mounted secret), which
+ * several controllers share: none is made or moved there. Published as above.
+ */
+int keys_take(struct keys *k, const char *dir, const char *state_dir,
+              struct err *e);
 void keys_fini(struct keys *k); /* wipes; fine on a half-loaded one */
 
 /* The session's pre-shared key: HKDF of session_secret and sid. */
 void keys_session(const struct keys *k, const char *sid,
                   uint8_t out[SESSION_KEY_BYTES]);
+/* The same, sealed for the session's row. */
+void keys_sealed(const struct keys *k, const char *sid,
+                 uint8_t out[SEALED_KEY_BYTES]);
 
 /*
  * Sign a session token that starts now.

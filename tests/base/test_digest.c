@@ -98,6 +98,24 @@ static void hkdf_tells_infos_and_keys_apart(void **state)
     free(longest);
 }
 
+static void hmac_gives_the_examples_of_rfc_4231(void **state)
+{
+    uint8_t out[32], longer[131];
+
+    (void)state;
+    hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, out); /* 4.3 */
+    assert_hex(
+        out, sizeof(out),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(longer, 0xaa, sizeof(longer)); /* 4.7 */
+    hmac_sha256(longer, sizeof(longer),
+                "Test Using Larger Than Block-Size Key - Hash Key First", 54,
+                out);
+    assert_hex(
+        out, sizeof(out),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 static void hex_goes_both_ways(void **state)
 {
     uint8_t out[4] = {0};
@@ -198,6 +216,7 @@ int main(void)
         cmocka_unit_test(pieces_hash_as_the_whole),
         cmocka_unit_test(hkdf_gives_the_example_of_rfc_5869),
         cmocka_unit_test(hkdf_tells_infos_and_keys_apart),
+        cmocka_unit_test(hmac_gives_the_examples_of_rfc_4231),
         cmocka_unit_test(hex_goes_both_ways),
         cmocka_unit_test(bad_hex_is_refused_and_leaves_the_output),
         cmocka_unit_test(base64_gives_the_examples_of_rfc_4648),
