@@ -42,6 +42,11 @@ struct attach_set *attach_set_new(struct life *life, struct loop *loop)
     return set;
 }
 
+struct life *attach_life(const struct attach_set *set)
+{
+    return set->life;
+}
+
 void attach_set_free(struct attach_set *set)
 {
     if (set)

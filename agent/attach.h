@@ -33,6 +33,7 @@ struct attach_set;
 
 struct attach_set *attach_set_new(struct life *life, struct loop *loop);
 void attach_set_free(struct attach_set *set); /* takes NULL */
+struct life *attach_life(const struct attach_set *set);
 
 /* The verbs for base/ws.h; the server's arg is the attach_set. */
 extern const struct ws_verbs attach_verbs;

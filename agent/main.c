@@ -3,6 +3,8 @@
  *   podterm-agent …           the supervisor: listens, starts main again
  *   podterm-agent … --main    TLS, terminal, session key
  *   podterm-agent --unpack …  one archive, one directory, no key
+ * and, before them in a pod of a pool with one secret,
+ *   podterm-agent --derive-key …  leaves the pod's own key
  * This file only assembles.
  */
 #include "agent/attach.h"
@@ -14,7 +16,9 @@
 #include "agent/specfile.h"
 #include "agent/supervisor.h"
 #include "agent/unpack.h"
+#include "agent/activation.h"
 #include "agent/bundle.h"
+#include "agent/warm.h"
 #include "base/frame.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -42,6 +46,7 @@ struct agent {
     struct state state;
     struct agent_spec spec;
     uint8_t key[SESSION_KEY_BYTES];
+    struct warm *warm; /* instead of all below, as long as it is that */
     struct life *life;
     struct attach_set *attachments;
     struct ws_context *ws;
@@ -89,10 +94,13 @@ static void agent_metrics(struct ws_request *r)
 /* All HTTP there is: PROTOCOL.md, "Agent port". */
 static void agent_request(void *arg, struct ws_request *r)
 {
-    (void)arg;
+    struct life *l = attach_life(arg);
+
     if (strcmp(ws_request_method(r), "GET") == 0 &&
         strcmp(ws_request_path(r), "/metrics") == 0)
         agent_metrics(r);
+    else if (warm_is_activation(NULL, r))
+        warm_again(r, life_state(l)->head, life_spec(l)->sid);
     else
         ws_respond(r, 404, NULL, 0, "not found\n", 10);
 }
@@ -102,7 +110,10 @@ static void agent_term(void *arg, int signum)
     struct agent *a = arg;
 
     log_info("agent.stop", "signal", "i", (int64_t)signum, NULL);
-    life_stop(a->life);
+    if (a->warm)
+        warm_stop(a->warm);
+    else
+        life_stop(a->life);
 }
 
 static int agent_key(struct agent *a, int fd, struct err *e)
@@ -127,6 +138,14 @@ static void agent_runner_paths(struct agent *a)
     mkdir(a->runner_home, 0700); /* there after a restart */
 }
 
+static int agent_ws(struct agent *a, struct err *e)
+{
+    if (listen_name((int)settings.listen_fd, a->addr, sizeof(a->addr)) < 0)
+        return err_sys(e, "--listen-fd %lld", (long long)settings.listen_fd);
+    a->ws = ws_context_new(a->loop, AGENT_FDS_MAX, e);
+    return a->ws ? 0 : -1;
+}
+
 static int agent_listen(struct agent *a, struct err *e)
 {
     struct ws_server_conf conf = {
@@ -137,19 +156,16 @@ static int agent_listen(struct agent *a, struct err *e)
         .subprotocol = FRAME_SUBPROTOCOL,
         .verbs = &attach_verbs,
         .request = agent_request,
+        .wants_body = warm_is_activation,
         .arg = a->attachments,
-        .body_max = 0,
+        /* an activation that comes again */
+        .body_max = a->state.head->is_activated ? TOKEN_ACTIVATE_MAX : 0,
         .message_max = FRAME_UP_MAX,
         .rx_buffer_bytes = 4096,
         .conns_max = 64,
         .head_deadline_ms = ATTACH_HELLO_MS,
     };
 
-    if (listen_name((int)settings.listen_fd, a->addr, sizeof(a->addr)) < 0)
-        return err_sys(e, "--listen-fd %lld", (long long)settings.listen_fd);
-    a->ws = ws_context_new(a->loop, AGENT_FDS_MAX, e);
-    if (!a->ws)
-        return -1;
     a->server = ws_server_new(a->ws, &conf, e);
     return a->server ? 0 : -1;
 }
@@ -222,24 +238,67 @@ static void agent_report(const struct agent *a, const char *why)
         log_err(&e, "report.write");
 }
 
-static int agent_start(struct agent *a, struct err *e)
+static int agent_session(struct agent *a, struct err *e)
 {
-    if (agent_key(a, (int)settings.key_fd, e) < 0 ||
-        specfile_load(settings.spec, settings.state_file, &a->state, &a->spec,
+    if (specfile_load(settings.spec, settings.state_file, &a->state, &a->spec,
                       e) < 0)
+        return -1;
+    if (a->state.head->is_activated) /* the file's is the pool's, and spent */
+        memcpy(a->key, a->state.head->key, sizeof(a->key));
+    else if (agent_key(a, (int)settings.key_fd, e) < 0)
         return -1;
     log_session(a->spec.sid);
     agent_runner_paths(a);
-    a->loop = loop_new();
     a->worker = worker_new(a->loop, 1, 4);
-    if (agent_life(a, e) < 0 || agent_listen(a, e) < 0)
+    if (agent_ws(a, e) < 0 || agent_life(a, e) < 0 || agent_listen(a, e) < 0)
+        return -1;
+    log_info("agent.start", "addr", "s", a->addr, "restarts", "i",
+             (int64_t)a->state.head->restarts, NULL);
+    return life_begin(a->life, a->attachments, e);
+}
+
+static int agent_warm(struct agent *a, const struct json *spec, struct err *e)
+{
+    struct warm_conf conf = {
+        .loop = a->loop,
+        .listen_fd = (int)settings.listen_fd,
+        .addr = a->addr,
+        .key = a->key,
+        .pod_uid = settings.pod_uid,
+        .state_path = settings.state_file,
+        .ipc_dir = settings.ipc_dir,
+        .report_path = settings.report,
+        .status_path = settings.status,
+        .runner_uid = (uid_t)settings.runner_uid,
+    };
+
+    if (agent_key(a, (int)settings.key_fd, e) < 0 || agent_ws(a, e) < 0)
+        return -1;
+    conf.ws = a->ws;
+    a->warm = warm_new(&conf, spec, e);
+    wipe(a->key, sizeof(a->key));
+    return a->warm ? 0 : -1;
+}
+
+static int agent_start(struct agent *a, struct err *e)
+{
+    own_json struct json *spec = NULL;
+    int r;
+
+    if (!state_is_there(settings.state_file)) {
+        spec = specfile_parse(settings.spec, e);
+        if (!spec)
+            return -1;
+    }
+    a->loop = loop_new();
+    r = spec && warm_spec_is(spec) ? agent_warm(a, spec, e)
+                                   : agent_session(a, e);
+    if (r < 0)
         return -1;
     a->term = loop_signal_start(a->loop, SIGTERM, agent_term, a);
     if (settings.health_fd >= 0)
         a->health = health_start(a->loop, (int)settings.health_fd);
-    log_info("agent.start", "addr", "s", a->addr, "restarts", "i",
-             (int64_t)a->state.head->restarts, NULL);
-    return life_begin(a->life, a->attachments, e);
+    return 0;
 }
 
 static void agent_stop(struct agent *a)
@@ -248,6 +307,7 @@ static void agent_stop(struct agent *a)
     health_stop(a->ready);
     loop_signal_stop(a->term);
     ws_server_free(a->server);
+    warm_free(a->warm);
     ws_context_free(a->ws);
     life_free(a->life);
     attach_set_free(a->attachments);
@@ -260,7 +320,7 @@ static void agent_stop(struct agent *a)
     free(a->runner_home);
 }
 
-static int agent_main(void)
+static int agent_main(char **argv)
 {
     struct agent a = {0};
     struct err e = {0};
@@ -273,6 +333,9 @@ static int agent_main(void)
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like any */
     if (agent_start(&a, &e) == 0) {
         loop_run(a.loop);
+        if (a.warm && warm_is_activated(a.warm))
+            warm_give_way(argv, settings.health_fd >= 0 ? settings.health_fd
+                                                        : settings.listen_fd);
         status = EXIT_SUCCESS;
     } else {
         log_err(&e, "agent.failed");
@@ -326,6 +389,18 @@ static int agent_supervise(int argc, char **argv)
     return EXIT_FAILURE;
 }
 
+static int agent_derive(void)
+{
+    struct err e = {0};
+
+    proc_undumpable();
+    if (pod_derive_key(settings.pool_secret_file, settings.pod_uid,
+                       settings.out, &e) == 0)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "podterm-agent: %s\n", e.text);
+    return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
     struct err e = {0};
@@ -344,5 +419,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "podterm-agent: %s\n", e.text);
         return EXIT_FAILURE;
     }
-    return settings.is_main ? agent_main() : agent_supervise(argc, argv);
+    if (settings.derive_key)
+        return agent_derive();
+    return settings.is_main ? agent_main(argv) : agent_supervise(argc, argv);
 }

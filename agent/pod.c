@@ -1,7 +1,9 @@
 #include "agent/pod.h"
 
 #include "base/file.h"
+#include "base/keyfile.h"
 #include "base/own.h"
+#include "base/token_activate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #define POD_SHIM_NEW ".shim-new"
+#define POD_SECRET_MAX 128 /* bytes of a key's file */
 
 int pod_give_shim(const char *shim_path, const char *ipc_dir, struct err *e)
 {
@@ -42,4 +45,41 @@ int pod_key_fd(const char *path, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
     return fd < 0 ? err_sys(e, "--key-file %s", path) : fd;
+}
+
+/* Not keyfile_read: a mounted Secret is its group's to read. */
+static int pod_secret(const char *path, uint8_t out[SEAL_KEY_BYTES],
+                      struct err *e)
+{
+    struct buf b;
+    int r;
+
+    buf_init_secret(&b, POD_SECRET_MAX);
+    r = file_read(path, &b, e);
+    if (r == 0)
+        r = seal_key_of(path, &b, out, e);
+    buf_fini_secret(&b);
+    return r < 0 ? err_wrap(e, "--pool-secret-file") : 0;
+}
+
+int pod_derive_key(const char *secret_path, const char *pod_uid,
+                   const char *out_path, struct err *e)
+{
+    uint8_t secret[SEAL_KEY_BYTES], key[SESSION_KEY_BYTES];
+    int r;
+
+    if (!activate_uid_is_valid(pod_uid))
+        return err_set(e, ERR_INPUT, "--pod-uid: \"%.40s\" is no UID", pod_uid);
+    if (pod_secret(secret_path, secret, e) < 0)
+        return -1;
+    activate_pool_key(secret, pod_uid, key);
+    wipe(secret, sizeof(secret));
+    if (unlink(out_path) < 0 && errno != ENOENT)
+        r = err_sys(e, "--out %s", out_path);
+    else
+        r = keyfile_make(out_path, key, sizeof(key), e);
+    wipe(key, sizeof(key));
+    if (r == 0 && chmod(out_path, 0400) < 0)
+        r = err_sys(e, "--out %s", out_path);
+    return r;
 }

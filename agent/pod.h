@@ -22,4 +22,12 @@ int pod_give_shim(const char *shim_path, const char *ipc_dir, struct err *e);
  * and the caller's, or -1. */
 int pod_key_fd(const char *path, struct err *e);
 
+/*
+ * The container before the agent's, where a pool has one secret: leave the
+ * pod's own key of it (32 bytes, 0400) in the file out_path, in place of one
+ * of an earlier start. Nothing is printed. 0, or -1: ERR_INPUT, ERR_SYSTEM.
+ */
+int pod_derive_key(const char *secret_path, const char *pod_uid,
+                   const char *out_path, struct err *e);
+
 #endif

@@ -9,7 +9,7 @@ struct agent_settings settings = {.listen_fd = -1, .health_fd = -1};
 
 static const struct conf_row rows[] = {
     {"spec", CONF_STR, &settings.spec, 1, PATH_MAX_BYTES, NULL, "FILE",
-     "session spec; deleted once it is in the state file"},
+     "session spec, deleted once it is in the state file; or a warm spec"},
     {"key-fd", CONF_INT, &settings.key_fd, 0, 1023, "3", "fd",
      "descriptor with the 32-byte session key"},
     {"key-file", CONF_STR, &settings.key_file, 1, PATH_MAX_BYTES, NULL, "FILE",
@@ -42,6 +42,14 @@ static const struct conf_row rows[] = {
      "is copied into the ipc directory, where a runner's container finds it"},
     {"runner-uid", CONF_INT, &settings.runner_uid, 0, 4294967294, "0", "uid",
      "user the shim runs as"},
+    {"pod-uid", CONF_STR, &settings.pod_uid, 1, 64, NULL, "UID",
+     "this pod; whom an activation of a warm agent must be for"},
+    {"derive-key", CONF_BOOL, &settings.derive_key, 0, 0, NULL, "",
+     "only derive this pod's pool key: with the next two and --pod-uid"},
+    {"pool-secret-file", CONF_STR, &settings.pool_secret_file, 1,
+     PATH_MAX_BYTES, NULL, "FILE", "the pool's secret"},
+    {"out", CONF_STR, &settings.out, 1, PATH_MAX_BYTES, NULL, "FILE",
+     "where the derived key goes"},
     {"log-level", CONF_STR, &settings.log_level, 1, 64, "info", "LEVEL",
      "debug, info, warn or error"},
     {"main", CONF_BOOL, &settings.is_main, 0, 0, NULL, "",
@@ -67,6 +75,13 @@ int settings_load(int argc, char **argv, struct err *e)
 
     if (r != 0)
         return r;
+    if (settings.derive_key)
+        return settings_need(settings.pool_secret_file, "--pool-secret-file",
+                             e) < 0 ||
+                       settings_need(settings.pod_uid, "--pod-uid", e) < 0 ||
+                       settings_need(settings.out, "--out", e) < 0
+                   ? -1
+                   : 0;
     if (settings_need(settings.spec, "--spec", e) < 0 ||
         settings_need(settings.state_file, "--state-file", e) < 0 ||
         settings_need(settings.ipc_dir, "--ipc-dir", e) < 0 ||

@@ -14,7 +14,9 @@ struct agent_settings {
     const char *spec, *state_file, *ipc_dir, *bundle_dir, *tmp_dir;
     const char *cache_dir, *cached, *keep, *report, *status;
     const char *listen, *health_listen, *ready_listen, *log_level;
-    const char *key_file, *shim; /* in a pod */
+    const char *key_file, *shim, *pod_uid; /* in a pod */
+    bool derive_key;                       /* instead of all else: */
+    const char *pool_secret_file, *out;
     int64_t key_fd, runner_uid;
     /* from the supervisor to its main process */
     bool is_main;

@@ -275,8 +275,7 @@ static int spec_size(const struct json *root, struct agent_spec *s,
     return 0;
 }
 
-static int spec_token(const struct json *root, struct agent_spec *s,
-                      struct err *e)
+int spec_token(const struct json *root, struct agent_spec *s, struct err *e)
 {
     static const char *const names[] = {"iss", "aud", "skew_s", "jwks", NULL};
     const struct json *j = json_get(root, "token");

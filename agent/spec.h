@@ -85,6 +85,8 @@ int spec_parse(const char *text, size_t len, struct agent_spec *out,
                struct err *e);
 /* The same from a tree, which stays the caller's. */
 int spec_of(const struct json *root, struct agent_spec *out, struct err *e);
+/* Its member "token" alone into s: a warm spec has the same. */
+int spec_token(const struct json *root, struct agent_spec *s, struct err *e);
 /* Takes NULL and half-filled ones; wipes the environment. */
 void spec_fini(struct agent_spec *s);
 /* Wipe the program's environment: it has it now. */

@@ -36,8 +36,7 @@ static char *specfile_read(const char *path, size_t *len, struct err *e)
     return own_mem_give(&text);
 }
 
-/* The values of the environment are secrets: none stays in freed memory. */
-static void specfile_wipe(const struct json *root)
+void specfile_wipe(const struct json *root)
 {
     const struct json *env = json_get(root, "env");
 
@@ -49,9 +48,7 @@ static void specfile_wipe(const struct json *root)
     }
 }
 
-/* Split off the environment and keep both in the state. */
-static int specfile_keep(const struct json *root, struct state *state,
-                         struct err *e)
+int specfile_keep(const struct json *root, struct state *state, struct err *e)
 {
     own_json struct json *rest = json_object();
     own_mem char *text = NULL;
@@ -79,22 +76,31 @@ static int specfile_keep(const struct json *root, struct state *state,
     return r;
 }
 
+struct json *specfile_parse(const char *path, struct err *e)
+{
+    own_mem char *text = NULL;
+    struct json *root;
+    size_t len;
+
+    text = specfile_read(path, &len, e);
+    if (!text)
+        return NULL;
+    root = json_parse(text, len, e);
+    wipe(text, len);
+    if (!root)
+        err_wrap(e, "spec %s", path);
+    return root;
+}
+
 static int specfile_first(const char *path, const char *state_path,
                           struct state *state, struct agent_spec *spec,
                           struct err *e)
 {
-    own_mem char *text = NULL;
-    own_json struct json *root = NULL;
-    size_t len;
+    own_json struct json *root = specfile_parse(path, e);
     int r;
 
-    text = specfile_read(path, &len, e);
-    if (!text)
-        return -1;
-    root = json_parse(text, len, e);
-    wipe(text, len);
     if (!root)
-        return err_wrap(e, "spec %s", path);
+        return -1;
     r = spec_of(root, spec, e);
     if (r == 0) {
         /* the ring's size is in the spec: the state is opened anew */
@@ -149,5 +155,8 @@ int specfile_load(const char *spec_path, const char *state_path,
     r = state->is_resumed
             ? specfile_again(state, spec, e)
             : specfile_first(spec_path, state_path, state, spec, e);
-    return r < 0 ? -1 : specfile_delete(spec_path, e);
+    if (r < 0)
+        return -1;
+    /* a warm spec is no session's, and holds no secret */
+    return state->head->is_activated ? 0 : specfile_delete(spec_path, e);
 }

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #define STATE_MAGIC "podtermS"
-#define STATE_VERSION 4
+#define STATE_VERSION 5
 #define STATE_PAGE 4096
 #define STATE_HEAD_BYTES                                                       \
     ((sizeof(struct state_head) + STATE_PAGE - 1) / STATE_PAGE * STATE_PAGE)
@@ -44,7 +44,8 @@ static int state_head_check(const struct state_head *h, int64_t file_bytes,
         h->output_oldest > h->output_end ||
         h->output_end - h->output_oldest > h->ring_bytes ||
         h->output_acked > h->output_end || h->viewers_at > 1 ||
-        h->viewers[h->viewers_at].count > FRAME_VIEWERS_MAX)
+        h->viewers[h->viewers_at].count > FRAME_VIEWERS_MAX ||
+        h->is_activated > 1)
         return err_set(e, ERR_SYSTEM, "state file does not agree with itself");
     return 0;
 }
@@ -245,6 +246,16 @@ void state_close(struct state *s)
         munmap(s->ring, 2 * s->ring_bytes);
     s->head = NULL;
     s->ring = NULL;
+}
+
+bool state_is_there(const char *path)
+{
+    static const char empty[8];
+    own_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    char magic[8];
+
+    return fd >= 0 && read(fd, magic, sizeof(magic)) > 0 &&
+           memcmp(magic, empty, sizeof(empty)) != 0;
 }
 
 int state_spec_set(struct state *s, const char *text, size_t len,

@@ -1,8 +1,8 @@
 /*
  * All that must outlive the agent's process, in one mapped file: output ring,
  * offsets both ways, the owner's acknowledgement, accepted token ids, the
- * session's spec, its viewers where they were changed, the shim's cookie, and
- * how far the session has come.
+ * session's spec, its viewers where they were changed, the shim's cookie, how
+ * far the session has come, and the session key where an activation brought it.
  *
  * The file is written through the mapping alone. A value that another depends
  * on is stored after what it speaks of: bytes are in the ring before
@@ -22,7 +22,9 @@
 #define PODTERM_AGENT_STATE_H
 
 #include "base/err.h"
+#include "base/digest.h"
 #include "base/frame.h"
+#include "base/seal.h"
 #include "base/vocab.h"
 
 #include <stdbool.h>
@@ -99,6 +101,10 @@ struct state_head {
     struct state_jti jtis[STATE_JTIS];
     uint32_t viewers_at;             /* which of the two is in force */
     struct frame_viewers viewers[2]; /* version 0 = the spec's own hold */
+
+    uint32_t is_activated;            /* the spec came as an activation: */
+    uint8_t activation[SHA256_BYTES]; /* its digest */
+    uint8_t key[SESSION_KEY_BYTES];   /* the session key it brought */
 };
 
 struct state {
@@ -122,6 +128,8 @@ int state_open(struct state *s, const char *path, size_t ring_bytes,
                struct err *e);
 /* Unmap; takes a half-open state. The file stays. */
 void state_close(struct state *s);
+/* Does the file hold a session, or what once was one? */
+bool state_is_there(const char *path);
 
 /*
  * Keep the spec's text and, apart from it, the program's environment (JSON,

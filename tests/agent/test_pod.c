@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "base/token_activate.h"
 #include "tests/lib/agentbox.h"
 #include "tests/lib/child.h"
 #include "tests/lib/programs.h"
@@ -95,6 +96,61 @@ static void what_is_no_shim_is_refused_and_leaves_nothing(void **arg)
     assert_non_null(strstr(e.text, "--ipc-dir"));
 }
 
+/* --- the pool key --- */
+
+#define UID "3f1c6f0e-5a3b-4c8e-9a51-0d7b6a5e4c21"
+
+/* The program itself, as an init container runs it. */
+static void derive(const char *secret, const char *uid, int status)
+{
+    own_mem char *agent = program_path("podterm-agent");
+    const char *argv[] = {agent,   "--derive-key", "--pool-secret-file",
+                          secret,  "--pod-uid",    uid,
+                          "--out", there,          NULL};
+    struct child c = {.argv = argv};
+
+    child_expect(&c, status);
+    assert_string_equal(c.out, "");
+    if (status == 0)
+        assert_string_equal(c.err, "");
+    child_fini(&c);
+}
+
+static void the_pods_own_key_is_left_and_not_told(void **arg)
+{
+    uint8_t secret[SEAL_KEY_BYTES], want[SESSION_KEY_BYTES];
+    own_mem char *key = NULL;
+    struct stat st;
+    size_t len;
+
+    (void)arg;
+    random_bytes(secret, sizeof(secret));
+    tree_put_bytes(dir, "given", secret, sizeof(secret));
+    assert_int_equal(chmod(given, 0440), 0); /* as a Secret is mounted */
+    activate_pool_key(secret, UID, want);
+    for (int i = 0; i < 2; i++) { /* and once more, after a restart */
+        free(key);
+        derive(given, UID, 0);
+        key = tree_get(there, &len);
+        assert_int_equal(len, sizeof(want));
+        assert_memory_equal(key, want, len);
+        assert_int_equal(stat(there, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0400);
+    }
+}
+
+static void no_key_is_derived_of_what_is_none(void **arg)
+{
+    (void)arg;
+    derive("/nowhere/at", UID, 1);
+    tree_put(dir, "given", "short");
+    derive(given, UID, 1);
+    tree_put(dir, "given", "01234567890123456789012345678901");
+    derive(given, "a/b", 1);
+    assert_int_equal(access(there, F_OK), -1);
+    derive(given, UID, 0);
+}
+
 /* --- the agent --- */
 
 static void a_key_or_shim_that_is_not_there_is_told(void **arg)
@@ -177,6 +233,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(the_shim_is_copied_for_others_to_run),
         T(what_is_no_shim_is_refused_and_leaves_nothing),
+        T(the_pods_own_key_is_left_and_not_told),
+        T(no_key_is_derived_of_what_is_none),
         T(a_key_or_shim_that_is_not_there_is_told),
         T(the_ready_port_is_open_while_the_program_runs),
         T(the_shim_is_there_when_the_agent_listens),

@@ -4,9 +4,11 @@
 #include "agent/stall.h"
 #include "agent/state.h"
 #include "agent/supervisor.h"
+#include "agent/warm.h"
 #include "base/frame.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "base/token_activate.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/tree.h"
 
@@ -132,6 +134,9 @@ static void the_routes_are_those_of_main(void **arg)
     for (char *at = page; (at = strstr(at, "`GET /")); at++)
         rows--;
     assert_int_equal(rows, 0);
+    has("`POST %s`", ACTIVATE_PATH);
+    has("| %d bytes |", TOKEN_ACTIVATE_MAX);
+    has("within %d s |", WARM_REQUEST_MS / 1000);
 }
 
 static void the_processes_are_those_of_the_command_line(void **arg)

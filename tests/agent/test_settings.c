@@ -96,6 +96,28 @@ static void the_main_process_needs_its_listener(void **arg)
     assert_int_equal(settings.listen_fd, 4);
 }
 
+static void deriving_a_key_needs_its_own_alone(void **arg)
+{
+    char *argv[] = {(char *)"podterm-agent",
+                    (char *)"--derive-key",
+                    (char *)"--pool-secret-file",
+                    (char *)"p",
+                    (char *)"--pod-uid",
+                    (char *)"u",
+                    (char *)"--out",
+                    (char *)"o"};
+
+    (void)arg;
+    for (int i = 2; i < 8; i += 2) {
+        setup(NULL);
+        refused(settings_load(i, argv, &e), argv[i]);
+    }
+    setup(NULL);
+    assert_int_equal(settings_load(8, argv, &e), 0);
+    assert_true(settings.derive_key);
+    assert_string_equal(settings.out, "o");
+}
+
 /* As the supervisor appends its own to what it was given. */
 static void the_last_word_counts(void **arg)
 {
@@ -141,6 +163,7 @@ int main(void)
         T(what_is_not_said_has_its_default),
         T(what_is_needed_is_named),
         T(the_main_process_needs_its_listener),
+        T(deriving_a_key_needs_its_own_alone),
         T(the_last_word_counts),
         T(a_bad_value_stops_the_start),
         T(the_environment_speaks_below_the_flags),
