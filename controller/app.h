@@ -17,6 +17,7 @@
 #include "controller/settings.h"
 
 struct live;
+struct reaper;
 
 struct app {
     const struct settings *set;
@@ -29,6 +30,7 @@ struct app {
     struct devissuer *devissuer; /* NULL without --dev-issuer */
     struct launcher *launcher;
     struct live *live;
+    struct reaper *reaper;
     struct guard guard;
     bool is_stopping;
 };

@@ -25,6 +25,10 @@ static struct metric rows[COUNT_ROWS] = {
         C("podterm_controller_tokens_total", "", "Session tokens signed"),
     [COUNT_TAKEN_UP] = C("podterm_controller_sessions_taken_up_total", "",
                          "Sessions of an earlier process gone on with"),
+    [COUNT_WOKEN] = C("podterm_controller_sessions_woken_total", "",
+                      "Sessions that took a warm runner"),
+    [COUNT_WARM] = {"podterm_controller_warm_ready", "", METRIC_GAUGE,
+                    "Warm runners that are ready", 0},
     [COUNT_LEADER] = {"podterm_leader", "", METRIC_GAUGE,
                       "1 while this controller holds the Lease", 0},
     [COUNT_LEASE_TRANSITIONS] =
@@ -53,6 +57,11 @@ static struct histogram times[] = {
 void count_add(enum count which, int64_t n)
 {
     metric_add(&rows[which], n);
+}
+
+void count_set(enum count which, int64_t value)
+{
+    metric_set(&rows[which], value);
 }
 
 int64_t count_get(enum count which)

@@ -20,6 +20,8 @@ enum count {
     COUNT_REPLAYED,
     COUNT_TOKENS,
     COUNT_TAKEN_UP,
+    COUNT_WOKEN,  /* sessions that took a warm runner */
+    COUNT_WARM,   /* gauge: warm runners that are ready */
     COUNT_LEADER, /* gauge: 1 = this process leads (controller/lease.h) */
     COUNT_LEASE_TRANSITIONS, /* it began to, or ceased */
     COUNT_LIVE,              /* gauge */
@@ -28,6 +30,7 @@ enum count {
 };
 
 void count_add(enum count which, int64_t n);
+void count_set(enum count which, int64_t value); /* a gauge */
 int64_t count_get(enum count which);
 void count_ended(enum end_reason reason);
 void count_request(int status, int64_t us); /* and its time */

@@ -182,6 +182,25 @@ static int take_times(struct create *c, const struct settings *s, struct err *e)
     return 0;
 }
 
+static int take_image(struct create *c, const struct settings *s, struct err *e)
+{
+    c->image = s->runner_image;
+    if (!json_get(c->body, "image"))
+        return 0;
+    if (!s->is_kube)
+        return err_set(e, ERR_DENIED,
+                       "image: sessions run on this one machine, where no "
+                       "image is used; leave it out");
+    if (want_str(c->body, "image", CREATE_IMAGE_MAX, &c->image, e) < 0)
+        return -1;
+    if (!settings_allows_image(s, c->image))
+        return err_set(e, ERR_DENIED,
+                       "image: this installation does not run %.200s "
+                       "(--runner-images)",
+                       c->image);
+    return 0;
+}
+
 static int take_all(struct create *c, const struct settings *s, struct err *e)
 {
     static const char *const names[] = {
@@ -194,10 +213,8 @@ static int take_all(struct create *c, const struct settings *s, struct err *e)
     if (json_only(c->body, names, e) < 0 || take_bundle(c, s, e) < 0 ||
         take_command(c, e) < 0 || take_env(c, e) < 0 || take_times(c, s, e) < 0)
         return -1;
-    if (json_get(c->body, "image"))
-        return err_set(e, ERR_DENIED,
-                       "image: sessions run on this one machine, where no "
-                       "image is used; leave it out");
+    if (take_image(c, s, e) < 0)
+        return -1;
     viewers = json_get(c->body, "viewers");
     if (viewers && create_viewers(viewers, c->viewers, e) < 0)
         return -1;

@@ -20,6 +20,7 @@
 #define CREATE_ENV_NAME_MAX 128   /* bytes */
 #define CREATE_ENV_BYTES 32768    /* names and values together */
 #define CREATE_SIGNATURE_MAX 4096 /* bytes of minisign text */
+#define CREATE_IMAGE_MAX 255      /* bytes of an image's name */
 #define CREATE_KEY_MAX 128        /* bytes of an idempotency key */
 
 struct create {
@@ -27,6 +28,7 @@ struct create {
     const char *url, *sha256;
     int64_t size;                     /* 0 = not said */
     const char *signature;            /* NULL = none */
+    const char *image;                /* NULL = none is used here */
     const struct json *command, *env; /* NULL = none */
     int64_t cols, rows, lifetime_s, idle_s;
     char viewers[STORE_VIEWERS_MAX][TOKEN_STR_MAX];

@@ -17,10 +17,14 @@ void health_livez(struct call *c)
 
 void health_readyz(struct call *c)
 {
+    char warning[160];
     struct err e = {0};
 
     if (c->app->is_stopping || store_ping(c->app->store, &e) < 0)
         answer_problem(&c->answer, 503, "unavailable", "not ready");
+    else if (store_warning(c->app->store, warning))
+        answer_text(&c->answer, 200, TEXT_PLAIN,
+                    mem_printf("ok\nwarning: %s\n", warning));
     else
         answer_text(&c->answer, 200, TEXT_PLAIN, mem_str("ok\n"));
 }

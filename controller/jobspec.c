@@ -146,6 +146,15 @@ static int check_runner(const struct json *agent, const struct json *runner,
                 e);
 }
 
+static int64_t port_of(const struct json *agent)
+{
+    int64_t port = 0;
+
+    json_get_int(named(json_get(agent, "ports"), "agent"), "containerPort",
+                 &port);
+    return port;
+}
+
 /* Only the two: nobody else is to be in a session's pod. */
 static int check_containers(const struct json *pod, struct err *e)
 {
@@ -164,6 +173,9 @@ static int check_containers(const struct json *pod, struct err *e)
         want(json_is_object(json_get(volume, "secret")),
              "there must be a volume session with a secret", e) < 0 ||
         check_container(agent, e) < 0 || check_container(runner, e) < 0)
+        return -1;
+    if (want(port_of(agent) > 0 && port_of(agent) < 65536,
+             "the agent must have a port named agent", e) < 0)
         return -1;
     return check_runner(agent, runner, e);
 }
@@ -214,9 +226,25 @@ void jobspec_free(struct jobspec *j)
 
 /* --- filling --- */
 
+int jobspec_port(const struct jobspec *j)
+{
+    return (int)port_of(
+        named(json_get(pod_of(j->job), "initContainers"), PODVIEW_AGENT));
+}
+
+static void name_of(const char *id, bool is_warm, char out[JOBSPEC_NAME_SIZE])
+{
+    snprintf(out, JOBSPEC_NAME_SIZE, "%c-%s", is_warm ? 'w' : 's', id);
+}
+
 void jobspec_name(const char *sid, char out[JOBSPEC_NAME_SIZE])
 {
-    snprintf(out, JOBSPEC_NAME_SIZE, "s-%s", sid);
+    name_of(sid, false, out);
+}
+
+void jobspec_warm_name(const char *id, char out[JOBSPEC_NAME_SIZE])
+{
+    name_of(id, true, out);
 }
 
 /* The object below name, made where there is none. */
@@ -227,12 +255,15 @@ static struct json *below(struct json *in, const char *name)
     return json_is_object(at) ? mine(at) : json_set(in, name, json_object());
 }
 
-static void label(struct json *meta, const char *sid)
+static void label(struct json *meta, const char *sid, bool is_warm)
 {
     struct json *labels = below(meta, "labels");
 
     json_set_str(labels, JOBSPEC_MANAGER, "podterm");
-    json_set_str(labels, PODVIEW_LABEL, sid);
+    if (is_warm)
+        json_set_str(labels, PODVIEW_POOL, JOBSPEC_POOL);
+    else
+        json_set_str(labels, PODVIEW_LABEL, sid);
 }
 
 struct json *jobspec_job(const struct jobspec *j,
@@ -244,11 +275,13 @@ struct json *jobspec_job(const struct jobspec *j,
     const struct json *pod = pod_of(job);
     char name[JOBSPEC_NAME_SIZE];
 
-    jobspec_name(v->sid, name);
+    name_of(v->sid, v->is_warm, name);
     json_set_str(meta, "name", name);
-    label(meta, v->sid);
-    json_set_str(below(meta, "annotations"), JOBSPEC_ANNOTATION, v->record);
-    label(below(below(spec, "template"), "metadata"), v->sid);
+    label(meta, v->sid, v->is_warm);
+    if (!v->is_warm)
+        json_set_str(below(meta, "annotations"), JOBSPEC_ANNOTATION, v->record);
+    json_set_str(below(meta, "annotations"), JOBSPEC_TRUST, v->trust);
+    label(below(below(spec, "template"), "metadata"), v->sid, v->is_warm);
     json_set_int(spec, "activeDeadlineSeconds", v->deadline_s);
     json_set_str(mine(named(json_get(pod, "initContainers"), PODVIEW_AGENT)),
                  "image", v->agent_image);
@@ -271,19 +304,20 @@ static void set_data(struct json *data, const char *name, const void *bytes,
     free(text);
 }
 
-struct json *jobspec_secret(const struct launch *what, const char *job_uid)
+static struct json *secret_of(const struct launch *what, bool is_warm,
+                              const char *job_uid)
 {
     struct json *s = json_object();
     struct json *meta = json_set(s, "metadata", json_object());
     struct json *owner, *data = json_set(s, "data", json_object());
     char name[JOBSPEC_NAME_SIZE];
 
-    jobspec_name(what->sid, name);
+    name_of(what->sid, is_warm, name);
     json_set_str(s, "apiVersion", "v1");
     json_set_str(s, "kind", "Secret");
     json_set_bool(s, "immutable", true);
     json_set_str(meta, "name", name);
-    label(meta, what->sid);
+    label(meta, what->sid, is_warm);
     owner = json_set(json_set(meta, "ownerReferences", json_array()), NULL,
                      json_object());
     json_set_str(owner, "apiVersion", "batch/v1");
@@ -295,4 +329,14 @@ struct json *jobspec_secret(const struct launch *what, const char *job_uid)
     set_data(data, "spec.json", what->spec, strlen(what->spec));
     set_data(data, "key", what->key, sizeof what->key);
     return s;
+}
+
+struct json *jobspec_secret(const struct launch *what, const char *job_uid)
+{
+    return secret_of(what, false, job_uid);
+}
+
+struct json *jobspec_warm_secret(const struct launch *what, const char *job_uid)
+{
+    return secret_of(what, true, job_uid);
 }

@@ -143,6 +143,15 @@ void keys_sealed(const struct keys *k, const char *sid,
     wipe(key, sizeof key);
 }
 
+void keys_pool(const struct keys *k, const char *id,
+               uint8_t out[SESSION_KEY_BYTES])
+{
+    own_mem char *info = mem_printf("podterm warm runner %s", id);
+
+    hkdf_sha256(k->session_secret, sizeof k->session_secret, info, out,
+                SESSION_KEY_BYTES);
+}
+
 char *keys_token(const struct keys *k, const char *issuer, const char *audience,
                  const char *sid, const char *sub, enum role role,
                  const char *bundle_sha256, int64_t now_s, int64_t *expires_s,

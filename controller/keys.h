@@ -46,6 +46,10 @@ void keys_session(const struct keys *k, const char *sid,
 void keys_sealed(const struct keys *k, const char *sid,
                  uint8_t out[SEALED_KEY_BYTES]);
 
+/* The key of a warm runner of this id until it is a session's. */
+void keys_pool(const struct keys *k, const char *id,
+               uint8_t out[SESSION_KEY_BYTES]);
+
 /*
  * Sign a session token that starts now.
  *

@@ -215,8 +215,8 @@ static int once(struct kube *k, const struct kube_call *c, const char *body,
 {
     struct http_answer a;
     own_mem char *type =
-        mem_printf("Content-Type: %s", c->content_type ? c->content_type
-                                                       : "application/json");
+        mem_printf("Content-Type: %s",
+                   c->content_type ? c->content_type : "application/json");
     struct kube_try t;
     int r = -1;
 

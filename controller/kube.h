@@ -33,11 +33,11 @@ void kube_wake(struct kube *k, atomic_bool *stop);
 const char *kube_ns(const struct kube *k);
 
 struct kube_call {
-    const char *method;      /* NULL = GET */
-    const char *path;        /* with its query, from the first slash on */
-    const struct json *body; /* NULL = none */
+    const char *method;       /* NULL = GET */
+    const char *path;         /* with its query, from the first slash on */
+    const struct json *body;  /* NULL = none */
     const char *content_type; /* NULL = application/json */
-    bool is_secret;          /* the body: its text is wiped */
+    bool is_secret;           /* the body: its text is wiped */
     int64_t until_ms; /* monotonic: over by then, tries and all; it waits for
                          no turn, but takes one. 0 = no such time */
     const atomic_bool *stop; /* cancels this call alone: kube_wake. NULL */

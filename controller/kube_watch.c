@@ -170,11 +170,10 @@ static int on_data(void *arg, const uint8_t *bytes, size_t len, struct err *e)
 /* 0: it ended as it should; 1: the version is forgotten; -1. */
 static int watch_once(struct kube_watch *w, struct err *e)
 {
-    own_mem char *path =
-        mem_printf("%s%cwatch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
-                   "&resourceVersion=%s",
-                   w->path, strchr(w->path, '?') ? '&' : '?', KUBE_WATCH_S,
-                   w->version);
+    own_mem char *path = mem_printf(
+        "%s%cwatch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
+        "&resourceVersion=%s",
+        w->path, strchr(w->path, '?') ? '&' : '?', KUBE_WATCH_S, w->version);
     struct stream s = {.w = w};
     struct http_answer a;
     int r;

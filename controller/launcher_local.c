@@ -301,11 +301,15 @@ static struct run *local_adopt(struct launcher *base, const char *sid)
     return r;
 }
 
+/* Here what a session is started with is never kept. */
 static void local_take_up(struct launcher *base, const char *sid,
-                          const char *trusted)
+                          const char *ref, const char *trusted,
+                          struct launch *what)
 {
     struct run *r = local_adopt(base, sid);
 
+    (void)ref;
+    launch_free(what);
     r->trusted = trusted;
     run_job(r);
 }

@@ -22,12 +22,20 @@ void live_free(struct live *l);
 /* What the launcher's sink is to be. */
 struct launch_sink live_sink(struct live *l);
 
-/* A new session: hands what to the launcher. */
+/* A new session: hands what to the launcher, unless it has it already. */
 void live_start(struct live *l, const struct store_session *row,
                 struct launch *what);
-/* One of an earlier process; trusted as in launcher.h. */
+/* One of an earlier process; trusted and what (taken) as in launcher.h. */
 void live_take_up(struct live *l, const struct store_session *row,
-                  const char *trusted);
+                  const char *trusted, struct launch *what);
+/* Another controller has changed the record: do what it asks for. what
+ * (taken; NULL = none): the session is to be started, if nobody has. */
+void live_follow(struct live *l, const struct store_session *row,
+                 const char *trusted, struct launch *what);
+/* From now on records that the store has lost are written anew. */
+void live_watch_records(struct live *l);
+/* Forget all, without a word: another controller goes on with them. */
+void live_rest(struct live *l);
 /* DELETE: the agent is asked to end it, and after CONTROL_MS the launcher. */
 void live_delete(struct live *l, const char *sid);
 /* The record's list of viewers has changed: the agent is told, again and

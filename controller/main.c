@@ -7,7 +7,9 @@
 #include "base/seal.h"
 #include "base/tls_files.h"
 #include "controller/app.h"
+#include "controller/launcher_kube.h"
 #include "controller/launcher_local.h"
+#include "controller/lease.h"
 #include "controller/live.h"
 #include "controller/reaper.h"
 #include "controller/server.h"
@@ -26,7 +28,7 @@
 struct controller {
     struct app app;
     struct server *server;
-    struct reaper *reaper;
+    struct lease *lease; /* NULL = we are alone */
     struct loop_signal *term, *interrupt, *hangup;
     struct loop_fd *life;
     struct loop_timer *stop_timer, *cert_timer;
@@ -169,10 +171,19 @@ static int start_app(struct app *a, struct err *e)
     if (life_fd >= 0 && fcntl(life_fd, F_SETFD, FD_CLOEXEC) < 0)
         return err_sys(e, "--life-fd %d", life_fd);
     if (open_state(a->set, e) < 0 ||
-        keys_load(&a->keys, a->set->state_dir, e) < 0)
+        (a->set->keys_dir
+             ? keys_take(&a->keys, a->set->keys_dir, a->set->state_dir, e)
+             : keys_load(&a->keys, a->set->state_dir, e)) < 0)
         return -1;
-    a->store = store_sqlite_open(a->set->store, e);
-    if (!a->store || open_identity(a, e) < 0)
+    a->store = store_open(
+        &(struct store_conf){.where = a->set->store,
+                             .user = a->set->redis_user,
+                             .password_file = a->set->redis_password_file,
+                             .ca = a->set->redis_ca},
+        e);
+    if (!a->store)
+        return err_wrap(e, "--store");
+    if (open_identity(a, e) < 0)
         return -1;
     a->loop = loop_new();
     a->ws = ws_context_new(a->loop, fd_max(), e);
@@ -180,7 +191,10 @@ static int start_app(struct app *a, struct err *e)
         return -1;
     a->worker = worker_new(a->loop, (int)a->set->workers, QUEUE_MAX);
     a->live = live_new(a);
-    a->launcher = launcher_local_new(a->loop, a->worker, a->set, life_fd, e);
+    a->launcher =
+        a->set->is_kube
+            ? launcher_kube_new(a->loop, a->set, &a->keys, e)
+            : launcher_local_new(a->loop, a->worker, a->set, life_fd, e);
     if (!a->launcher)
         return -1;
     a->launcher->sink = live_sink(a->live);
@@ -205,13 +219,41 @@ static void watch(struct controller *c)
             loop_fd_start(a->loop, (int)a->set->life_fd, LOOP_READ, on_life, c);
 }
 
+static void lead(void *arg, bool is_leader)
+{
+    struct controller *c = arg;
+
+    reaper_lead(c->app.reaper, is_leader);
+}
+
+static void join(struct controller *c)
+{
+    struct app *a = &c->app;
+    const char *own = kube_ns(launcher_kube(a->launcher)); /* a pod's */
+    char host[LEASE_HOLDER_MAX] = "controller";
+
+    gethostname(host, sizeof host - 1);
+    c->lease = lease_start(
+        a->loop, launcher_kube(a->launcher),
+        &(struct lease_conf){
+            .ns = own ? own : a->set->namespace,
+            .name = a->set->lease,
+            .holder = a->set->lease_holder ? a->set->lease_holder : host,
+        },
+        lead, c);
+}
+
 static int start(struct controller *c, struct err *e)
 {
+    const bool is_alone = !c->app.set->is_kube || !c->app.set->lease[0];
+
     if (start_app(&c->app, e) < 0)
         return -1;
-    c->reaper = reaper_start(&c->app, e);
-    if (!c->reaper)
+    c->app.reaper = reaper_start(&c->app, is_alone, e);
+    if (!c->app.reaper)
         return -1;
+    if (!is_alone)
+        join(c);
     tls_files_init(&c->tls_files, c->app.set->tls_cert, c->app.set->tls_key);
     c->server = server_start(&c->app, e);
     if (!c->server)
@@ -239,8 +281,9 @@ static void finish(struct controller *c)
     if (a->worker)
         worker_free(a->worker); /* running jobs end and are told */
     server_stop(c->server);
-    reaper_stop(c->reaper);
     live_free(a->live);
+    lease_stop(c->lease);
+    reaper_stop(a->reaper);
     if (a->launcher)
         a->launcher->free(a->launcher);
     if (a->ws)

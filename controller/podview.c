@@ -137,14 +137,22 @@ int podview_of(const struct json *pod, struct podview *out, struct err *e)
 {
     const struct json *meta = json_get(pod, "metadata");
     const struct json *status = json_get(pod, "status");
-    const char *sid = json_get_str(json_get(meta, "labels"), PODVIEW_LABEL);
+    const struct json *labels = json_get(meta, "labels");
+    const char *sid = json_get_str(labels, PODVIEW_LABEL);
+    const char *pool = json_get_str(labels, PODVIEW_POOL);
     const char *uid = json_get_str(meta, "uid");
     struct podview v = {0};
 
-    if (!sid || !id_is_valid(sid) || !uid || !*uid ||
+    if ((sid ? !id_is_valid(sid) : !pool) || !uid || !*uid ||
         strlen(uid) >= sizeof v.uid)
         return err_set(e, ERR_INPUT, "no pod of a session");
     copy(v.sid, sizeof v.sid, sid);
+    copy(v.pool, sizeof v.pool, pool);
+    copy(v.name, sizeof v.name, json_get_str(meta, "name"));
+    copy(v.job, sizeof v.job,
+         json_get_str(labels, "batch.kubernetes.io/job-name"));
+    copy(v.job_uid, sizeof v.job_uid,
+         json_get_str(labels, "batch.kubernetes.io/controller-uid"));
     copy(v.uid, sizeof v.uid, uid);
     copy(v.ip, sizeof v.ip, json_get_str(status, "podIP"));
     v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;

@@ -13,13 +13,16 @@
 #include <stdbool.h>
 
 #define PODVIEW_LABEL "podterm.dev/session" /* holds the session's id */
+#define PODVIEW_POOL "podterm.dev/pool"     /* a warm one's: which pool */
 #define PODVIEW_AGENT "agent"               /* the sidecar's name */
 #define PODVIEW_RUNNER "runner"             /* the container's */
 
 struct podview {
-    char sid[ID_SIZE];
-    char uid[64]; /* of the pod */
-    char ip[64];  /* "" = none yet */
+    char sid[ID_SIZE]; /* "" = a warm one's, of nobody yet as far as it says */
+    char pool[64];     /* "" = of none */
+    char job[64], job_uid[64]; /* whose pod it is; "" = not said */
+    char name[128], uid[64];   /* of the pod */
+    char ip[64];               /* "" = none yet */
     bool is_scheduled;
     bool is_pulled;    /* the runner's image is there: it runs or ran */
     bool is_listening; /* the agent has started, at ip */
@@ -39,7 +42,7 @@ struct podview {
     struct launch_end report;
 };
 
-/* 0 with *out, or -1 ERR_INPUT: it is no pod of a session. */
+/* 0 with *out, or -1 ERR_INPUT: it is no pod of a session or a pool. */
 int podview_of(const struct json *pod, struct podview *out, struct err *e);
 
 /* The end as it is recorded; wanted as for report_judge. */

@@ -8,19 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void launch_free(struct launch *what)
-{
-    if (!what)
-        return;
-    if (what->spec)
-        wipe(what->spec, strlen(what->spec));
-    free(what->spec);
-    free(what->trust);
-    free(what->cache_owner);
-    wipe(what, sizeof *what);
-    free(what);
-}
-
 /* A member that may be absent, within min..max. */
 static int take_int(const struct json *j, const char *name, int64_t min,
                     int64_t max, int64_t *out, bool *has, struct err *e)

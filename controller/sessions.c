@@ -9,7 +9,9 @@
 #include "controller/app.h"
 #include "controller/counts.h"
 #include "controller/create.h"
+#include "controller/launch.h"
 #include "controller/live.h"
+#include "controller/reaper.h"
 #include "controller/routes.h"
 #include "controller/spec.h"
 #include "controller/view.h"
@@ -139,7 +141,10 @@ static void begin(struct app *app, void *arg)
 {
     struct birth *b = arg;
 
-    live_start(app->live, &b->row, b->what);
+    if (reaper_leads(app->reaper))
+        live_start(app->live, &b->row, b->what);
+    else
+        launch_free(b->what); /* who leads finds it in the store */
     free(b);
 }
 
@@ -147,7 +152,6 @@ static void fill_row(const struct call *c, const struct create *want,
                      struct store_session *row)
 {
     const struct app *a = c->app;
-    uint8_t key[SESSION_KEY_BYTES];
 
     memset(row, 0, sizeof *row);
     random_id(row->id);
@@ -164,9 +168,7 @@ static void fill_row(const struct call *c, const struct create *want,
     row->idle_s = want->idle_s;
     row->egress_open = settings_is_open(a->set, a->launcher->isolation);
     store_stage_add(row, "admitted", "done", "", row->created_ms);
-    keys_session(&a->keys, row->id, key);
-    seal_bytes(a->keys.seal, row->id, key, sizeof key, row->psk_sealed);
-    wipe(key, sizeof key);
+    keys_sealed(&a->keys, row->id, row->psk_sealed);
 }
 
 static int idempotency_key(struct call *c, const char **key, struct err *e)
@@ -186,15 +188,15 @@ static int idempotency_key(struct call *c, const char **key, struct err *e)
     return 0;
 }
 
-static void created(struct call *c, const struct create *want,
+/* Takes what. */
+static void created(struct call *c, struct launch *what,
                     const struct store_session *row)
 {
     struct birth *b = mem_zero(1, sizeof *b);
     own_mem char *where = mem_printf("/api/sessions/%s", row->id);
 
     b->row = *row;
-    b->what = spec_launch(c->app->set, &c->app->keys,
-                          c->app->launcher->isolation, want, row);
+    b->what = what;
     /* begun whatever the answer will be: the record is there */
     c->after = begin;
     c->after_arg = b;
@@ -203,6 +205,29 @@ static void created(struct call *c, const struct create *want,
              row->owner_sub, "bundle", "s", row->bundle_sha256, NULL);
     answer_token(c, 201, row, ROLE_OWNER);
     answer_header(&c->answer, "location", where);
+}
+
+/* The record, and with it what starts the session where another controller
+ * may have to do that. */
+static int store_new(const struct call *c, struct store_session *row, int quota,
+                     const char *key, const struct launch *what, struct err *e)
+{
+    const struct app *a = c->app;
+    uint8_t hash[SHA256_BYTES];
+    struct buf sealed;
+    size_t len;
+    const uint8_t *body = ws_request_body(c->r, &len);
+    int got = 0;
+
+    sha256(body, len, hash);
+    buf_init(&sealed, STORE_LAUNCH_MAX);
+    if (a->launcher->record)
+        got = launch_seal(what, &a->keys, &sealed, e);
+    if (got == 0)
+        got = store_create_checked(a->store, row, quota, key, hash, sealed.data,
+                                   sealed.len, loop_wall_s(), e);
+    buf_fini(&sealed);
+    return got;
 }
 
 /* A session that had no room for its state, or for the record of its end,
@@ -248,25 +273,24 @@ static int over_quota(int quota, const struct call *c, struct err *e)
 static int create(struct call *c, struct create *want, struct err *e)
 {
     own_mem struct store_session *row = mem_zero(1, sizeof *row);
-    uint8_t hash[SHA256_BYTES];
+    const struct app *a = c->app;
+    struct launch *what;
     const char *key;
-    size_t len;
-    const uint8_t *body = ws_request_body(c->r, &len);
     const int quota = quota_left(c);
     int got;
 
-    if (idempotency_key(c, &key, e) < 0 || has_room(c->app->set, e) < 0)
+    if (idempotency_key(c, &key, e) < 0 || has_room(a->set, e) < 0)
         return -1;
-    sha256(body, len, hash);
     fill_row(c, want, row);
-    got = store_create_checked(c->app->store, row, quota, key, hash,
-                               loop_wall_s(), e);
-    if (got < 0)
-        return e->kind == ERR_BUSY ? over_quota(quota, c, e) : -1;
+    what = spec_launch(a->set, &a->keys, a->launcher->isolation, want, row);
+    got = store_new(c, row, quota, key, what, e);
     if (got == STORE_CREATED) {
-        created(c, want, row);
+        created(c, what, row);
         return 0;
     }
+    launch_free(what);
+    if (got < 0)
+        return e->kind == ERR_BUSY ? over_quota(quota, c, e) : -1;
     count_add(COUNT_REPLAYED, 1);
     if (row->state == STATE_ENDED)
         answer_session(c, 200, row);

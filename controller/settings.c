@@ -38,8 +38,18 @@ static const struct conf_row rows[] = {
          "for this machine alone, and without TLS"),
     NAME("state-dir", state_dir, "state", "directory",
          "keys, store and sessions"),
-    NAME("store", store, NULL, "file",
-         "SQLite store (default: podterm.db in the state directory)"),
+    NAME("keys-dir", keys_dir, NULL, "directory",
+         "take the keys from here and make none: a secret that several "
+         "controllers share"),
+    NAME("store", store, NULL, "file|URL",
+         "SQLite store (default: podterm.db in the state directory), or "
+         "redis://HOST:PORT[/DB], rediss:// with TLS"),
+    NAME("redis-user", redis_user, NULL, "",
+         "user of that Redis (default: its default user)"),
+    NAME("redis-password-file", redis_password_file, NULL, "file",
+         "the user's password; read again for each connection"),
+    NAME("redis-ca", redis_ca, NULL, "file",
+         "certificates to trust for rediss:// instead of the system's"),
     NAME("attach-url", attach_url, NULL, "URL",
          "the gateway's address for clients: wss://HOST/v1/attach"),
     NAME("installation", installation, "podterm", "",
@@ -130,6 +140,32 @@ static const struct conf_row rows[] = {
     NAME("keeper", keeper, NULL, "file", "podterm-keeper (default: beside)"),
     NAME("agent", agent, NULL, "file", "podterm-agent (default: beside)"),
     NAME("shim", shim, NULL, "file", "podterm-shim (default: beside)"),
+    NAME("launcher", launcher, "local", "local|kubernetes",
+         "where sessions run: on this machine, or as Jobs of a cluster"),
+    NAME("kubeconfig", kubeconfig, NULL, "file",
+         "the way to the Kubernetes API (default: a pod's own)"),
+    NAME("namespace", namespace, "podterm-sessions", "",
+         "of the sessions' Jobs"),
+    NAME("job-template", job_template, "/etc/podterm/session-job.yaml", "file",
+         "a session's Job, to be filled in"),
+    NAME("agent-image", agent_image, NULL, "image", "of the agents"),
+    NAME("runner-image", runner_image, NULL, "image",
+         "of the programs, unless the request names another"),
+    TEXT("runner-images", runner_images, "", "images",
+         "that requests may name; one may end in *"),
+    TEXT("lease", lease, "podterm-controller", "",
+         "by which several controllers agree on a leader (empty: this one is "
+         "alone)"),
+    NAME("lease-holder", lease_holder, NULL, "",
+         "this controller's name in it (default: the host's)"),
+    NUMBER("warm-target", warm_target, 0, 1000, "0", "runners",
+           "that are started ahead and wait for a session"),
+    NUMBER("warm-max-age-s", warm_max_age_s, 60, 86400, "3600", "s",
+           "a runner waits that long, then another takes its place"),
+    NAME("warm-by", warm_by, "controller", "controller|keda",
+         "who makes them: KEDA is told in Redis how many are missing"),
+    NAME("pool-secret-file", pool_secret_file, NULL, "file",
+         "of KEDA's runners: their keys are made of it"),
     NUMBER("uid-first", uid_first, 1000, 4000000000, "210000", "",
            "first uid of the range sessions run under, as root"),
     NUMBER("uid-count", uid_count, 2, 65536, "4096", "",
@@ -275,7 +311,11 @@ static int check_files(struct err *e)
                        "neither");
     if (conf_file("tls-cert", set.tls_cert, false, e) < 0 ||
         conf_file("tls-key", set.tls_key, false, e) < 0 ||
-        conf_file("oidc-ca", set.oidc_ca, false, e) < 0)
+        conf_file("oidc-ca", set.oidc_ca, false, e) < 0 ||
+        conf_file("redis-password-file", set.redis_password_file, false, e) <
+            0 ||
+        conf_file("redis-ca", set.redis_ca, false, e) < 0 ||
+        conf_file("keys-dir", set.keys_dir, true, e) < 0)
         return -1;
     if (set.bundle_file_root && set.bundle_file_root[0] != '/')
         return err_set(e, ERR_INPUT,
@@ -283,6 +323,46 @@ static int check_files(struct err *e)
                        "\"%.100s\"",
                        set.bundle_file_root);
     return conf_file("bundle-file-root", set.bundle_file_root, true, e);
+}
+
+/* What the cluster's launcher needs, and what it excludes. */
+static int check_kube(struct err *e)
+{
+    if (check_choice("launcher", set.launcher, "local", "kubernetes", e) < 0)
+        return -1;
+    if (strcmp(set.launcher, "local") == 0)
+        return 0;
+    if (set.dev_issuer)
+        return err_set(e, ERR_INPUT,
+                       "--dev-issuer gives an identity to whoever asks: it "
+                       "cannot be used with --launcher kubernetes");
+    if (!set.agent_image || !set.runner_image)
+        return err_set(e, ERR_INPUT,
+                       "--launcher kubernetes needs --agent-image and "
+                       "--runner-image");
+    if (set.bundle_file_root)
+        return err_set(e, ERR_INPUT,
+                       "--bundle-file-root names files of this machine, which "
+                       "no pod can read: leave it out with --launcher "
+                       "kubernetes");
+    if (strspn(set.namespace, "abcdefghijklmnopqrstuvwxyz0123456789-") !=
+            strlen(set.namespace) ||
+        strlen(set.namespace) > 63)
+        return err_set(e, ERR_INPUT, "--namespace \"%.80s\" is no name",
+                       set.namespace);
+    if (check_choice("warm-by", set.warm_by, "controller", "keda", e) < 0)
+        return -1;
+    set.is_keda = set.warm_target > 0 && strcmp(set.warm_by, "keda") == 0;
+    if (set.is_keda && !set.pool_secret_file)
+        return err_set(e, ERR_INPUT,
+                       "--warm-by keda needs --pool-secret-file, which the "
+                       "runners' init containers mount too");
+    if (set.is_keda &&
+        seal_key_load(set.pool_secret_file, set.pool_secret, e) < 0)
+        return err_wrap(e, "--pool-secret-file");
+    if (conf_file("kubeconfig", set.kubeconfig, false, e) < 0)
+        return -1;
+    return conf_file("job-template", set.job_template, false, e);
 }
 
 static int check(struct err *e)
@@ -293,7 +373,7 @@ static int check(struct err *e)
         check_list("--cors-origins", set.cors_origins, url_check_origin, e) <
             0 ||
         check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0 ||
-        check_files(e) < 0)
+        check_files(e) < 0 || check_kube(e) < 0)
         return -1;
     if (check_choice("isolation", set.isolation, "best", "strict", e) < 0 ||
         check_choice("egress", set.egress, "none", "open", e) < 0)
@@ -352,6 +432,7 @@ static int derive(struct err *e)
     set.shim = beside(set.shim, "podterm-shim");
     set.is_strict = strcmp(set.isolation, "strict") == 0;
     set.is_egress_open = strcmp(set.egress, "open") == 0;
+    set.is_kube = strcmp(set.launcher, "kubernetes") == 0;
     set.bundles.allow_http = set.bundle_http;
     set.bundles.file_root = set.bundle_file_root;
     if (domain_list_parse(set.bundle_domains, &set.bundles.domains, e) < 0)
@@ -412,9 +493,32 @@ static void fetch_to_spec(const struct settings *s, struct json *spec)
     json_set(f, "signing_keys", settings_list(s->signing_keys));
 }
 
+/* "name" or "begin*" */
+static bool is_like(const char *pattern, const char *text)
+{
+    size_t len = strlen(pattern);
+
+    if (len && pattern[len - 1] == '*')
+        return strncmp(pattern, text, len - 1) == 0;
+    return strcmp(pattern, text) == 0;
+}
+
+bool settings_allows_image(const struct settings *s, const char *image)
+{
+    own_json struct json *list = settings_list(s->runner_images);
+
+    if (strcmp(image, s->runner_image) == 0)
+        return true;
+    for (size_t i = 0; i < json_count(list); i++)
+        if (is_like(json_str(json_at(list, i)), image))
+            return true;
+    return false;
+}
+
+/* A pod's network is shared with its agent, and not closed yet. */
 bool settings_is_open(const struct settings *s, const char *isolation)
 {
-    return s->is_egress_open || strcmp(isolation, "full") != 0;
+    return s->is_egress_open || s->is_kube || strcmp(isolation, "full") != 0;
 }
 
 void settings_to_spec(const struct settings *s, const char *isolation,

@@ -9,6 +9,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/seal.h"
 #include "base/url.h"
 
 #include <stdbool.h>
@@ -20,6 +21,8 @@
 struct settings {
     /* as given */
     const char *listen, *metrics_listen, *state_dir, *store, *attach_url;
+    const char *keys_dir;
+    const char *redis_user, *redis_password_file, *redis_ca;
     const char *installation, *issuer;
     const char *oidc_issuer, *oidc_audience, *oidc_jwks_url, *oidc_ca;
     bool dev_issuer;
@@ -37,6 +40,11 @@ struct settings {
     int64_t linger_s, linger_detached_s, hold_s, attach_max_s, keep_s;
     int64_t ring_bytes, window_bytes, input_window_bytes;
     const char *isolation, *egress, *keeper, *agent, *shim, *cache_dir;
+    const char *launcher, *kubeconfig, *namespace, *job_template;
+    const char *agent_image, *runner_image, *runner_images;
+    const char *lease, *lease_holder;
+    const char *warm_by, *pool_secret_file;
+    int64_t warm_target, warm_max_age_s;
     int64_t uid_first, uid_count;
     int64_t nproc, nofile, data_bytes, fsize_bytes, cpu_s;
     int64_t workers, life_fd;
@@ -46,7 +54,9 @@ struct settings {
     struct url_policy bundles;
     struct domain_list public_hosts; /* public_cache_hosts */
     struct cidr_list proxies;
-    bool is_strict, is_egress_open;
+    bool is_strict, is_egress_open, is_kube;
+    bool is_keda; /* who makes warm runners */
+    uint8_t pool_secret[SEAL_KEY_BYTES];
 };
 
 /*
@@ -59,6 +69,9 @@ const struct settings *settings_load(int argc, char **argv, struct err *e);
 
 /* "STATE/keys/seal": a path below the state directory, the caller's. */
 char *settings_path(const struct settings *s, const char *below);
+
+/* May a request ask for this image? */
+bool settings_allows_image(const struct settings *s, const char *image);
 
 /* Can programs reach the network? What holds: without isolation they share
  * the host's, whatever was asked for. */

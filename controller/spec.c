@@ -6,6 +6,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "controller/jobspec.h"
+#include "controller/record.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -102,9 +104,37 @@ struct launch *spec_launch(const struct settings *s, const struct keys *k,
     cache_owner(&s->public_hosts, c->url, row->owner_iss, row->owner_sub,
                 owner);
     what->cache_owner = mem_str(owner);
+    what->image = c->image ? mem_str(c->image) : NULL;
+    if (s->is_kube)
+        what->record = record_text(row, s->installation, k);
+    what->deadline_s = s->start_timeout_s + c->lifetime_s + s->linger_s +
+                       s->linger_detached_s + SPEC_SLACK_S;
     snprintf(what->bundle_sha256, sizeof what->bundle_sha256, "%s", c->sha256);
     what->charge = spec_charge(row->owner_iss, row->owner_sub);
     create_wipe(json_get(spec, "env"));
     json_free(spec);
+    return what;
+}
+
+struct launch *spec_warm(const struct settings *s, const struct keys *k,
+                         const char *id)
+{
+    struct launch *what = mem_zero(1, sizeof *what);
+    own_json struct json *spec = json_object();
+    struct json *w = json_set(spec, "warm", json_object());
+
+    json_set_int(spec, "v", 1);
+    json_set_str(w, "pool", JOBSPEC_POOL);
+    json_set_str(w, "psk_id", id);
+    json_set_int(w, "max_age_s", s->warm_max_age_s);
+    add_token(spec, s, k);
+    memcpy(what->sid, id, ID_SIZE);
+    keys_pool(k, id, what->key);
+    what->spec = json_text(spec);
+    what->trust = spec_trust(k);
+    what->image = mem_str(s->runner_image);
+    what->deadline_s = s->warm_max_age_s + s->start_timeout_s +
+                       s->lifetime_max_s + s->linger_s + s->linger_detached_s +
+                       SPEC_SLACK_S;
     return what;
 }

@@ -12,11 +12,17 @@
 
 #include <stdint.h>
 
+#define SPEC_SLACK_S 60 /* beyond every limit: the platform's own deadline */
+
 /* What a launcher needs to start row as c asks. The caller's (launch_free);
  * holds the environment and the session key. */
 struct launch *spec_launch(const struct settings *s, const struct keys *k,
                            const char *isolation, const struct create *c,
                            const struct store_session *row);
+
+/* What a warm runner of this id is started with. The caller's. */
+struct launch *spec_warm(const struct settings *s, const struct keys *k,
+                         const char *id);
 
 /* An owner as a number, for counting alone; never 0. */
 uint64_t spec_charge(const char *iss, const char *sub);

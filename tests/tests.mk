@@ -24,7 +24,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall agent/test_pod client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/%,$(1)),$(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall agent/test_pod agent/test_seccomp agent/test_warm agent/test_warm_kills controller/test_activate client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/%,$(1)),$(BUILD)/libgateway.a $(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
@@ -86,7 +86,7 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 
 # these run the real programs
 $(BUILD)/tests/agent/test_shimlink_real $(BUILD)/tests/shim/test_shim $(BUILD)/tests/shim/test_shim_life: $(BUILD)/bin/podterm-shim
-$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_hello $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_input_kills $(BUILD)/tests/agent/test_viewers $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time $(BUILD)/tests/agent/test_stall: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_hello $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_input_kills $(BUILD)/tests/agent/test_viewers $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time $(BUILD)/tests/agent/test_stall $(BUILD)/tests/agent/test_seccomp $(BUILD)/tests/agent/test_warm $(BUILD)/tests/agent/test_warm_kills $(BUILD)/tests/controller/test_activate: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/client/test_retry: $(BUILD)/bin/podterm
 $(BUILD)/tests/agent/test_review: $(BUILD)/bin/podterm-agent
 $(BUILD)/tests/keeper/test_keeper $(BUILD)/tests/keeper/test_keeper_end: $(BUILD)/bin/podterm-shim $(BUILD)/bin/podterm-keeper

@@ -28,6 +28,7 @@ static const struct jobspec_values values = {
     .agent_image = "example/agent@sha256:1",
     .runner_image = "example/runner@sha256:2",
     .record = "{\"v\":1}",
+    .trust = "kid1\nkid2\n",
     .deadline_s = 15000,
 };
 
@@ -75,6 +76,8 @@ static void the_shipped_template_is_filled(void **arg)
                         "podterm");
     assert_string_equal(
         json_get_str(at(meta, "annotations"), JOBSPEC_ANNOTATION), "{\"v\":1}");
+    assert_string_equal(json_get_str(at(meta, "annotations"), JOBSPEC_TRUST),
+                        "kid1\nkid2\n");
     assert_string_equal(
         json_get_str(at(job, "spec/template/metadata/labels"), PODVIEW_LABEL),
         SID);

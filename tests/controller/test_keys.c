@@ -6,7 +6,9 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "base/own.h"
 #include "controller/keys.h"
+#include "tests/lib/tree.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +160,37 @@ static void tokens_verify_against_the_published_set(void **state)
     keys_fini(&k);
 }
 
+/* What infra/k8s/make-keys made is taken as it is, and its key set is ours. */
+static void keys_that_are_given_are_taken_and_none_is_made(void **state)
+{
+    struct keys k = {0};
+    char line[160], dir[128], state_dir[128], path[128];
+    own_mem char *set = NULL;
+
+    (void)state;
+    path_of("given/podterm-keys", dir);
+    path_of("state", state_dir);
+    assert_int_equal(mkdir(state_dir, 0700), 0);
+    snprintf(line, sizeof line, "infra/k8s/make-keys --dir %s/given", top);
+    assert_int_equal(system(line), 0);
+    if (keys_take(&k, dir, state_dir, &e) < 0)
+        fail_msg("%s", e.text);
+    path_of("given/podterm-jwks/jwks.json", path);
+    set = tree_get(path, &(size_t){0});
+    assert_string_equal(k.jwks_text, set);
+    assert_int_equal(mode_of("state/keys"), 0);
+    assert_int_equal(mode_of("state/jwks.json"), 0644);
+    keys_fini(&k);
+    path_of("given/podterm-keys/signer.pem", path);
+    assert_int_equal(unlink(path), 0);
+    memset(&k, 0, sizeof k);
+    assert_int_equal(keys_take(&k, dir, state_dir, &e), -1);
+    assert_non_null(strstr(e.text, "signer.pem"));
+    keys_fini(&k);
+    assert_int_equal(mode_of("given/podterm-keys/signer.pem"), 0);
+    assert_int_equal(mode_of("given/podterm-keys/standby.pem"), 0600);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -169,6 +202,7 @@ int main(void)
         T(a_key_others_may_read_is_refused),
         T(session_keys_differ_and_come_again),
         T(tokens_verify_against_the_published_set),
+        T(keys_that_are_given_are_taken_and_none_is_made),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

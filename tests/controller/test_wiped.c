@@ -11,6 +11,7 @@
 #include "base/own.h"
 #include "tests/lib/api.h"
 #include "tests/lib/fake_keeper.h"
+#include "tests/lib/inmemory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define PIECE (1 << 20) /* bytes looked at at once */
 
 static struct api api;
 
@@ -36,49 +35,6 @@ static int teardown(void **state)
     (void)state;
     api_finish(&api);
     return 0;
-}
-
-static int count_in(const uint8_t *bytes, size_t len, const char *what)
-{
-    const uint8_t *at = bytes, *end = bytes + len;
-    int n = 0;
-
-    while ((at = memmem(at, (size_t)(end - at), what, strlen(what)))) {
-        n++;
-        at++;
-    }
-    return n;
-}
-
-/* How often it stands in a process's memory that can be written. Pieces
- * overlap, so that none is cut. */
-static int count_in_process(pid_t pid, const char *what)
-{
-    own_mem char *maps_path = mem_printf("/proc/%d/maps", (int)pid);
-    own_mem char *mem_path = mem_printf("/proc/%d/mem", (int)pid);
-    own_mem uint8_t *piece = mem_zero(PIECE, 1);
-    own_fd int mem = open(mem_path, O_RDONLY | O_CLOEXEC);
-    FILE *maps = fopen(maps_path, "re");
-    const size_t step = PIECE - strlen(what) + 1;
-    unsigned long long from, to;
-    char line[512], mode[8];
-    int n = 0;
-
-    assert_true(mem >= 0 && maps);
-    while (fgets(line, sizeof line, maps)) {
-        if (sscanf(line, "%llx-%llx %7s", &from, &to, mode) != 3 ||
-            mode[0] != 'r' || mode[1] != 'w')
-            continue;
-        for (; from < to; from += step) {
-            size_t len = to - from < PIECE ? (size_t)(to - from) : PIECE;
-            ssize_t got = pread(mem, piece, len, (off_t)from);
-
-            if (got > 0)
-                n += count_in(piece, (size_t)got, what);
-        }
-    }
-    fclose(maps);
-    return n;
 }
 
 /* many: further variables before it, so that every buffer grows on its way. */
@@ -119,7 +75,7 @@ static void assert_forgotten(const char *secret)
     int64_t until = loop_now_ms() + 5000;
     int n;
 
-    while ((n = count_in_process(api.server.pid, secret)) > 0 &&
+    while ((n = inmemory_count(api.server.pid, secret, strlen(secret))) > 0 &&
            loop_now_ms() < until)
         poll(NULL, 0, 10);
     if (n)
@@ -141,7 +97,8 @@ static void a_started_sessions_environment_is_forgotten(void **state)
     if (geteuid() != 0)
         skip(); /* nobody else may look into it */
     /* what is not secret can be seen there: so the looking works */
-    assert_true(count_in_process(api.server.pid, "b.example") > 0);
+    assert_true(
+        inmemory_count(api.server.pid, "b.example", strlen("b.example")) > 0);
     create_with("hunter2-a-short-environment", 0, 201);
     assert_forgotten("hunter2-a-short-environment");
     create_with("hunter2-a-long-environment", 100, 201);

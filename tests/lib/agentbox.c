@@ -25,8 +25,8 @@
 
 #include <cmocka.h>
 
-#define ISSUER "https://podterm.test"
-#define INSTALLATION "podterm-test"
+#define ISSUER AGENTBOX_ISSUER
+#define INSTALLATION AGENTBOX_INSTALLATION
 #define FILE_MAX 65536
 
 extern char **environ;
@@ -157,6 +157,7 @@ static void agentbox_spec(struct agentbox *b, const char *over)
     agentbox_lay_over(spec, more);
     out = json_text(spec);
     agentbox_write(b, "agent/spec.json", out, 0600);
+    b->spec = own_mem_give(&out);
 }
 
 /* --- processes --- */
@@ -185,7 +186,7 @@ static pid_t agentbox_spawn(struct agentbox *b, const char *name, char **argv,
     return pid;
 }
 
-static void agentbox_start_agent(struct agentbox *b)
+static void agentbox_start_agent(struct agentbox *b, const uint8_t *key)
 {
     own_fd int key_fd = memfd_create("key", MFD_CLOEXEC);
     char uid[16];
@@ -213,7 +214,7 @@ static void agentbox_start_agent(struct agentbox *b)
                     NULL};
 
     snprintf(uid, sizeof(uid), "%u", getuid());
-    assert_int_equal(write(key_fd, b->key, sizeof(b->key)), sizeof(b->key));
+    assert_int_equal(write(key_fd, key, sizeof(b->key)), sizeof(b->key));
     b->agent = agentbox_spawn(b, "podterm-agent", argv, key_fd);
     for (int i = 2; argv[i]; i++)
         if (argv[i][0] == '/')
@@ -230,10 +231,9 @@ void agentbox_start_shim(struct agentbox *b)
     b->shim = agentbox_spawn(b, "podterm-shim", argv, -1);
 }
 
-struct agentbox *agentbox_new_alone(const char *script, const char *over)
+static struct agentbox *agentbox_prepare(const char *script, const char *over)
 {
     struct agentbox *b = mem_zero(1, sizeof(*b));
-    own_json struct json *status = NULL;
     struct err e = {0};
 
     seal_init();
@@ -254,7 +254,15 @@ struct agentbox *agentbox_new_alone(const char *script, const char *over)
     agentbox_pack(b, script);
     agentbox_spec(b, over);
     agentbox_write(b, "agent/end.json", "", 0600);
-    agentbox_start_agent(b);
+    return b;
+}
+
+/* Until it listens. */
+static struct agentbox *agentbox_begin(struct agentbox *b, const uint8_t *key)
+{
+    own_json struct json *status = NULL;
+
+    agentbox_start_agent(b, key);
     if (!agentbox_status(b, NULL, AGENTBOX_MS)) {
         own_mem char *log = agentbox_read(b, "podterm-agent.log");
 
@@ -263,6 +271,39 @@ struct agentbox *agentbox_new_alone(const char *script, const char *over)
     }
     status = agentbox_read_json(b, "agent/status.json");
     snprintf(b->addr, sizeof(b->addr), "%s", json_get_str(status, "addr"));
+    return b;
+}
+
+struct agentbox *agentbox_new_alone(const char *script, const char *over)
+{
+    struct agentbox *b = agentbox_prepare(script, over);
+
+    return agentbox_begin(b, b->key);
+}
+
+static void agentbox_warm_spec(struct agentbox *b, int max_age_s)
+{
+    own_mem char *jwks = forge_jwks(b->signer, NULL);
+    own_mem char *text =
+        mem_printf("{\"v\":1,\"warm\":{\"pool\":\"test\",\"psk_id\":\"%s\","
+                   "\"max_age_s\":%d},\"token\":{\"iss\":\"" ISSUER "\","
+                   "\"aud\":\"" INSTALLATION "\",\"skew_s\":30,\"jwks\":%s}}",
+                   b->pool_id, max_age_s, jwks);
+
+    agentbox_write(b, "agent/spec.json", text, 0600);
+}
+
+struct agentbox *agentbox_new_warm(const char *script, const char *over,
+                                   int max_age_s)
+{
+    struct agentbox *b = agentbox_prepare(script, over);
+
+    random_id(b->pool_id);
+    random_bytes(b->pool_key, sizeof(b->pool_key));
+    agentbox_warm_spec(b, max_age_s);
+    setenv("PODTERM_POD_UID", AGENTBOX_POD, 1);
+    agentbox_begin(b, b->pool_key);
+    unsetenv("PODTERM_POD_UID");
     return b;
 }
 
@@ -347,6 +388,7 @@ void agentbox_free(struct agentbox *b)
         scratch_remove(b->dir);
     tls_ctx_free(b->ctx);
     wipe(b->key, sizeof(b->key));
+    free(b->spec);
     free(b);
 }
 

@@ -37,7 +37,14 @@ struct agentbox {
     struct ssl_ctx_st *ctx;
     char addr[128];
     pid_t agent, shim; /* 0 = not running; agent is the supervisor */
+    /* of a warm one: what it waits for */
+    uint8_t pool_key[SESSION_KEY_BYTES];
+    char pool_id[ID_SIZE];
+    char *spec; /* the session's, as text */
 };
+#define AGENTBOX_POD "3f1c6f0e-5a3b-4c8e-9a51-0d7b6a5e4c21"
+#define AGENTBOX_ISSUER "https://podterm.test"
+#define AGENTBOX_INSTALLATION "podterm-test"
 
 /*
  * Start agent and shim on a bundle whose bin/prog is this shell script. over:
@@ -47,6 +54,10 @@ struct agentbox {
 struct agentbox *agentbox_new(const char *script, const char *over);
 /* The same without a shim. */
 struct agentbox *agentbox_new_alone(const char *script, const char *over);
+/* A warm agent without a shim; the session it may become is in spec and key,
+ * and is that of sid and psk_id. */
+struct agentbox *agentbox_new_warm(const char *script, const char *over,
+                                   int max_age_s);
 void agentbox_start_shim(struct agentbox *b);
 /* Ends what still runs and removes the directory. */
 void agentbox_free(struct agentbox *b);

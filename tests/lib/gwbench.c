@@ -313,8 +313,8 @@ void bench_session(struct bench *b, enum session_state state, char sid[ID_SIZE])
     if (state != STATE_PENDING)
         snprintf(row->agent_addr, sizeof(row->agent_addr), "%s", b->agent_addr);
     seal_bytes(b->seal_key, row->id, b->agent_key, 32, row->psk_sealed);
-    if (store_create_checked(b->store, row, 100000, "", hash, time(NULL), &e) <
-        0)
+    if (store_create_checked(b->store, row, 100000, "", hash, NULL, 0,
+                             time(NULL), &e) < 0)
         fail_msg("%s", e.text);
     free(row);
 }

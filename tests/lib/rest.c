@@ -64,7 +64,7 @@ static void hear(int fd, struct rest_answer *a)
         if (length && length < end)
             want = (size_t)(end + 4 - all) + strtoul(length + 17, NULL, 10);
     }
-    if (end && sscanf(all, "HTTP/1.1 %d", &a->status) == 1) {
+    if (end && sscanf(all, "HTTP/1.%*c %d", &a->status) == 1) {
         a->head = mem_strn(all, (size_t)(end - all));
         a->len = used - (size_t)(end + 4 - all);
         a->body = mem_strn(end + 4, a->len);

@@ -17,15 +17,41 @@
 #include <cmocka.h>
 
 struct shelf shelf;
+struct redisd shelf_redisd;
 
 struct store *shelf_open(const char *path)
 {
     struct err e = {0};
-    struct store *s = store_sqlite_open(path, &e);
+    struct store *s = store_open(&(struct store_conf){.where = path}, &e);
 
     if (!s)
         fail_msg("%s", e.text);
     return s;
+}
+
+int shelf_redis_start(void **arg)
+{
+    (void)arg;
+    redisd_start(&shelf_redisd, NULL, NULL);
+    return 0;
+}
+
+int shelf_redis_stop(void **arg)
+{
+    (void)arg;
+    redisd_stop(&shelf_redisd);
+    return 0;
+}
+
+int shelf_setup_redis(void **arg)
+{
+    (void)arg;
+    redis_reply_free(redisd_ask(&shelf_redisd, "FLUSHALL", NULL));
+    shelf.dir = scratch_new();
+    shelf.path = mem_str(shelf_redisd.url);
+    shelf.s = shelf_open(shelf.path);
+    shelf.is_redis = true;
+    return 0;
 }
 
 int shelf_setup(void **arg)
@@ -68,7 +94,7 @@ int shelf_create(struct store *s, const char *sub, int quota, const char *key,
     int r;
 
     memset(hash, body, sizeof(hash));
-    r = store_create_checked(s, row, quota, key, hash, now_s, e);
+    r = store_create_checked(s, row, quota, key, hash, NULL, 0, now_s, e);
     if (id)
         snprintf(id, ID_SIZE, "%s", row->id);
     free(row);
@@ -106,6 +132,26 @@ int shelf_counts(void *arg, struct store_session *row, struct err *e)
     (void)e;
     row->output_bytes++;
     return 0;
+}
+
+int shelf_count(struct store *s)
+{
+    char cursor[64] = "", next[64];
+    int total = 0;
+
+    do {
+        struct store_session *rows = NULL;
+        struct err e = {0};
+        const int n =
+            store_list(s, NULL, NULL, false, cursor, 100, &rows, next, &e);
+
+        if (n < 0)
+            fail_msg("%s", e.text);
+        free(rows);
+        total += n;
+        snprintf(cursor, sizeof(cursor), "%s", next);
+    } while (cursor[0]);
+    return total;
 }
 
 int64_t shelf_ask(const char *path, const char *sql, char *text, size_t size)

@@ -27,6 +27,8 @@ struct stack {
     char *log_path;
     off_t log_from;    /* of the log: what the dev that runs has said */
     char *const *more; /* borrowed */
+    /* Whose identity tokens are taken: NULL = dev's own. The caller's. */
+    char *(*identity)(const struct stack *s, const char *who);
 };
 
 /* A running stack. more: further flags for dev, NULL-terminated, which stay
@@ -59,6 +61,9 @@ struct stack_bundle {
 };
 void stack_pack(struct stack *s, const char *name, const char *script,
                 struct stack_bundle *out);
+/* The same of a program that is there. */
+void stack_pack_file(struct stack *s, const char *name, const char *path,
+                     struct stack_bundle *out);
 
 struct stack_session {
     char sid[ID_SIZE];

@@ -1,0 +1,226 @@
+#include "controller/kube_job.h"
+
+#include "base/mem.h"
+#include "base/own.h"
+#include "controller/jobview.h"
+#include "controller/podview.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONFLICT 409
+#define ABSENT 404
+#define FORBIDDEN 403
+#define STRICT "?fieldValidation=Strict&fieldManager=podterm-controller"
+
+static char *jobs_path(const struct kube_place *p, const char *rest)
+{
+    return mem_printf("/apis/batch/v1/namespaces/%s/jobs%s", p->ns, rest);
+}
+
+static char *job_path(const struct kube_place *p, const char *name)
+{
+    return mem_printf("/apis/batch/v1/namespaces/%s/jobs/%s", p->ns, name);
+}
+
+/* --- make --- */
+
+/*
+ * A refusal that time may mend: the namespace's quota is used up (403 with
+ * that word, or 409 while two count at once), or nobody answers.
+ */
+static int refused(int status, struct err *e)
+{
+    if (status < 0) {
+        if (e->kind != ERR_TIMEOUT)
+            e->kind = ERR_BUSY;
+    } else if (status == CONFLICT ||
+               (status == FORBIDDEN && strstr(e->text, "exceeded quota"))) {
+        e->kind = ERR_BUSY;
+    }
+    return -1;
+}
+
+static int take_uid(const struct json *job, char uid[KUBE_UID_SIZE],
+                    struct err *e)
+{
+    struct jobview v;
+
+    if (jobview_of(job, &v, e) < 0)
+        return err_wrap(e, "the Job the API answers with");
+    memcpy(uid, v.uid, sizeof v.uid);
+    return 0;
+}
+
+/* It was there: ours, from a try whose answer was lost, unless it goes. */
+static int find_job(const struct kube_place *p, const char *name,
+                    char uid[KUBE_UID_SIZE], struct err *e)
+{
+    own_mem char *path = job_path(p, name);
+    own_json struct json *job = NULL;
+    struct kube_call get = {.path = path};
+    int status = kube_do(p->kube, &get, &job, e);
+
+    if (status == ABSENT)
+        return err_set(e, ERR_BUSY, "the Job is there, and is not");
+    return status == 200 ? take_uid(job, uid, e) : refused(status, e);
+}
+
+static int make_job(const struct kube_place *p, const struct launch *what,
+                    bool is_warm, char uid[KUBE_UID_SIZE], struct err *e)
+{
+    const struct jobspec_values values = {
+        .sid = what->sid,
+        .is_warm = is_warm,
+        .agent_image = p->agent_image,
+        .runner_image = what->image,
+        .record = what->record,
+        .trust = what->trust,
+        .deadline_s = what->deadline_s,
+    };
+    own_json struct json *body = jobspec_job(p->spec, &values);
+    own_json struct json *made = NULL;
+    own_mem char *path = jobs_path(p, STRICT);
+    struct kube_call post = {.method = "POST", .path = path, .body = body};
+    const char *name = json_get_str(json_get(body, "metadata"), "name");
+    struct err why = {0};
+    int status = kube_do(p->kube, &post, &made, &why);
+
+    if (status == 201)
+        return take_uid(made, uid, e);
+    if (status == CONFLICT)
+        return find_job(p, name, uid, e);
+    *e = why;
+    return refused(status, e);
+}
+
+static int make_secret(const struct kube_place *p, const struct launch *what,
+                       bool is_warm, const char *uid, struct err *e)
+{
+    own_json struct json *body =
+        is_warm ? jobspec_warm_secret(what, uid) : jobspec_secret(what, uid);
+    own_mem char *path =
+        mem_printf("/api/v1/namespaces/%s/secrets" STRICT, p->ns);
+    struct kube_call post = {
+        .method = "POST", .path = path, .body = body, .is_secret = true};
+    struct err why = {0};
+    int status = kube_do(p->kube, &post, NULL, &why);
+
+    if (status == 201 ||
+        (status == CONFLICT && strstr(why.text, "already exists")))
+        return 0;
+    *e = why;
+    return refused(status, e);
+}
+
+static int make_both(const struct kube_place *p, const struct launch *what,
+                     bool is_warm, char uid[KUBE_UID_SIZE], struct err *e)
+{
+    if (make_job(p, what, is_warm, uid, e) < 0)
+        return err_wrap(e, "making the session's Job");
+    if (make_secret(p, what, is_warm, uid, e) < 0)
+        return err_wrap(e, "making the session's Secret");
+    return 0;
+}
+
+int kube_job_make(const struct kube_place *p, const struct launch *what,
+                  char uid[KUBE_UID_SIZE], struct err *e)
+{
+    return make_both(p, what, false, uid, e);
+}
+
+int kube_job_make_warm(const struct kube_place *p, const struct launch *what,
+                       char uid[KUBE_UID_SIZE], struct err *e)
+{
+    return make_both(p, what, true, uid, e);
+}
+
+int kube_job_claim(const struct kube_place *p, const char *pod, const char *sid,
+                   const char *record, const char *trust, struct err *e)
+{
+    own_json struct json *body = json_object();
+    own_mem char *path =
+        mem_printf("/api/v1/namespaces/%s/pods/%s?fieldManager="
+                   "podterm-controller",
+                   p->ns, pod);
+    struct json *meta = json_set(body, "metadata", json_object());
+    struct json *notes = json_set(meta, "annotations", json_object());
+    struct kube_call call = {.method = "PATCH",
+                             .path = path,
+                             .body = body,
+                             .content_type = "application/merge-patch+json"};
+    struct err why = {0};
+    int status;
+
+    json_set_str(json_set(meta, "labels", json_object()), PODVIEW_LABEL, sid);
+    json_set_str(notes, JOBSPEC_ANNOTATION, record ? record : "");
+    json_set_str(notes, JOBSPEC_TRUST, trust ? trust : "");
+    status = kube_do(p->kube, &call, NULL, &why);
+    if (status == 200 || status == ABSENT)
+        return 0;
+    *e = why;
+    return -1;
+}
+
+/* --- remove --- */
+
+static int removed(int status, struct err *why, struct err *e)
+{
+    if (status == 200 || status == 202 || status == ABSENT ||
+        status == CONFLICT) /* another of that name is not ours to remove */
+        return 0;
+    *e = *why;
+    return -1;
+}
+
+int kube_job_remove(const struct kube_place *p, const char *name,
+                    const char *uid, struct err *e)
+{
+    own_json struct json *body = json_object();
+    own_mem char *path = job_path(p, name);
+    struct kube_call call = {.method = "DELETE", .path = path, .body = body};
+    struct err why = {0};
+
+    json_set_str(body, "kind", "DeleteOptions");
+    json_set_str(body, "apiVersion", "v1");
+    json_set_str(body, "propagationPolicy", "Background");
+    json_set_str(json_set(body, "preconditions", json_object()), "uid", uid);
+    return removed(kube_do(p->kube, &call, NULL, &why), &why, e);
+}
+
+int kube_job_forget(const struct kube_place *p, const char *name, struct err *e)
+{
+    own_mem char *path =
+        mem_printf("/api/v1/namespaces/%s/secrets/%s", p->ns, name);
+    struct err why = {0};
+
+    return removed(
+        kube_do(p->kube, &(struct kube_call){.method = "DELETE", .path = path},
+                NULL, &why),
+        &why, e);
+}
+
+/* --- list --- */
+
+int kube_job_list(const struct kube_place *p,
+                  bool (*take)(void *arg, const struct json *job), void *arg,
+                  struct err *e)
+{
+    own_mem char *path = jobs_path(p, "?labelSelector=" JOBSPEC_SELECTOR);
+    char version[KUBE_VERSION_SIZE];
+
+    return kube_list(p->kube, path, take, arg, version, e);
+}
+
+int kube_job_list_claimed(const struct kube_place *p,
+                          bool (*take)(void *arg, const struct json *pod),
+                          void *arg, struct err *e)
+{
+    own_mem char *path =
+        mem_printf("/api/v1/namespaces/%s/pods?labelSelector=" PODVIEW_POOL
+                   "," PODVIEW_LABEL,
+                   p->ns);
+    char version[KUBE_VERSION_SIZE];
+
+    return kube_list(p->kube, path, take, arg, version, e);
+}

@@ -1,0 +1,58 @@
+/*
+ * The warm pool: runners that are started and belong to nobody yet. Kept at
+ * its target either here, by Jobs each with a key of its own, or by KEDA, that
+ * makes them from one template and is told what is missing. Whoever is taken
+ * out never comes back: it is a session's from then on. Loop's thread only.
+ * Source: DESIGN 3, "Warm pool"; SECURITY rule 5.
+ */
+#ifndef PODTERM_CONTROLLER_KUBE_POOL_H
+#define PODTERM_CONTROLLER_KUBE_POOL_H
+
+#include "controller/jobview.h"
+#include "controller/kube_job.h"
+#include "controller/keys.h"
+#include "controller/podview.h"
+
+#define KUBE_POOL_MAKING_MAX 4  /* Jobs made at once */
+#define KUBE_POOL_AGAIN_MS 3000 /* after one that could not be made */
+#define KUBE_POOL_LATE_S 300    /* to become ready; then it is removed */
+/* One that leaves within that time is not given out any more. */
+#define KUBE_POOL_LAST_S 10
+/* What agents of a pool with one secret are called at the TLS door. */
+#define KUBE_POOL_PSK_ID "podtermpoolpodtermpoolpodt"
+
+struct kube_launcher;
+struct kube_pool;
+
+struct kube_warm { /* one that was taken out */
+    char job[64], uid[KUBE_UID_SIZE];
+    struct podview pod;
+    char psk_id[ID_SIZE];
+    uint8_t key[SESSION_KEY_BYTES];
+};
+
+struct kube_pool *kube_pool_new(struct kube_launcher *l);
+void kube_pool_free(struct kube_pool *p); /* takes NULL */
+
+/* A Job of the pool that was there before us. trust as in launcher.h. */
+void kube_pool_known(struct kube_pool *p, const char *job, const char *uid,
+                     const char *trust, const char *trusted);
+/* From now on it is kept at its target; or no more, and all is forgotten. */
+void kube_pool_begin(struct kube_pool *p);
+void kube_pool_rest(struct kube_pool *p);
+
+/* What the watches see of what belongs to no session; list: in which list
+ * (0 = none). */
+void kube_pool_pod(struct kube_pool *p, const struct podview *v, bool is_gone,
+                   uint32_t list);
+void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,
+                   uint32_t list);
+void kube_pool_listed(struct kube_pool *p, bool is_job, uint32_t list);
+
+/* Take a ready one for a session of that image; false: there is none. */
+bool kube_pool_take(struct kube_pool *p, const char *image,
+                    struct kube_warm *out);
+/* The door of one that was taken before; pod's uid is known. */
+void kube_pool_door(const struct kube_pool *p, struct kube_warm *w);
+
+#endif

@@ -1,0 +1,486 @@
+/*
+ * A run goes MAKING (a worker makes Job and Secret, again and again while
+ * there is no room) -> FOLLOWED (pods and Jobs are watched) -> REMOVING where
+ * we end it -> TOLD (what is left is removed) -> freed. One that takes a warm
+ * pod begins with CLAIMING -> WAKING instead (kube_claim.c).
+ */
+#include "controller/kube_run.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/own.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_WORKER_MS 20 /* the pool is full: again */
+#define REMOVE_AGAIN_MS 2000
+#define LAST_LOOK_MS 5000 /* for the pod of a Job that is over */
+
+/* --- the table --- */
+
+struct kube_run *kube_run_find(struct kube_launcher *l, const char *sid)
+{
+    struct kube_run *r = l->runs;
+
+    while (r && strcmp(r->sid, sid) != 0)
+        r = r->next;
+    return r;
+}
+
+struct kube_run *kube_run_of_job(struct kube_launcher *l, const char *job)
+{
+    struct kube_run *r = l->runs;
+
+    while (r && strcmp(r->job, job) != 0)
+        r = r->next;
+    return r;
+}
+
+struct kube_run *kube_run_new(struct kube_launcher *l, const char *sid)
+{
+    struct kube_run *r = mem_zero(1, sizeof *r);
+
+    r->l = l;
+    snprintf(r->sid, sizeof r->sid, "%s", sid);
+    jobspec_name(sid, r->job);
+    r->next = l->runs;
+    l->runs = r;
+    l->count++;
+    return r;
+}
+
+bool kube_trust_holds(const char *trust, const char *trusted)
+{
+    own_mem char *kids = mem_str(trust ? trust : "");
+    char *save = NULL;
+
+    for (char *kid = strtok_r(kids, "\n", &save); kid;
+         kid = strtok_r(NULL, "\n", &save))
+        if (!strstr(trusted, kid))
+            return false;
+    return trust != NULL;
+}
+
+static void run_free(struct kube_run *r)
+{
+    loop_timer_stop(r->timer);
+    launch_free(r->what);
+    free(r->record);
+    free(r->trust);
+    wipe(r->warm.key, sizeof r->warm.key);
+    free(r);
+}
+
+void kube_run_drop(struct kube_run *r)
+{
+    struct kube_run **at = &r->l->runs;
+
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    r->l->count--;
+    r->is_dropped = true;
+    if (!r->is_working)
+        run_free(r);
+}
+
+/* --- the worker --- */
+
+void kube_run_timer(struct kube_run *r, int64_t ms, void (*cb)(void *arg))
+{
+    loop_timer_stop(r->timer);
+    r->timer = loop_timer_start(r->l->loop, ms, 0, cb, r);
+}
+
+void kube_run_ask(struct kube_run *r, void (*run)(void *arg),
+                  void (*done)(void *arg), void (*again)(void *arg))
+{
+    memset(&r->failure, 0, sizeof r->failure);
+    r->is_working = worker_add(r->l->worker, run, done, r);
+    if (!r->is_working)
+        kube_run_timer(r, NO_WORKER_MS, again);
+}
+
+/* On the loop again: is there still somebody who wants to know? */
+bool kube_run_is_back(struct kube_run *r)
+{
+    const bool is_dropped = r->is_dropped;
+
+    r->is_working = false;
+    if (is_dropped)
+        run_free(r);
+    return !is_dropped;
+}
+
+/* --- what is left after the end --- */
+
+static void cleaned(void *arg);
+
+static void clean(void *arg)
+{
+    struct kube_run *r = arg;
+
+    /* a Job that ended by itself stays to be looked at until its TTL; the key
+     * of its session does not */
+    if (r->is_to_remove)
+        kube_job_remove(&r->l->place, r->job, r->uid, &r->failure);
+    else
+        kube_job_forget(&r->l->place, r->job, &r->failure);
+}
+
+static void clean_again(void *arg)
+{
+    struct kube_run *r = arg;
+
+    kube_run_ask(r, clean, cleaned, clean_again);
+}
+
+static void cleaned(void *arg)
+{
+    struct kube_run *r = arg;
+
+    if (!kube_run_is_back(r))
+        return;
+    if (r->failure.kind == ERR_NONE || r->failure.kind == ERR_TIMEOUT) {
+        kube_run_drop(r);
+        return;
+    }
+    log_err(&r->failure, "session.left_behind");
+    kube_run_timer(r, REMOVE_AGAIN_MS, clean_again);
+}
+
+/* --- the end --- */
+
+static void tell_end(struct kube_run *r)
+{
+    struct launch_sink *sink = &r->l->base.sink;
+    struct launch_end end;
+
+    podview_end(&r->pod, r->wanted, r->wanted_detail, loop_wall_ms(), &end);
+    /* asked for, or not seen to be over: then it must not stay */
+    r->is_to_remove =
+        r->wanted || !r->pod.is_over || end.reason == REASON_DELETED;
+    if (!r->is_quiet)
+        sink->ended(sink->arg, r->sid, &end);
+}
+
+void kube_run_clean(struct kube_run *r)
+{
+    if (!r->uid[0] || r->is_job_gone || r->is_removed)
+        kube_run_drop(r);
+    else
+        clean_again(r);
+}
+
+void kube_run_finish(struct kube_run *r)
+{
+    if (r->state == RUN_TOLD)
+        return;
+    r->state = RUN_TOLD;
+    loop_timer_stop(r->timer);
+    r->timer = NULL;
+    tell_end(r);
+    if (!r->is_working)
+        kube_run_clean(r);
+}
+
+static void pod_stays(void *arg)
+{
+    struct kube_run *r = arg;
+
+    log_warn("session.pod_stays", "sid", "s", r->sid, NULL);
+    kube_run_finish(r);
+}
+
+static void removed(void *arg);
+
+static void remove_job(void *arg)
+{
+    struct kube_run *r = arg;
+
+    kube_job_remove(&r->l->place, r->job, r->uid, &r->failure);
+}
+
+static void remove_again(void *arg)
+{
+    struct kube_run *r = arg;
+
+    kube_run_ask(r, remove_job, removed, remove_again);
+}
+
+static void removed(void *arg)
+{
+    struct kube_run *r = arg;
+
+    if (!kube_run_is_back(r) || r->failure.kind == ERR_TIMEOUT)
+        return; /* we stop: the next controller ends it */
+    r->is_removed = r->failure.kind == ERR_NONE;
+    if (r->state == RUN_TOLD) {
+        kube_run_clean(r);
+        return;
+    }
+    if (r->failure.kind) {
+        log_err(&r->failure, "session.not_removed");
+        kube_run_timer(r, REMOVE_AGAIN_MS, remove_again);
+        return;
+    }
+    if (!r->has_pod || r->is_pod_gone)
+        kube_run_finish(r);
+    else
+        kube_run_timer(r, LAUNCHER_KUBE_GONE_MS, pod_stays);
+}
+
+/* With what it waited for, when it never began. */
+static void want(struct kube_run *r, enum end_reason why, const char *detail)
+{
+    const struct podview *v = &r->pod;
+
+    if (r->wanted)
+        return;
+    r->wanted = why;
+    if (why == REASON_START_FAILED && v->waits_for[0])
+        snprintf(r->wanted_detail, sizeof r->wanted_detail, "%s (%s: %.100s)",
+                 detail, v->waits_for, v->waits_why);
+    else
+        snprintf(r->wanted_detail, sizeof r->wanted_detail, "%s", detail);
+}
+
+void kube_run_end(struct kube_run *r, enum end_reason why, const char *detail)
+{
+    if (r->state == RUN_TOLD || r->state == RUN_REMOVING)
+        return;
+    want(r, why, detail);
+    if (r->is_working || r->state == RUN_CLAIMING || r->state == RUN_SEEKING)
+        return; /* what is made, told or found is removed then */
+    if (!r->uid[0]) {
+        kube_run_finish(r);
+        return;
+    }
+    r->state = RUN_REMOVING;
+    remove_again(r);
+}
+
+/* --- making --- */
+
+static void made(void *arg);
+
+static void make(void *arg)
+{
+    struct kube_run *r = arg;
+
+    kube_job_make(&r->l->place, r->what, r->made_uid, &r->failure);
+}
+
+static void make_again(void *arg)
+{
+    struct kube_run *r = arg;
+
+    kube_run_ask(r, make, made, make_again);
+}
+
+static void make_failed(struct kube_run *r)
+{
+    struct launch_sink *sink = &r->l->base.sink;
+
+    if (r->failure.kind == ERR_TIMEOUT)
+        return; /* we stop: the next controller makes it */
+    if (r->failure.kind == ERR_BUSY && !r->wanted) {
+        if (!r->told_wait[0])
+            sink->stage(sink->arg, r->sid, "scheduled", "waiting",
+                        r->failure.text);
+        snprintf(r->told_wait, sizeof r->told_wait, "room");
+        kube_run_timer(r, LAUNCHER_KUBE_AGAIN_MS, make_again);
+        return;
+    }
+    log_err(&r->failure, "session.not_started");
+    r->state = RUN_FOLLOWED;
+    kube_run_end(r, REASON_START_FAILED,
+                 "The cluster refuses the session's Job: the controller's log "
+                 "says why (session.not_started).");
+}
+
+/* Its start is done: all there is to know lies in the cluster. */
+void kube_run_launched(struct kube_run *r)
+{
+    struct launch_sink *sink = &r->l->base.sink;
+
+    launch_free(r->what);
+    r->what = NULL;
+    r->state = RUN_FOLLOWED;
+    sink->launched(sink->arg, r->sid);
+    if (r->has_pod && (r->pod.is_over || r->is_pod_gone))
+        kube_run_finish(r);
+    else if (r->wanted)
+        kube_run_end(r, r->wanted, "");
+}
+
+static void made(void *arg)
+{
+    struct kube_run *r = arg;
+
+    if (!kube_run_is_back(r))
+        return;
+    memcpy(r->uid, r->made_uid, sizeof r->uid);
+    if (r->failure.kind)
+        make_failed(r);
+    else
+        kube_run_launched(r);
+}
+
+void kube_run_make(struct kube_run *r)
+{
+    r->state = RUN_MAKING;
+    jobspec_name(r->sid, r->job);
+    make_again(r);
+}
+
+/* --- what the watches tell --- */
+
+static void tell_wait(struct kube_run *r)
+{
+    const struct podview *v = &r->pod;
+    struct launch_sink *sink = &r->l->base.sink;
+    char detail[160];
+
+    if (!v->waits_for[0] || strcmp(v->waits_for, r->told_wait) == 0)
+        return;
+    snprintf(r->told_wait, sizeof r->told_wait, "%s", v->waits_for);
+    snprintf(detail, sizeof detail, "%s%s%.90s", v->waits_for,
+             v->waits_why[0] ? ": " : "", v->waits_why);
+    sink->stage(sink->arg, r->sid, v->is_scheduled ? "pulled" : "scheduled",
+                "waiting", detail);
+}
+
+/* An image that cannot be had, or an agent that always dies, is waited for
+ * a while: a registry may be away, a name just wrong. */
+static bool is_hopeless(struct kube_run *r)
+{
+    const struct podview *v = &r->pod;
+    bool fails = strcmp(v->waits_for, "ErrImagePull") == 0 ||
+                 strcmp(v->waits_for, "ImagePullBackOff") == 0;
+
+    if (v->is_stuck ||
+        (!v->is_listening && v->agent_restarts >= LAUNCHER_KUBE_CRASHES))
+        return true;
+    if (fails && !r->pull_fails_ms)
+        r->pull_fails_ms = loop_now_ms();
+    else if (!v->waits_for[0])
+        r->pull_fails_ms = 0;
+    return fails && loop_now_ms() - r->pull_fails_ms >
+                        (int64_t)LAUNCHER_KUBE_PULL_S * 1000;
+}
+
+char *kube_run_addr(const struct kube_run *r, const struct podview *v)
+{
+    bool is_v6 = strchr(v->ip, ':') != NULL;
+
+    return mem_printf("%s%s%s:%d", is_v6 ? "[" : "", v->ip, is_v6 ? "]" : "",
+                      r->l->agent_port);
+}
+
+static void tell_listening(struct kube_run *r)
+{
+    struct launch_sink *sink = &r->l->base.sink;
+    own_mem char *addr = kube_run_addr(r, &r->pod);
+
+    r->told_listening = true;
+    sink->stage(sink->arg, r->sid, "pulled", "done", "");
+    sink->listening(sink->arg, r->sid, addr, r->pod.uid, r->l->base.isolation);
+}
+
+void kube_run_advance(struct kube_run *r)
+{
+    const struct podview *v = &r->pod;
+    struct launch_sink *sink = &r->l->base.sink;
+
+    if (r->state != RUN_MAKING && r->state != RUN_FOLLOWED)
+        return;
+    if (v->is_scheduled && !r->told_scheduled) {
+        r->told_scheduled = true;
+        sink->stage(sink->arg, r->sid, "scheduled", "done", "");
+    }
+    tell_wait(r);
+    /* the program needs both containers; until then what keeps the runner
+     * waiting is ours to tell */
+    if (v->is_listening && v->is_pulled && !r->told_listening)
+        tell_listening(r);
+    if (v->is_running && r->told_listening && !r->told_running) {
+        r->told_running = true;
+        sink->running(sink->arg, r->sid, 0);
+    }
+    if (!v->is_over && is_hopeless(r))
+        kube_run_end(r, REASON_START_FAILED,
+                     "The session's pod cannot be started.");
+    else if (r->is_to_mark && !r->is_working)
+        kube_run_mark(r);
+}
+
+void kube_run_pod(struct kube_run *r, const struct podview *v, bool is_gone)
+{
+    if (r->state == RUN_TOLD || (r->has_pod && strcmp(v->uid, r->pod.uid) != 0))
+        return;
+    r->has_pod = true;
+    r->pod = *v;
+    r->is_pod_gone = is_gone;
+    if (!v->is_over && !is_gone) {
+        if (!r->is_quiet)
+            kube_run_advance(r);
+    } else if (r->state == RUN_FOLLOWED || r->state == RUN_REMOVING) {
+        kube_run_finish(r); /* others look when they are done */
+    }
+}
+
+void kube_run_pods_listed(struct kube_run *r)
+{
+    struct podview last = r->pod;
+
+    if (r->state == RUN_SEEKING)
+        kube_run_found(r, NULL);
+    else if (r->has_pod && r->pod_listed != r->l->pods_list)
+        kube_run_pod(r, &last, true);
+}
+
+/* --- the Job --- */
+
+static void pod_unseen(void *arg)
+{
+    kube_run_finish(arg);
+}
+
+/* It is over or gone: its pod may still tell how it ended. */
+static void job_over(struct kube_run *r)
+{
+    if (r->state != RUN_FOLLOWED && r->state != RUN_REMOVING)
+        return;
+    if (r->is_pod_gone)
+        kube_run_finish(r);
+    else if (r->state == RUN_FOLLOWED && !r->timer)
+        kube_run_timer(r, r->has_pod ? LAUNCHER_KUBE_GONE_MS : LAST_LOOK_MS,
+                       pod_unseen);
+}
+
+void kube_run_job(struct kube_run *r, const struct jobview *v, bool is_gone)
+{
+    if (r->state == RUN_TOLD || (r->uid[0] && strcmp(v->uid, r->uid) != 0))
+        return;
+    r->has_job = true;
+    r->is_job_gone = is_gone;
+    if (v->is_late)
+        want(r, r->told_running ? REASON_LIFETIME : REASON_START_FAILED,
+             r->told_running ? "The session outlived every limit."
+                             : "The program did not start in time.");
+    else if (v->is_failed && !r->has_pod)
+        want(r, REASON_START_FAILED, v->message);
+    if (is_gone || v->is_finished)
+        job_over(r);
+}
+
+void kube_run_jobs_listed(struct kube_run *r)
+{
+    if (!r->has_job || r->is_job_gone || r->job_listed == r->l->jobs_list)
+        return;
+    r->is_job_gone = true;
+    job_over(r);
+}

@@ -1,0 +1,485 @@
+#include "tests/lib/clusterbed.h"
+
+#include "base/frame.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "base/proc.h"
+#include "base/token.h"
+#include "base/yaml.h"
+#include "controller/jobspec.h"
+#include "controller/podview.h"
+#include "tests/lib/programs.h"
+#include "tests/lib/stackproc.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#define ISSUER "https://identity.test"
+#define AUDIENCE "podterm-test"
+#define ARGS_MAX 60
+
+extern char **environ;
+
+static struct token_signer *identity_signer;
+
+static const char *given(const char *name)
+{
+    const char *value = getenv(name);
+
+    if (!value || !*value)
+        fail_msg("%s is not set", name);
+    return value;
+}
+
+/* --- processes --- */
+
+static void spawn(struct clusterbed *b, struct clusterbed_process *p,
+                  const char *name, const char *path, char *const *argv)
+{
+    int log, fds[3], fd;
+    struct err e = {0};
+    struct proc_spawn how = {.path = path,
+                             .argv = argv,
+                             .envp = environ,
+                             .cwd = b->here,
+                             .fds = fds,
+                             .fd_count = 3,
+                             .death_signal = SIGKILL};
+
+    if (!p->log)
+        p->log = mem_printf("%s/%s.log", b->stack.dir, name);
+    log = open(p->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    fds[0] = -1;
+    fds[1] = fds[2] = log;
+    fd = proc_spawn(&how, &p->pid, &e);
+    close(log);
+    if (fd < 0)
+        fail_msg("%s: %s", name, e.text);
+    close(fd);
+}
+
+static void stop(struct clusterbed_process *p, int signum)
+{
+    if (p->pid <= 0)
+        return;
+    kill(p->pid, signum);
+    waitpid(p->pid, NULL, 0);
+    p->pid = 0;
+}
+
+static void wait_http(int port, const char *path, const char *who)
+{
+    int64_t until = loop_now_ms() + STACK_READY_MS;
+
+    for (;;) {
+        struct rest_answer a = rest_call(port, "GET", path, NULL, NULL);
+        int status = a.status;
+
+        rest_fini(&a);
+        if (status == 200)
+            return;
+        if (loop_now_ms() > until)
+            fail_msg("%s does not serve (%d)", who, status);
+        poll(NULL, 0, 20);
+    }
+}
+
+void clusterbed_start(struct clusterbed *b, int i)
+{
+    struct clusterbed_process *p = &b->controllers[i];
+    own_mem char *exe = program_path("podterm-controller");
+    own_mem char *listen = mem_printf("127.0.0.1:%d", p->port);
+    own_mem char *state = mem_printf("%s/state", b->stack.dir);
+    own_mem char *attach =
+        mem_printf("ws://127.0.0.1:%d/v1/attach", b->stack.attach_port);
+    own_mem char *jwks =
+        mem_printf("http://127.0.0.1:%d/identity.json", b->web.port);
+    own_mem char *domains =
+        mem_printf("%s:%d", given("PODTERM_PUBLIC"), b->web.port);
+    own_mem char *holder = mem_printf("controller-%d", i);
+    own_mem char *name = mem_printf("controller-%d", i);
+    const char *argv[ARGS_MAX] = {"podterm-controller",
+                                  "--listen",
+                                  listen,
+                                  "--state-dir",
+                                  state,
+                                  "--attach-url",
+                                  attach,
+                                  "--launcher",
+                                  "kubernetes",
+                                  "--kubeconfig",
+                                  given("KUBECONFIG"),
+                                  "--namespace",
+                                  b->ns,
+                                  "--job-template",
+                                  "infra/k8s/session-job.yaml",
+                                  "--agent-image",
+                                  given("PODTERM_AGENT_IMAGE"),
+                                  "--runner-image",
+                                  given("PODTERM_RUNNER_IMAGE"),
+                                  "--runner-images",
+                                  "localhost/*",
+                                  "--oidc-issuer",
+                                  ISSUER,
+                                  "--oidc-audience",
+                                  AUDIENCE,
+                                  "--oidc-jwks-url",
+                                  jwks,
+                                  "--bundle-domains",
+                                  domains,
+                                  "--bundle-http",
+                                  "--lease-holder",
+                                  holder,
+                                  "--linger-detached-s",
+                                  "4",
+                                  "--quota",
+                                  "200",
+                                  "--conns-per-address",
+                                  "0"};
+    size_t n = 0;
+
+    while (argv[n])
+        n++;
+    for (const char *const *more = b->more; more && *more; more++)
+        argv[n++] = *more;
+    spawn(b, p, name, exe, (char *const *)argv);
+    wait_http(p->port, "/livez", name);
+}
+
+void clusterbed_kill(struct clusterbed *b, int i, int signum)
+{
+    stop(&b->controllers[i], signum);
+}
+
+static void start_gateway(struct clusterbed *b)
+{
+    own_mem char *exe = program_path("podterm-gateway");
+    own_mem char *listen = mem_printf("127.0.0.1:%d", b->stack.attach_port);
+    own_mem char *store = mem_printf("%s/state/podterm.db", b->stack.dir);
+    own_mem char *seal = mem_printf("%s/state/keys/seal", b->stack.dir);
+    own_mem char *jwks = mem_printf("%s/state/jwks.json", b->stack.dir);
+    const char *argv[] = {"podterm-gateway",
+                          "--listen",
+                          listen,
+                          "--store",
+                          store,
+                          "--seal-key-file",
+                          seal,
+                          "--jwks-file",
+                          jwks,
+                          "--issuer",
+                          "podterm-controller",
+                          "--audience",
+                          "podterm",
+                          "--agent-cidrs",
+                          "10.0.0.0/8",
+                          NULL};
+
+    spawn(b, &b->gateway, "gateway", exe, (char *const *)argv);
+    wait_http(b->stack.attach_port, "/livez", "the gateway");
+}
+
+/* What stands for the internet, and for who knows identities. */
+static void start_web(struct clusterbed *b)
+{
+    own_mem char *port = mem_printf("%d", b->web.port);
+    own_mem char *dir = mem_printf("%s/bundles", b->stack.dir);
+    char *const argv[] = {"python3",     "-m", "http.server", port,
+                          "--directory", dir,  NULL};
+
+    spawn(b, &b->web, "web", "/usr/bin/python3", argv);
+    wait_http(b->web.port, "/identity.json", "the web server");
+}
+
+/* --- identities --- */
+
+static void publish_identity(struct clusterbed *b)
+{
+    own_mem char *path = mem_printf("%s/bundles/identity.json", b->stack.dir);
+    own_json struct json *set = json_object();
+    own_mem char *text = NULL;
+    struct err e = {0};
+    FILE *f;
+
+    identity_signer = token_signer_make(NULL, &e);
+    assert_non_null(identity_signer);
+    json_set(json_set(set, "keys", json_array()), NULL,
+             token_signer_jwk(identity_signer));
+    text = json_text(set);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+char *clusterbed_identity(const struct stack *s, const char *who)
+{
+    own_json struct json *claims = json_object();
+    struct err e = {0};
+    char *token;
+
+    (void)s;
+    json_set_str(claims, "iss", ISSUER);
+    json_set_str(claims, "aud", AUDIENCE);
+    json_set_str(claims, "sub", who);
+    json_set_int(claims, "iat", loop_wall_s());
+    json_set_int(claims, "exp", loop_wall_s() + 3600);
+    token = token_sign(identity_signer, TOKEN_TYP_IDENTITY, claims, &e);
+    if (!token)
+        fail_msg("identity: %s", e.text);
+    return token;
+}
+
+/* --- the API --- */
+
+int clusterbed_call(struct clusterbed *b, const char *method, const char *body,
+                    struct json **out, const char *path, ...)
+{
+    own_json struct json *j = NULL;
+    struct err e = {0};
+    char full[1024];
+    va_list ap;
+    int status;
+
+    va_start(ap, path);
+    vsnprintf(full, sizeof full, path, ap);
+    va_end(ap);
+    if (body) {
+        j = yaml_parse(body, strlen(body), &e);
+        if (!j)
+            fail_msg("%s", e.text);
+    }
+    status = kube_do(
+        b->kube, &(struct kube_call){.method = method, .path = full, .body = j},
+        out, &e);
+    if (status < 0)
+        fail_msg("%s %s: %s", method, full, e.text);
+    return status;
+}
+
+static struct json *list(struct clusterbed *b, const char *what,
+                         const char *sid)
+{
+    struct json *out = NULL;
+    const char *group = strcmp(what, "jobs") == 0 ? "apis/batch/v1" : "api/v1";
+
+    assert_int_equal(clusterbed_call(b, "GET", NULL, &out,
+                                     "/%s/namespaces/%s/%s?labelSelector=%s"
+                                     "%s%s",
+                                     group, b->ns, what, PODVIEW_LABEL,
+                                     sid ? "%3D" : "", sid ? sid : ""),
+                     200);
+    return out;
+}
+
+int clusterbed_count(struct clusterbed *b, const char *what, const char *sid)
+{
+    own_json struct json *all = list(b, what, sid);
+
+    return (int)json_count(json_get(all, "items"));
+}
+
+void clusterbed_wait_none(struct clusterbed *b, const char *what,
+                          const char *sid)
+{
+    int64_t until = loop_now_ms() + CLUSTERBED_GONE_MS;
+    int left;
+
+    while ((left = clusterbed_count(b, what, sid)) > 0) {
+        if (loop_now_ms() > until)
+            fail_msg("%d %s of %s are left", left, what,
+                     sid ? sid : "any session");
+        poll(NULL, 0, 200);
+    }
+}
+
+struct json *clusterbed_pod(struct clusterbed *b, const char *sid)
+{
+    own_json struct json *all = list(b, "pods", sid);
+    const struct json *items = json_get(all, "items");
+
+    return json_count(items) ? json_dup(json_at(items, 0)) : NULL;
+}
+
+static void make_namespace(struct clusterbed *b)
+{
+    char id[ID_SIZE], body[256];
+    struct kube_conf conf = {0};
+    struct err e = {0};
+
+    if (kube_conf_file(given("KUBECONFIG"), &conf, &e) < 0)
+        fail_msg("KUBECONFIG: %s", e.text);
+    b->kube = kube_new(&conf);
+    random_id(id);
+    snprintf(b->ns, sizeof b->ns, "podterm-test-%s", id);
+    snprintf(body, sizeof body,
+             "metadata: {name: %s, labels: "
+             "{pod-security.kubernetes.io/enforce: restricted}}",
+             b->ns);
+    assert_int_equal(
+        clusterbed_call(b, "POST", body, NULL, "/api/v1/namespaces"), 201);
+    assert_int_equal(
+        clusterbed_call(b, "POST", "metadata: {name: podterm-session}", NULL,
+                        "/api/v1/namespaces/%s/serviceaccounts", b->ns),
+        201);
+}
+
+/* --- all of it --- */
+
+struct clusterbed *clusterbed_new(const char *const *more)
+{
+    struct clusterbed *b = mem_zero(1, sizeof *b);
+    own_mem char *bundles = NULL, *state = NULL;
+
+    seal_init();
+    b->more = more;
+    assert_non_null(getcwd(b->here, sizeof b->here));
+    b->stack.dir = scratch_new();
+    b->stack.identity = clusterbed_identity;
+    bundles = mem_printf("%s/bundles", b->stack.dir);
+    state = mem_printf("%s/state", b->stack.dir);
+    assert_int_equal(mkdir(bundles, 0755), 0);
+    assert_int_equal(mkdir(state, 0711), 0);
+    for (int i = 0; i < CLUSTERBED_CONTROLLERS; i++)
+        b->controllers[i].port = stack_free_port();
+    b->stack.port = b->controllers[0].port;
+    b->stack.attach_port = stack_free_port();
+    b->web.port = stack_free_port();
+    make_namespace(b);
+    publish_identity(b);
+    start_web(b);
+    clusterbed_start(b, 0);
+    b->stack.log_path = mem_str(b->controllers[0].log);
+    start_gateway(b);
+    return b;
+}
+
+void clusterbed_free(struct clusterbed *b)
+{
+    if (!b)
+        return;
+    for (int i = 0; i < CLUSTERBED_CONTROLLERS; i++) {
+        stop(&b->controllers[i], SIGTERM);
+        free(b->controllers[i].log);
+    }
+    stop(&b->gateway, SIGTERM);
+    stop(&b->web, SIGTERM);
+    clusterbed_call(b, "DELETE", NULL, NULL, "/api/v1/namespaces/%s", b->ns);
+    kube_free(b->kube);
+    token_signer_free(identity_signer);
+    identity_signer = NULL;
+    free(b->gateway.log);
+    free(b->web.log);
+    free(b->stack.log_path);
+    scratch_remove(b->stack.dir);
+    free(b);
+}
+
+/* --- bundles --- */
+
+static void to_public(struct clusterbed *b, const char *name,
+                      struct stack_bundle *out)
+{
+    snprintf(out->url, sizeof out->url, "http://%s:%d/%s.tar.gz",
+             given("PODTERM_PUBLIC"), b->web.port, name);
+}
+
+void clusterbed_pack(struct clusterbed *b, const char *name, const char *script,
+                     struct stack_bundle *out)
+{
+    stack_pack(&b->stack, name, script, out);
+    to_public(b, name, out);
+}
+
+void clusterbed_pack_file(struct clusterbed *b, const char *name,
+                          const char *path, struct stack_bundle *out)
+{
+    stack_pack_file(&b->stack, name, path, out);
+    to_public(b, name, out);
+}
+
+/* --- attachments --- */
+
+void clusterbed_attach(struct clusterbed *b, struct stack_link *l,
+                       const struct stack_session *ss, int64_t from)
+{
+    int64_t until = loop_now_ms() + CLUSTERBED_START_MS;
+
+    for (;;) {
+        int status = 0;
+        own_mem char *token =
+            stack_token(&b->stack, ss->who, ss->sid, "owner", &status);
+
+        if (token && stack_attach(&b->stack, l, token, from, 80, 24))
+            return;
+        if (loop_now_ms() > until || strcmp(l->error, "session_ended") == 0)
+            fail_msg("%s cannot be attached (%d): %s %s", ss->sid, status,
+                     l->error, l->said);
+        poll(NULL, 0, 100);
+    }
+}
+
+static void keep(void *arg, const uint8_t *bytes, size_t len)
+{
+    assert_int_equal(buf_append(arg, bytes, len), 0);
+}
+
+void clusterbed_expect(struct clusterbed *b, struct stack_link *l,
+                       struct buf *said, const char *text)
+{
+    (void)b;
+    while (text ? !strstr(buf_cstr(said), text) : !l->is_ended)
+        if (!stack_pump(l, keep, said, true))
+            fail_msg("the connection ended (%s %s) before %s: %s", l->error,
+                     l->reason, text ? text : "EXIT", buf_cstr(said));
+}
+
+/* --- processes of pods --- */
+
+static bool is_of_pod(pid_t pid, const char *uid)
+{
+    own_mem char *path = mem_printf("/proc/%d/cgroup", (int)pid);
+    char text[4096];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return strstr(text, uid) != NULL;
+}
+
+pid_t clusterbed_process(struct clusterbed *b, const char *sid,
+                         const char *name, const char *flag)
+{
+    own_json struct json *pod = clusterbed_pod(b, sid);
+    const char *uid = json_get_str(json_get(pod, "metadata"), "uid");
+    DIR *d = uid ? opendir("/proc") : NULL;
+    struct dirent *de;
+    pid_t found = 0;
+
+    while (d && !found && (de = readdir(d))) {
+        char text[8192];
+        pid_t pid = (pid_t)atoi(de->d_name);
+
+        if (pid > 0 && stackproc_cmdline(pid, text, sizeof text) &&
+            strstr(text, name) && (!flag || strstr(text, flag)) &&
+            is_of_pod(pid, uid))
+            found = pid;
+    }
+    if (d)
+        closedir(d);
+    return found;
+}

@@ -1,0 +1,80 @@
+/*
+ * podterm on a real cluster, for tests: controllers and a gateway of this
+ * machine, sessions as Jobs in a namespace of the test's own. The cluster is
+ * that of KUBECONFIG; PODTERM_AGENT_IMAGE and PODTERM_RUNNER_IMAGE name the
+ * images its nodes have, and PODTERM_PUBLIC an address of this machine that
+ * pods reach and that is no private one: there the bundles lie. tests/cluster/
+ * run sets all of them. Every function fails the test when something does not
+ * do in time what it is asked for, unless it says otherwise.
+ */
+#ifndef PODTERM_TESTS_LIB_CLUSTERBED_H
+#define PODTERM_TESTS_LIB_CLUSTERBED_H
+
+#include "controller/kube.h"
+#include "tests/lib/stack.h"
+
+#define CLUSTERBED_CONTROLLERS 2
+#define CLUSTERBED_START_MS 60000 /* from POST to a running program */
+#define CLUSTERBED_GONE_MS 60000  /* for what is removed to be gone */
+
+struct clusterbed_process {
+    pid_t pid; /* 0 = it does not run */
+    int port;
+    char *log;
+};
+
+struct clusterbed {
+    struct stack stack; /* of controller 0, for stack_create and the like */
+    struct clusterbed_process controllers[CLUSTERBED_CONTROLLERS];
+    struct clusterbed_process gateway, web;
+    struct kube *kube; /* as who KUBECONFIG is */
+    char ns[64];
+    char here[4096]; /* the project's root */
+    const char *const *more; /* flags of every controller; borrowed */
+};
+
+/* Controller 0, gateway and bundles. more: NULL-terminated, or NULL. */
+struct clusterbed *clusterbed_new(const char *const *more);
+/* Removes the namespace; nothing of the sessions may be left before that but
+ * what its TTL keeps. */
+void clusterbed_free(struct clusterbed *b);
+
+/* Start controller i on the same state and wait until it serves; kill it. */
+void clusterbed_start(struct clusterbed *b, int i);
+void clusterbed_kill(struct clusterbed *b, int i, int signum);
+
+/* A bundle whose bin/prog is this script, where pods can get it. */
+void clusterbed_pack(struct clusterbed *b, const char *name, const char *script,
+                     struct stack_bundle *out);
+/* The same of one file that is the program. */
+void clusterbed_pack_file(struct clusterbed *b, const char *name,
+                          const char *path, struct stack_bundle *out);
+/* An identity token that lives a while; the caller's. */
+char *clusterbed_identity(const struct stack *s, const char *who);
+
+/* A call to the API; -1 never. path as printf. */
+int clusterbed_call(struct clusterbed *b, const char *method, const char *body,
+                    struct json **out, const char *path, ...)
+    __attribute__((format(printf, 5, 6)));
+/* How many jobs, pods or secrets of sessions there are (sid NULL: of all). */
+int clusterbed_count(struct clusterbed *b, const char *what, const char *sid);
+void clusterbed_wait_none(struct clusterbed *b, const char *what,
+                          const char *sid);
+/* The session's pod, the caller's; NULL = there is none. */
+struct json *clusterbed_pod(struct clusterbed *b, const char *sid);
+
+/* Attach as the owner, again and again until READY. */
+void clusterbed_attach(struct clusterbed *b, struct stack_link *l,
+                       const struct stack_session *ss, int64_t from);
+/* Pump until the program has said this (all is kept in said), or the end of
+ * the session when text is NULL. */
+void clusterbed_expect(struct clusterbed *b, struct stack_link *l,
+                       struct buf *said, const char *text);
+
+/* A process of the session in its pod on this node: one whose command line
+ * holds name and flag (NULL = any). 0 = there is none. Only on a cluster of
+ * the tests' own. */
+pid_t clusterbed_process(struct clusterbed *b, const char *sid,
+                         const char *name, const char *flag);
+
+#endif

@@ -1,0 +1,70 @@
+#include "tests/lib/manifests.h"
+
+#include "base/mem.h"
+#include "base/own.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_MAX 32
+
+static void run(struct child *c, const char *const *words, bool must_work)
+{
+    const char *cluster = getenv("PODTERM_CLUSTER");
+    own_mem char *path =
+        cluster ? mem_printf("%s/bin/kubectl", cluster) : mem_str("kubectl");
+    const char *argv[WORDS_MAX + 2] = {path};
+
+    for (int i = 0; words[i] && i < WORDS_MAX; i++)
+        argv[i + 1] = words[i];
+    c->argv = argv;
+    if (must_work)
+        child_expect(c, 0);
+    else
+        child_run(c);
+    c->argv = NULL;
+}
+
+void manifests_kubectl(struct child *c, const char *const *words)
+{
+    run(c, words, false);
+}
+
+char *manifests_ask(const char *const *words)
+{
+    struct child c = {0};
+    char *out;
+
+    run(&c, words, true);
+    out = mem_strn(c.out, c.len);
+    child_fini(&c);
+    return out;
+}
+
+char *manifests_render(const char *overlay)
+{
+    own_mem char *path = mem_printf("infra/k8s/overlays/%s", overlay);
+
+    return MANIFESTS_ASK("kustomize", path);
+}
+
+char *manifests_next(char **text)
+{
+    char *from = *text, *end;
+
+    if (!from || !*from)
+        return NULL;
+    end = strstr(from, "\n---\n");
+    *text = end ? end + 5 : NULL;
+    if (end)
+        end[1] = '\0';
+    return from;
+}
+
+bool manifests_is(const char *document, const char *kind)
+{
+    own_mem char *line = mem_printf("\nkind: %s\n", kind);
+
+    return strstr(document, line) != NULL;
+}
