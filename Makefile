@@ -10,11 +10,12 @@ MUSL_CC ?= musl-gcc
 RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libwebsockets-dev libwebsockets-evlib-uv libuv1-dev \
 	libcurl4-openssl-dev libcjson-dev libyaml-dev libsodium-dev libssl-dev \
-	libarchive-dev libsqlite3-dev libseccomp-dev ca-certificates
+	libarchive-dev libsqlite3-dev libhiredis-dev libseccomp-dev ca-certificates
 TEST_PACKAGES := libcmocka-dev libjwt-dev python3 minisign socat haproxy nginx-light \
-	curl jq procps zip zstd xz-utils
+	redis-server curl jq procps zip zstd xz-utils
 CLUSTER_PACKAGES := containerd runc containernetworking-plugins iptables \
 	iproute2 openssl
+IMAGE_PACKAGES := buildah mmdebstrap
 GATE_PACKAGES := cppcheck clang clang-tidy clang-format libclang-rt-dev
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Werror
@@ -29,7 +30,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DPODTERM_VERSION='"$(VERSION)"'
 CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(HARDEN) $(SAN)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SAN)
 LDLIBS := -lwebsockets -luv -lcurl -lcjson -lyaml -lsodium -lssl -lcrypto \
-	-larchive -lsqlite3 -lseccomp -lpthread -lm
+	-larchive -lsqlite3 -lhiredis -lseccomp -lpthread -lm
 
 SERVICES := agent gateway controller client
 src = $(wildcard $(1)/*.c)
@@ -81,14 +82,17 @@ $(BUILD)/bin/podterm-shim: $(call src,runner-image) $(wildcard runner-image/*.h)
 -include tests/tests.mk
 -include sample-cli/bundle.mk
 -include run.mk
+-include images.mk
 
-.PHONY: deps deps-test deps-gate deps-cluster
+.PHONY: deps deps-test deps-gate deps-cluster deps-images
 deps: ## install what building and running need
 	@tests/install-missing $(RUN_PACKAGES)
 deps-test: deps
 	@tests/install-missing $(TEST_PACKAGES)
 deps-cluster: deps-test
 	@tests/install-missing $(CLUSTER_PACKAGES)
+deps-images:
+	@tests/install-missing $(IMAGE_PACKAGES)
 deps-gate: deps-test
 	@tests/install-missing $(GATE_PACKAGES)
 

@@ -187,7 +187,7 @@ int cache_put(const char *dir, const char *owner, const char *sha256_hex,
 {
     own_fd int at = -1, to = -1;
     char fresh[96], id[ID_SIZE];
-    int64_t size;
+    int64_t size = 0; /* gcc 14 does not see that a failure is not 0 */
 
     if (cache_size(fd, max_bytes, &size, e) < 0)
         return -1;

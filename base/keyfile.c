@@ -23,7 +23,8 @@ static int keyfile_judge(const char *path, int fd, size_t max, struct err *e)
                        "%s belongs to uid %u: a key file must belong to "
                        "uid %u or root",
                        path, (unsigned)st.st_uid, (unsigned)geteuid());
-    if (st.st_mode & 077)
+    /* a mounted secret is root's, and our group reads it */
+    if (st.st_mode & (st.st_uid == geteuid() ? 077 : 037))
         return err_set(e, ERR_INPUT,
                        "%s has mode %03o: others may touch the key; "
                        "chmod 600 it",

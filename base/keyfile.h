@@ -10,8 +10,9 @@
 
 /*
  * Read a regular file of at most out->max bytes that is owned by us or root
- * and that neither group nor others may touch (links to it are followed: a
- * mounted secret is one). ERR_ABSENT when there is none, ERR_INPUT when it
+ * and that neither group nor others may touch; root may let a group read what
+ * is its own, since we can only be of that group (links are followed: a
+ * mounted secret is both). ERR_ABSENT when there is none, ERR_INPUT when it
  * breaks a rule, which the text names; ERR_SYSTEM.
  */
 int keyfile_read(const char *path, struct buf *out, struct err *e);

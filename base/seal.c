@@ -85,8 +85,8 @@ int seal_open(const uint8_t key[SEAL_KEY_BYTES], const char *bind,
 
 /* --- key files --- */
 
-static int seal_key_of(const char *path, const struct buf *b, uint8_t out[32],
-                       struct err *e)
+int seal_key_of(const char *path, const struct buf *b, uint8_t out[32],
+                struct err *e)
 {
     const char *text = (const char *)b->data;
     size_t len = b->len;

@@ -44,6 +44,10 @@ int seal_open(const uint8_t key[SEAL_KEY_BYTES], const char *bind,
  * ERR_INPUT says which rule the file breaks.
  */
 int seal_key_load(const char *path, uint8_t out[32], struct err *e);
+/* The key in what was read of such a file; path: for errors. */
+struct buf;
+int seal_key_of(const char *path, const struct buf *b, uint8_t out[32],
+                struct err *e);
 /* The same, making the file (0600, random) when it is absent. */
 int seal_key_load_or_make(const char *path, uint8_t out[32], struct err *e);
 

@@ -1,12 +1,14 @@
 /*
  * The store of sessions, spent token ids and quota counts: one interface,
- * SQLite behind it here (Redis later). Every call is one atomic operation,
- * blocks, and may be made from any thread: use it from the worker pool only.
+ * SQLite behind it on one machine, Redis in a cluster. Every call is one
+ * atomic operation, blocks, and may be made from any thread: use it from the
+ * worker pool only.
  * Only the controller writes rows; the gateway reads rows and spends ids.
  */
 #ifndef PODTERM_BASE_STORE_H
 #define PODTERM_BASE_STORE_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/seal.h"
 #include "base/token.h"
@@ -20,6 +22,7 @@
 #define STORE_VIEWERS_MAX 8
 #define STORE_URL_MAX 2048
 #define STORE_IDEMPOTENCY_S 86400 /* an idempotency record's life */
+#define STORE_LAUNCH_MAX 262144   /* bytes of a launch blob */
 
 struct store_stage {
     char stage[24]; /* "scheduled", "pulled", ... */
@@ -56,17 +59,31 @@ struct store_session {
     struct store_stage stages[STORE_STAGES_MAX];
     int stage_count;
     /* changes of the list of viewers since the agent was told one; lies in
-     * what was padding, and zero, before it was there */
+   * what was padding, and zero, before it was there */
     uint32_t viewers_untold;
-    int64_t rev; /* grows with every change, over all rows */
+    /* grows with every change, over all rows; a store that begins empty
+   * begins at the wall clock's microseconds, so that it grows on over a
+   * store that was lost */
+    int64_t rev;
 };
 
 struct store;
 
-/* Open (and make) the SQLite store at path: WAL, secure_delete, foreign
- * schema versions are refused with a sentence. ERR_SYSTEM if it cannot be
- * written. */
+/* Open (and make) the SQLite store at path: WAL, secure_delete; a schema of
+ * the version before is brought up, others are refused with a sentence.
+ * ERR_SYSTEM if it cannot be written. */
 struct store *store_sqlite_open(const char *path, struct err *e);
+
+struct store_conf {
+    const char *where; /* a path, redis://HOST:PORT[/DB] or rediss://… */
+    /* of a Redis; borrowed until store_free. NULL = none */
+    const char *user, *password_file, *ca;
+    int connect_ms, command_ms; /* 0 = base/redis.h's */
+};
+/* Open the store that the text names. A Redis need not be there yet: calls
+ * fail with ERR_SYSTEM while it is not, and succeed when it is. ERR_INPUT:
+ * an address of no Redis; else as store_sqlite_open. */
+struct store *store_open(const struct store_conf *conf, struct err *e);
 void store_free(struct store *s);
 
 enum store_create {
@@ -77,13 +94,28 @@ enum store_create {
 /*
  * Write a new session if the owner has fewer than quota sessions that have
  * not ended. key/body_hash: idempotency (key "" = none), per owner.
+ * launch: sealed bytes from which the session can be started, kept beside
+ * the row until they are dropped or it ends; NULL, 0 = none.
  *
  * returns an enum store_create with *row as stored; -1: ERR_BUSY quota,
- *         ERR_CONFLICT same key with another body
+ *         ERR_CONFLICT same key with another body, ERR_TOO_LARGE launch
  */
 int store_create_checked(struct store *s, struct store_session *row, int quota,
                          const char *key, const uint8_t body_hash[32],
-                         int64_t now_s, struct err *e);
+                         const void *launch, size_t launch_len, int64_t now_s,
+                         struct err *e);
+
+/* Append the session's launch blob to out (as much room as it may need:
+ * STORE_LAUNCH_MAX). -1: ERR_ABSENT there is none (any more). */
+int store_launch_get(struct store *s, const char *id, struct buf *out,
+                     struct err *e);
+/* Forget it, from the log beside the file too; 0 also where there is none. */
+int store_launch_drop(struct store *s, const char *id, struct err *e);
+
+/* Write a row that the store has lost, as it is given, whatever the quota;
+ * only its rev is new. ERR_CONFLICT when there is one of that id: then
+ * nothing changes. */
+int store_restore(struct store *s, struct store_session *row, struct err *e);
 
 /* ERR_ABSENT when there is none. */
 int store_get(struct store *s, const char *id, struct store_session *out,
@@ -94,7 +126,8 @@ int store_get(struct store *s, const char *id, struct store_session *out,
  * transaction. change() may be called again after a collision; it must not
  * block. An ended row's state, reason, exit and times never change again
  * (the first written stands): such a write is dropped silently for those
- * fields. Ending wipes psk_sealed, from the log beside the file too.
+ * fields. Ending wipes psk_sealed and the launch blob, from the log beside
+ * the file too.
  * -1: ERR_ABSENT, or change()'s own *e.
  */
 int store_update_if(struct store *s, const char *id,
@@ -126,6 +159,14 @@ int store_changed_since(struct store *s, int64_t rev, struct store_rev *out,
 
 /* Does it answer? For readyz. */
 int store_ping(struct store *s, struct err *e);
+/* Would it lose what it holds? Then the sentence that says how to mend it is
+ * in out; false also when it cannot be asked. */
+bool store_warning(struct store *s, char out[160]);
+
+#define STORE_DEMAND_MAX 1000
+/* For KEDA: the list `podterm:demand` of a Redis is made to have exactly
+ * deficit entries (0..STORE_DEMAND_MAX; cut to that). SQLite: nothing. */
+int store_demand(struct store *s, int64_t deficit, struct err *e);
 
 /* Add a stage to a row in memory; the oldest "running" one of that name is
  * replaced; past STORE_STAGES_MAX the last is overwritten. */

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "base/seal.h"
 #include "base/token_keys.h"
 
 #include <stdlib.h>
@@ -21,23 +22,34 @@ static int token_refuse(struct err *e, const char *rule)
     return err_set(e, ERR_TOKEN, "token: %s", rule);
 }
 
+/* Bytes of a whole token: an activation carries a session's spec. */
+static size_t token_max(const char *typ)
+{
+    return typ && strcmp(typ, TOKEN_TYP_ACTIVATE) == 0 ? TOKEN_ACTIVATE_MAX
+                                                       : TOKEN_MAX;
+}
+
 /* --- making --- */
 
+/* What an activation says is secret: no copy of it stays behind. */
 static void token_append_part(struct buf *b, const void *bytes, size_t len)
 {
     own_mem char *text = mem_zero(base64_size(len), 1);
+    size_t text_len = base64url_encode(bytes, len, text);
 
-    base64url_encode(bytes, len, text);
     if (b->len)
         buf_append_u8(b, '.');
-    buf_append_str(b, text);
+    buf_append(b, text, text_len);
+    wipe(text, text_len);
 }
 
 static void token_append_json(struct buf *b, const struct json *j)
 {
     own_mem char *text = json_text(j);
+    size_t len = strlen(text);
 
-    token_append_part(b, text, strlen(text));
+    token_append_part(b, text, len);
+    wipe(text, len);
 }
 
 char *token_sign(const struct token_signer *s, const char *typ,
@@ -51,7 +63,7 @@ char *token_sign(const struct token_signer *s, const char *typ,
     json_set_str(head, "alg", "RS256");
     json_set_str(head, "typ", typ);
     json_set_str(head, "kid", token_signer_kid(s));
-    buf_init(&b, SIZE_MAX / 4);
+    buf_init_secret(&b, SIZE_MAX / 4);
     token_append_json(&b, head);
     token_append_json(&b, payload);
     sig_len = rsa_sign(token_signer_key(s), b.data, b.len, sig, e);
@@ -60,8 +72,9 @@ char *token_sign(const struct token_signer *s, const char *typ,
         return NULL;
     }
     token_append_part(&b, sig, (size_t)sig_len);
-    if (b.len > TOKEN_MAX) {
-        err_set(e, ERR_INPUT, "token: %zu bytes, at most %d", b.len, TOKEN_MAX);
+    if (b.len > token_max(typ)) {
+        err_set(e, ERR_INPUT, "token: %zu bytes, at most %zu", b.len,
+                token_max(typ));
         buf_fini(&b);
         return NULL;
     }
@@ -97,14 +110,15 @@ static int token_split(const char *token, size_t len, struct token_parts *out)
 /* The object a part holds, or NULL. */
 static struct json *token_part_json(const char *text, size_t len)
 {
-    uint8_t raw[TOKEN_MAX];
-    long got = base64url_decode(text, len, raw, sizeof(raw));
+    own_mem uint8_t *raw = mem_zero(len, 1);
+    long got = base64url_decode(text, len, raw, len);
     struct json *j;
     struct err ignored; /* its text may quote the token */
 
     if (got < 0)
         return NULL;
     j = json_parse(raw, (size_t)got, &ignored);
+    wipe(raw, (size_t)got);
     if (j && !json_is_object(j)) {
         json_free(j);
         return NULL;
@@ -161,7 +175,8 @@ static int token_authenticate(const struct token_keys *keys,
                               const struct token_parts *t, const char *typ,
                               bool *kid_unknown, struct err *e)
 {
-    own_json struct json *head = token_part_json(t->head, t->head_len);
+    own_json struct json *head =
+        t->head_len <= TOKEN_MAX ? token_part_json(t->head, t->head_len) : NULL;
     const struct rsa_key *key;
 
     if (!head)
@@ -251,7 +266,7 @@ struct json *token_verify(const struct token_keys *keys, const char *token,
     if (!kid_unknown)
         kid_unknown = &unknown;
     *kid_unknown = false;
-    if (len > TOKEN_MAX) {
+    if (len > token_max(want->typ)) {
         token_refuse(e, "it is too long");
         return NULL;
     }

@@ -25,6 +25,7 @@
 #define TOKEN_TYP_ACTIVATE "podterm-activate+jwt"
 
 #define TOKEN_MAX 6144            /* bytes of a whole token */
+#define TOKEN_ACTIVATE_MAX 163840 /* of one of typ activate */
 #define TOKEN_LIFE_S 60           /* of a session token */
 #define TOKEN_SKEW_S 30           /* largest skew a verifier forgives */
 #define TOKEN_KEYS_MAX 16         /* usable keys in a set */
@@ -66,7 +67,7 @@ size_t token_keys_count(const struct token_keys *k);
 /* --- any JWT --- */
 
 /* Sign payload as a compact JWT with header {alg:RS256,typ,kid}.
- * Returns text owned by the caller, or NULL (ERR_INPUT: above TOKEN_MAX). */
+ * Returns text owned by the caller, or NULL (ERR_INPUT: too long a token). */
 char *token_sign(const struct token_signer *s, const char *typ,
                  const struct json *payload, struct err *e);
 
@@ -83,7 +84,7 @@ struct token_expect {
 
 /*
  * Verify a compact JWT wholly: form (three canonical base64url parts, at
- * most TOKEN_MAX), strict JSON without duplicates, header has only alg, typ,
+ * most TOKEN_MAX, an activation TOKEN_ACTIVATE_MAX), strict JSON without duplicates, header has only alg, typ,
  * kid (x5t and jku and the like are refused, cty and crit too), alg RS256,
  * kid known, signature; then iss, aud, exp and iat (both must be there), nbf.
  *

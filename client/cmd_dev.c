@@ -309,6 +309,14 @@ static void forget_settings(void)
         unsetenv(names[i]);
 }
 
+static void arm_store(struct devchild *c, const struct devconf *f)
+{
+    if (f->store)
+        devchild_arg(c, "--store=%s", f->store);
+    else
+        devchild_arg(c, "--store=%s/podterm.db", f->state_dir);
+}
+
 static void arm_controller(struct dev *d)
 {
     struct devchild *c = &d->controller;
@@ -317,6 +325,7 @@ static void arm_controller(struct dev *d)
     devchild_arg(c, "podterm-controller");
     devchild_arg(c, "--listen=%s", f->api);
     devchild_arg(c, "--state-dir=%s", f->state_dir);
+    arm_store(c, f);
     devchild_arg(c, "--attach-url=ws://%s/v1/attach", f->attach);
     devchild_arg(c, "--installation=%s", f->installation);
     devchild_arg(c, "--issuer=podterm-controller");
@@ -345,7 +354,7 @@ static void arm_gateway(struct dev *d)
 
     devchild_arg(c, "podterm-gateway");
     devchild_arg(c, "--listen=%s", f->attach);
-    devchild_arg(c, "--store=%s/podterm.db", f->state_dir);
+    arm_store(c, f);
     devchild_arg(c, "--seal-key-file=%s/keys/seal", f->state_dir);
     devchild_arg(c, "--jwks-file=%s/jwks.json", f->state_dir);
     devchild_arg(c, "--issuer=podterm-controller");

@@ -228,6 +228,7 @@ int devconf_load(struct devconf *c, int argc, char **argv, struct err *e)
         {"listen", CONF_STR, &c->listen, 1, 128, "127.0.0.1:8080", "host:port", "where the controller listens (loopback only; port 0 = any free one)"},
         {"attach-listen", CONF_STR, &c->attach_listen, 1, 128, NULL, "host:port", "where the gateway listens (default: the next port)"},
         {"state", CONF_STR, &c->state, 1, PATH_MAX - 64, NULL, "directory", "keys, store, logs and sessions (default: $XDG_STATE_HOME/podterm, ~/.local/state/podterm, or /var/lib/podterm for root)"},
+        {"store", CONF_STR, &c->store, 1, 4096, NULL, "file|URL", "redis://HOST:PORT[/DB] instead of SQLite in the state directory"},
         {"bundle-root", CONF_STR, &c->bundle_root, 1, PATH_MAX - 1, ".", "directory", "file: bundles may come from below here"},
         {"bundle-domains", CONF_STR, &c->bundle_domains, 0, 4096, "", "domains", "hosts bundles may come from: example.com, *.example.com (http on loopback always may)"},
         {"isolation", CONF_STR, &c->isolation, 1, 16, "best", "best|strict", "run programs unisolated where the kernel refuses a cage, or refuse"},

@@ -15,6 +15,7 @@
 struct devconf {
     const char *listen, *attach_listen, *state, *bundle_root, *bundle_domains;
     const char *isolation, *egress, *installation;
+    const char *store; /* NULL = podterm.db in the state directory */
     bool log_to_stderr;
     char **more; /* further flags for the controller, in argv */
     int more_count;

@@ -165,7 +165,12 @@ int server_start(struct gateway *gw, struct err *e)
         return err_sys(e, "epoll_create1");
     if (signals_start(gw, e) < 0 || keys_start(gw, e) < 0)
         return -1;
-    gw->store = store_sqlite_open(s->store, e);
+    gw->store =
+        store_open(&(struct store_conf){.where = s->store,
+                                        .user = s->redis_user,
+                                        .password_file = s->redis_password_file,
+                                        .ca = s->redis_ca},
+                   e);
     if (!gw->store)
         return err_wrap(e, "--store");
     gw->jobs = jobs_new((int)s->threads, JOBS_QUEUE_MAX, e);

@@ -66,7 +66,7 @@ static int settings_judge(const struct settings *s, struct err *e)
     if (!s->store || !*s->store)
         return err_set(e, ERR_INPUT,
                        "--store is missing: path of the "
-                       "controller's podterm.db");
+                       "controller's podterm.db, or redis://HOST:PORT");
     if (!s->seal_key_file || !*s->seal_key_file)
         return err_set(e, ERR_INPUT,
                        "--seal-key-file is missing: the key "
@@ -84,7 +84,10 @@ static int settings_judge(const struct settings *s, struct err *e)
                        "neither");
     if (conf_file("tls-cert", s->tls_cert, false, e) < 0 ||
         conf_file("tls-key", s->tls_key, false, e) < 0 ||
-        conf_file("jwks-ca", s->jwks_ca, false, e) < 0)
+        conf_file("jwks-ca", s->jwks_ca, false, e) < 0 ||
+        conf_file("redis-password-file", s->redis_password_file, false, e) <
+            0 ||
+        conf_file("redis-ca", s->redis_ca, false, e) < 0)
         return -1;
     if (!s->agent_cidrs_text || !*s->agent_cidrs_text)
         return err_set(e, ERR_INPUT,
@@ -113,7 +116,10 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
     const struct conf_row rows[] = {
         {"listen", CONF_STR, &s->listen, 1, 128, "127.0.0.1:8081", "host:port", "where clients connect"},
         {"metrics-listen", CONF_STR, &s->metrics_listen, 1, 128, NULL, "host:port", "plain HTTP for /livez /readyz /metrics"},
-        {"store", CONF_STR, &s->store, 1, 4096, NULL, "path", "the controller's SQLite store"},
+        {"store", CONF_STR, &s->store, 1, 4096, NULL, "path|URL", "the controller's SQLite store, or redis://HOST:PORT[/DB], rediss:// with TLS"},
+        {"redis-user", CONF_STR, &s->redis_user, 1, 256, NULL, "", "user of that Redis (default: its default user)"},
+        {"redis-password-file", CONF_STR, &s->redis_password_file, 1, 4096, NULL, "path", "the user's password; read again for each connection"},
+        {"redis-ca", CONF_STR, &s->redis_ca, 1, 4096, NULL, "path", "authorities for rediss:// (default: the system's)"},
         {"seal-key-file", CONF_STR, &s->seal_key_file, 1, 4096, NULL, "path", "key that opens sealed session keys"},
         {"jwks-file", CONF_STR, &s->jwks_file, 1, 4096, NULL, "path", "public keys of session tokens"},
         {"jwks-url", CONF_STR, &s->jwks_url, 1, 2048, NULL, "https URL", "the same, fetched"},

@@ -22,6 +22,7 @@ struct text_list {
 struct settings {
     const char *listen, *metrics_listen;
     const char *store, *seal_key_file;
+    const char *redis_user, *redis_password_file, *redis_ca;
     const char *jwks_file, *jwks_url, *jwks_ca;
     const char *issuer, *audience;
     const char *agent_cidrs_text, *trusted_text;

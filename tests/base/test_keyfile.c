@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -149,6 +150,48 @@ static void another_user_s_file_is_refused(void **state)
     assert_non_null(strstr(e.text, "12345"));
 }
 
+/* In a process of uid 12345 and gid 10000: is the key read? */
+static bool reads_as_another(void)
+{
+    struct err e;
+    const pid_t pid = fork();
+    int status = 0;
+
+    if (pid == 0) {
+        const bool is_other =
+            setgroups(0, NULL) == 0 && setgid(10000) == 0 && setuid(12345) == 0;
+
+        _exit(!is_other ? 2 : read_key(32, &e) == 32 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 0;
+}
+
+/* As a pod's fsGroup makes it of a secret. */
+static void root_may_let_our_group_read_what_is_its_own(void **state)
+{
+    static const mode_t refused[] = {0460, 0450, 0444, 0644};
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(dir, 0711), 0);
+    write_key(32, 0440);
+    assert_int_equal(chown(path, 0, 10000), 0);
+    assert_true(reads_as_another());
+    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
+        assert_int_equal(chmod(path, refused[i]), 0);
+        assert_false(reads_as_another());
+    }
+    /* our own files are for us alone */
+    assert_int_equal(chown(path, 12345, 10000), 0);
+    assert_int_equal(chmod(path, 0440), 0);
+    assert_false(reads_as_another());
+    assert_int_equal(chmod(path, 0400), 0);
+    assert_true(reads_as_another());
+}
+
 static void a_made_key_is_private_whatever_the_umask(void **state)
 {
     const mode_t before = umask(0);
@@ -262,6 +305,7 @@ int main(void)
         TEST(a_mode_that_lets_others_in_is_refused),
         TEST(what_is_absent_too_long_or_no_file_is_told),
         TEST(another_user_s_file_is_refused),
+        TEST(root_may_let_our_group_read_what_is_its_own),
         TEST(a_made_key_is_private_whatever_the_umask),
         TEST(of_many_makers_one_wins_and_nothing_is_left),
         TEST(a_disk_that_is_full_leaves_no_half_key),

@@ -58,9 +58,9 @@ static void another_version_is_refused_with_a_sentence(void **arg)
     (void)arg;
     store_free(shelf.s);
     shelf.s = NULL;
+    shelf_ask(shelf.path, "PRAGMA user_version = 3", NULL, 0);
+    refused(shelf.path, "schema version 3");
     shelf_ask(shelf.path, "PRAGMA user_version = 2", NULL, 0);
-    refused(shelf.path, "schema version 2");
-    shelf_ask(shelf.path, "PRAGMA user_version = 1", NULL, 0);
     shelf_ask(shelf.path, "UPDATE meta SET value = 7 WHERE name = 'row_bytes'",
               NULL, 0);
     refused(shelf.path, "rows of 7 bytes");
@@ -71,6 +71,39 @@ static void another_version_is_refused_with_a_sentence(void **arg)
         shelf_ask(other, "SELECT count(*) FROM sqlite_master", NULL, 0),
         1); /* left as it was */
     free(other);
+}
+
+static void a_store_of_the_version_before_is_brought_up(void **arg)
+{
+    struct store_session *row = mem_zero(1, sizeof(*row));
+    char id[ID_SIZE], other[ID_SIZE];
+    struct err e = {0};
+    struct buf out;
+    int64_t rev;
+
+    (void)arg;
+    shelf_plain(shelf.s, "ann", id);
+    assert_int_equal(store_get(shelf.s, id, row, &e), 0);
+    rev = row->rev;
+    store_free(shelf.s);
+    shelf_ask(shelf.path, "DROP TABLE launches", NULL, 0);
+    shelf_ask(shelf.path, "PRAGMA user_version = 1", NULL, 0);
+    shelf.s = shelf_open(shelf.path);
+    assert_int_equal(shelf_ask(shelf.path, "PRAGMA user_version", NULL, 0), 2);
+    assert_int_equal(store_get(shelf.s, id, row, &e), 0);
+    assert_int_equal(row->rev, rev);
+    random_id(row->id);
+    snprintf(other, sizeof(other), "%s", row->id);
+    assert_int_equal(store_create_checked(shelf.s, row, 9, "",
+                                          (const uint8_t[32]){0}, "blob", 4,
+                                          NOW_S, &e),
+                     STORE_CREATED);
+    assert_true(row->rev > rev);
+    buf_init(&out, STORE_LAUNCH_MAX);
+    assert_int_equal(store_launch_get(shelf.s, other, &out, &e), 0);
+    assert_memory_equal(out.data, "blob", 4);
+    buf_fini(&out);
+    free(row);
 }
 
 static void what_is_no_store_is_not_opened(void **arg)
@@ -243,8 +276,9 @@ static void create_with_key(uint8_t key[SEALED_KEY_BYTES], char id[ID_SIZE])
 
     for (size_t i = 0; i < SEALED_KEY_BYTES; i++)
         key[i] = row->psk_sealed[i] = (uint8_t)(0xa0 + i * 7 + (uint8_t)id[0]);
-    assert_int_equal(store_create_checked(shelf.s, row, 9, "", hash, NOW_S, &e),
-                     STORE_CREATED);
+    assert_int_equal(
+        store_create_checked(shelf.s, row, 9, "", hash, NULL, 0, NOW_S, &e),
+        STORE_CREATED);
     snprintf(id, ID_SIZE, "%s", row->id);
     free(row);
     assert_true(anywhere(key, SEALED_KEY_BYTES));
@@ -270,6 +304,41 @@ static void the_key_leaves_every_file_with_its_end(void **arg)
     shelf_end(shelf.s, other, 5000);
     assert_false(anywhere(other_key, 16));
     store_free(gateway);
+}
+
+static void create_with_launch(uint8_t launch[64], char id[ID_SIZE])
+{
+    struct store_session *row = shelf_row("ann");
+    const uint8_t hash[32] = {0};
+    uint8_t *blob = mem_zero(1, STORE_LAUNCH_MAX);
+    struct err e = {0};
+
+    random_bytes(launch, 64);
+    for (size_t i = 0; i < STORE_LAUNCH_MAX; i += 64)
+        memcpy(blob + i, launch, 64);
+    assert_int_equal(store_create_checked(shelf.s, row, 9, "", hash, blob,
+                                          STORE_LAUNCH_MAX, NOW_S, &e),
+                     STORE_CREATED);
+    snprintf(id, ID_SIZE, "%s", row->id);
+    free(row);
+    free(blob);
+    assert_true(anywhere(launch, 64));
+}
+
+static void a_launch_blob_leaves_every_file(void **arg)
+{
+    uint8_t ended[64], dropped[64];
+    char id[ID_SIZE], other[ID_SIZE];
+    struct err e = {0};
+
+    (void)arg;
+    create_with_launch(ended, id);
+    create_with_launch(dropped, other);
+    shelf_end(shelf.s, id, 5000);
+    assert_false(anywhere(ended, 16));
+    assert_true(anywhere(dropped, 16));
+    assert_int_equal(store_launch_drop(shelf.s, other, &e), 0);
+    assert_false(anywhere(dropped, 16));
 }
 
 static void a_reader_only_delays_it(void **arg)
@@ -391,11 +460,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_file_is_ours_alone_and_in_wal),
         TEST(another_version_is_refused_with_a_sentence),
+        TEST(a_store_of_the_version_before_is_brought_up),
         TEST(what_is_no_store_is_not_opened),
         TEST(a_link_in_the_place_of_a_file_of_it_is_refused),
         TEST(a_file_of_it_that_others_own_or_write_is_refused),
         TEST(a_directory_that_is_not_ours_to_write_is_told),
         TEST(the_key_leaves_every_file_with_its_end),
+        TEST(a_launch_blob_leaves_every_file),
         TEST(a_reader_only_delays_it),
         TEST(a_full_disk_is_told_and_loses_nothing),
     };
