@@ -16,7 +16,7 @@ static void run(struct child *c, const char *const *words, bool must_work)
         cluster ? mem_printf("%s/bin/kubectl", cluster) : mem_str("kubectl");
     const char *argv[WORDS_MAX + 2] = {path};
 
-    for (int i = 0; words[i] && i < WORDS_MAX; i++)
+    for (int i = 0; i < WORDS_MAX && words[i]; i++)
         argv[i + 1] = words[i];
     c->argv = argv;
     if (must_work)
