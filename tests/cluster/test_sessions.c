@@ -25,7 +25,7 @@ static struct clusterbed *bed;
 static int setup(void **arg)
 {
     (void)arg;
-    bed = clusterbed_new(NULL);
+    bed = clusterbed_new(NULL, NULL);
     return 0;
 }
 

@@ -32,7 +32,7 @@ static int setup(void **arg)
     static const char *const more[] = {"--warm-target", "2", NULL};
 
     (void)arg;
-    bed = clusterbed_new(more);
+    bed = clusterbed_new(NULL, more);
     clusterbed_pack(bed, "ask",
                     "printf 'name? '; read x; echo hello $x; exit 7", &ask);
     return 0;

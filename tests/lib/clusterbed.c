@@ -1,5 +1,6 @@
 #include "tests/lib/clusterbed.h"
 
+#include "base/file.h"
 #include "base/frame.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -29,10 +30,10 @@
 #define ISSUER "https://identity.test"
 #define AUDIENCE "podterm-test"
 #define ARGS_MAX 60
+#define LOG_MAX (1 << 20)
+#define TEMPLATE "infra/k8s/session-job.yaml"
 
 extern char **environ;
-
-static struct token_signer *identity_signer;
 
 static const char *given(const char *name)
 {
@@ -124,7 +125,7 @@ void clusterbed_start(struct clusterbed *b, int i)
                                   "--namespace",
                                   b->ns,
                                   "--job-template",
-                                  "infra/k8s/session-job.yaml",
+                                  TEMPLATE,
                                   "--agent-image",
                                   given("PODTERM_AGENT_IMAGE"),
                                   "--runner-image",
@@ -152,6 +153,10 @@ void clusterbed_start(struct clusterbed *b, int i)
 
     while (argv[n])
         n++;
+    if (b->store) {
+        argv[n++] = "--store";
+        argv[n++] = b->store;
+    }
     for (const char *const *more = b->more; more && *more; more++)
         argv[n++] = *more;
     spawn(b, p, name, exe, (char *const *)argv);
@@ -167,7 +172,9 @@ static void start_gateway(struct clusterbed *b)
 {
     own_mem char *exe = program_path("podterm-gateway");
     own_mem char *listen = mem_printf("127.0.0.1:%d", b->stack.attach_port);
-    own_mem char *store = mem_printf("%s/state/podterm.db", b->stack.dir);
+    own_mem char *store = b->store
+                              ? mem_str(b->store)
+                              : mem_printf("%s/state/podterm.db", b->stack.dir);
     own_mem char *seal = mem_printf("%s/state/keys/seal", b->stack.dir);
     own_mem char *jwks = mem_printf("%s/state/jwks.json", b->stack.dir);
     const char *argv[] = {"podterm-gateway",
@@ -203,6 +210,44 @@ static void start_web(struct clusterbed *b)
     wait_http(b->web.port, "/identity.json", "the web server");
 }
 
+void clusterbed_client(struct clusterbed *b, struct clusterbed_process *p,
+                       const char *who, const char *const *args)
+{
+    own_mem char *exe = program_path("podterm");
+    own_mem char *server = mem_printf("http://127.0.0.1:%d", b->stack.port);
+    own_mem char *token = clusterbed_identity(&b->stack, who);
+    own_mem char *identity = mem_printf("echo %s", token);
+    const char *argv[ARGS_MAX] = {
+        "podterm", args[0], "--server", server, "--identity-command", identity};
+    size_t n = 6;
+
+    for (const char *const *more = args + 1; *more; more++)
+        argv[n++] = *more;
+    spawn(b, p, who, exe, (char *const *)argv);
+}
+
+void clusterbed_said(const struct clusterbed_process *p, const char *text,
+                     int ms)
+{
+    int64_t until = loop_now_ms() + ms;
+
+    for (;;) {
+        struct err e = {0};
+        struct buf log;
+        bool is_there;
+
+        buf_init(&log, LOG_MAX);
+        is_there = file_read(p->log, &log, &e) == 0 &&
+                   strstr(buf_cstr(&log), text) != NULL;
+        if (!is_there && loop_now_ms() > until)
+            fail_msg("no \"%s\" in: %s", text, buf_cstr(&log));
+        buf_fini(&log);
+        if (is_there)
+            return;
+        poll(NULL, 0, 100);
+    }
+}
+
 /* --- identities --- */
 
 static void publish_identity(struct clusterbed *b)
@@ -213,10 +258,10 @@ static void publish_identity(struct clusterbed *b)
     struct err e = {0};
     FILE *f;
 
-    identity_signer = token_signer_make(NULL, &e);
-    assert_non_null(identity_signer);
+    b->signer = token_signer_make(NULL, &e);
+    assert_non_null(b->signer);
     json_set(json_set(set, "keys", json_array()), NULL,
-             token_signer_jwk(identity_signer));
+             token_signer_jwk(b->signer));
     text = json_text(set);
     f = fopen(path, "w");
     assert_non_null(f);
@@ -227,16 +272,17 @@ static void publish_identity(struct clusterbed *b)
 char *clusterbed_identity(const struct stack *s, const char *who)
 {
     own_json struct json *claims = json_object();
+    /* (its first member) */
+    const struct clusterbed *b = (const struct clusterbed *)s;
     struct err e = {0};
     char *token;
 
-    (void)s;
     json_set_str(claims, "iss", ISSUER);
     json_set_str(claims, "aud", AUDIENCE);
     json_set_str(claims, "sub", who);
     json_set_int(claims, "iat", loop_wall_s());
     json_set_int(claims, "exp", loop_wall_s() + 3600);
-    token = token_sign(identity_signer, TOKEN_TYP_IDENTITY, claims, &e);
+    token = token_sign(b->signer, TOKEN_TYP_IDENTITY, claims, &e);
     if (!token)
         fail_msg("identity: %s", e.text);
     return token;
@@ -248,6 +294,7 @@ int clusterbed_call(struct clusterbed *b, const char *method, const char *body,
                     struct json **out, const char *path, ...)
 {
     own_json struct json *j = NULL;
+    struct kube_call call;
     struct err e = {0};
     char full[1024];
     va_list ap;
@@ -261,9 +308,10 @@ int clusterbed_call(struct clusterbed *b, const char *method, const char *body,
         if (!j)
             fail_msg("%s", e.text);
     }
-    status = kube_do(
-        b->kube, &(struct kube_call){.method = method, .path = full, .body = j},
-        out, &e);
+    call = (struct kube_call){.method = method, .path = full, .body = j};
+    if (strcmp(method, "PATCH") == 0)
+        call.content_type = "application/merge-patch+json";
+    status = kube_do(b->kube, &call, out, &e);
     if (status < 0)
         fail_msg("%s %s: %s", method, full, e.text);
     return status;
@@ -338,13 +386,15 @@ static void make_namespace(struct clusterbed *b)
 
 /* --- all of it --- */
 
-struct clusterbed *clusterbed_new(const char *const *more)
+struct clusterbed *clusterbed_new(const char *store, const char *const *more)
 {
     struct clusterbed *b = mem_zero(1, sizeof *b);
     own_mem char *bundles = NULL, *state = NULL;
 
     seal_init();
+    wspeer_patience_ms = CLUSTERBED_START_MS;
     b->more = more;
+    b->store = store;
     assert_non_null(getcwd(b->here, sizeof b->here));
     b->stack.dir = scratch_new();
     b->stack.identity = clusterbed_identity;
@@ -366,6 +416,38 @@ struct clusterbed *clusterbed_new(const char *const *more)
     return b;
 }
 
+char *clusterbed_template(struct clusterbed *b, const char *name,
+                          const char *const (*changes)[2])
+{
+    char *path = mem_printf("%s/%s.yaml", b->stack.dir, name);
+    own_mem char *text = NULL;
+    struct err e = {0};
+    struct buf file;
+    FILE *f;
+
+    buf_init(&file, YAML_BYTES_MAX);
+    if (file_read(TEMPLATE, &file, &e) < 0)
+        fail_msg("%s", e.text);
+    text = mem_str(buf_cstr(&file));
+    for (; (*changes)[0]; changes++) {
+        const char *at = strstr(text, (*changes)[0]);
+        char *changed;
+
+        if (!at)
+            fail_msg("%s holds no %s", TEMPLATE, (*changes)[0]);
+        changed = mem_printf("%.*s%s%s", (int)(at - text), text, (*changes)[1],
+                             at + strlen((*changes)[0]));
+        free(text);
+        text = changed;
+    }
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    buf_fini(&file);
+    return path;
+}
+
 void clusterbed_free(struct clusterbed *b)
 {
     if (!b)
@@ -378,8 +460,7 @@ void clusterbed_free(struct clusterbed *b)
     stop(&b->web, SIGTERM);
     clusterbed_call(b, "DELETE", NULL, NULL, "/api/v1/namespaces/%s", b->ns);
     kube_free(b->kube);
-    token_signer_free(identity_signer);
-    identity_signer = NULL;
+    token_signer_free(b->signer);
     free(b->gateway.log);
     free(b->web.log);
     free(b->stack.log_path);

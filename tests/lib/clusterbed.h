@@ -27,14 +27,17 @@ struct clusterbed {
     struct stack stack; /* of controller 0, for stack_create and the like */
     struct clusterbed_process controllers[CLUSTERBED_CONTROLLERS];
     struct clusterbed_process gateway, web;
-    struct kube *kube; /* as who KUBECONFIG is */
+    struct kube *kube;           /* as who KUBECONFIG is */
+    struct token_signer *signer; /* of identities */
     char ns[64];
-    char here[4096]; /* the project's root */
+    char here[4096];         /* the project's root */
     const char *const *more; /* flags of every controller; borrowed */
+    const char *store;       /* borrowed; NULL = SQLite, on one machine */
 };
 
-/* Controller 0, gateway and bundles. more: NULL-terminated, or NULL. */
-struct clusterbed *clusterbed_new(const char *const *more);
+/* Controller 0, gateway and bundles. store: redis://…, or NULL; more:
+ * NULL-terminated, or NULL. Both outlive the bed. */
+struct clusterbed *clusterbed_new(const char *store, const char *const *more);
 /* Removes the namespace; nothing of the sessions may be left before that but
  * what its TTL keeps. */
 void clusterbed_free(struct clusterbed *b);
@@ -42,6 +45,22 @@ void clusterbed_free(struct clusterbed *b);
 /* Start controller i on the same state and wait until it serves; kill it. */
 void clusterbed_start(struct clusterbed *b, int i);
 void clusterbed_kill(struct clusterbed *b, int i, int signum);
+
+/* The shipped template of a session's Job with these changes, each the first
+ * place of one text put by another, ending with a pair of NULL: a file of the
+ * bed, for --job-template. Its path is the caller's. */
+char *clusterbed_template(struct clusterbed *b, const char *name,
+                          const char *const (*changes)[2]);
+
+/* The real `podterm`, as who, on this bed's controller; args: the command and
+ * what follows it, NULL-terminated. Its output goes to p->log; the caller
+ * waits for it, and frees that. */
+void clusterbed_client(struct clusterbed *b, struct clusterbed_process *p,
+                       const char *who, const char *const *args);
+
+/* Wait until its log holds this text. */
+void clusterbed_said(const struct clusterbed_process *p, const char *text,
+                     int ms);
 
 /* A bundle whose bin/prog is this script, where pods can get it. */
 void clusterbed_pack(struct clusterbed *b, const char *name, const char *script,

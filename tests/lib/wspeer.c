@@ -178,13 +178,15 @@ static void take(struct wspeer *p, size_t len)
     p->in_len -= len;
 }
 
+int wspeer_patience_ms = WSPEER_MS;
+
 /* As wspeer_more; time running out fails the test. */
 static bool more(struct wspeer *p)
 {
-    int n = wspeer_more(p, WSPEER_MS);
+    int n = wspeer_more(p, wspeer_patience_ms);
 
     if (n == 0)
-        fail_msg("nothing came within %d ms", WSPEER_MS);
+        fail_msg("nothing came within %d ms", wspeer_patience_ms);
     return n > 0;
 }
 

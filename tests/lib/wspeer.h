@@ -14,6 +14,8 @@
 #include <sys/types.h>
 
 #define WSPEER_MS 5000 /* how long an answer may take */
+/* The same for what is only waited for; a test with slow parts may set it. */
+extern int wspeer_patience_ms;
 
 struct wspeer {
     int fd;
