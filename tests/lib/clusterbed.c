@@ -31,7 +31,6 @@
 #define AUDIENCE "podterm-test"
 #define ARGS_MAX 60
 #define LOG_MAX (1 << 20)
-#define TEMPLATE "infra/k8s/session-job.yaml"
 
 extern char **environ;
 
@@ -125,7 +124,7 @@ void clusterbed_start(struct clusterbed *b, int i)
                                   "--namespace",
                                   b->ns,
                                   "--job-template",
-                                  TEMPLATE,
+                                  CLUSTERBED_TEMPLATE,
                                   "--agent-image",
                                   given("PODTERM_AGENT_IMAGE"),
                                   "--runner-image",
@@ -361,6 +360,30 @@ struct json *clusterbed_pod(struct clusterbed *b, const char *sid)
     return json_count(items) ? json_dup(json_at(items, 0)) : NULL;
 }
 
+int clusterbed_warm(struct clusterbed *b, bool only_ready)
+{
+    own_json struct json *all = NULL;
+    const struct json *items;
+    int n = 0;
+
+    assert_int_equal(clusterbed_call(b, "GET", NULL, &all,
+                                     "/api/v1/namespaces/%s/pods"
+                                     "?labelSelector=%s,!%s",
+                                     b->ns, PODVIEW_POOL, PODVIEW_LABEL),
+                     200);
+    items = json_get(all, "items");
+    for (size_t i = 0; i < json_count(items); i++) {
+        struct podview v;
+        struct err e = {0};
+
+        assert_int_equal(podview_of(json_at(items, i), &v, &e), 0);
+        if (!v.is_leaving && !v.is_over &&
+            (!only_ready || (v.is_listening && v.is_pulled)))
+            n++;
+    }
+    return n;
+}
+
 static void make_namespace(struct clusterbed *b)
 {
     char id[ID_SIZE], body[256];
@@ -414,38 +437,6 @@ struct clusterbed *clusterbed_new(const char *store, const char *const *more)
     b->stack.log_path = mem_str(b->controllers[0].log);
     start_gateway(b);
     return b;
-}
-
-char *clusterbed_template(struct clusterbed *b, const char *name,
-                          const char *const (*changes)[2])
-{
-    char *path = mem_printf("%s/%s.yaml", b->stack.dir, name);
-    own_mem char *text = NULL;
-    struct err e = {0};
-    struct buf file;
-    FILE *f;
-
-    buf_init(&file, YAML_BYTES_MAX);
-    if (file_read(TEMPLATE, &file, &e) < 0)
-        fail_msg("%s", e.text);
-    text = mem_str(buf_cstr(&file));
-    for (; (*changes)[0]; changes++) {
-        const char *at = strstr(text, (*changes)[0]);
-        char *changed;
-
-        if (!at)
-            fail_msg("%s holds no %s", TEMPLATE, (*changes)[0]);
-        changed = mem_printf("%.*s%s%s", (int)(at - text), text, (*changes)[1],
-                             at + strlen((*changes)[0]));
-        free(text);
-        text = changed;
-    }
-    f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-    buf_fini(&file);
-    return path;
 }
 
 void clusterbed_free(struct clusterbed *b)
@@ -520,11 +511,16 @@ static void keep(void *arg, const uint8_t *bytes, size_t len)
 void clusterbed_expect(struct clusterbed *b, struct stack_link *l,
                        struct buf *said, const char *text)
 {
+    int64_t until = loop_now_ms() + CLUSTERBED_START_MS;
+
     (void)b;
     while (text ? !strstr(buf_cstr(said), text) : !l->is_ended)
         if (!stack_pump(l, keep, said, true))
             fail_msg("the connection ended (%s %s) before %s: %s", l->error,
                      l->reason, text ? text : "EXIT", buf_cstr(said));
+        else if (loop_now_ms() > until)
+            fail_msg("no %s within %d ms: %s", text ? text : "EXIT",
+                     CLUSTERBED_START_MS, buf_cstr(said));
 }
 
 /* --- processes of pods --- */

@@ -13,6 +13,7 @@
 #include "controller/kube.h"
 #include "tests/lib/stack.h"
 
+#define CLUSTERBED_TEMPLATE "infra/k8s/session-job.yaml" /* as shipped */
 #define CLUSTERBED_CONTROLLERS 2
 #define CLUSTERBED_START_MS 60000 /* from POST to a running program */
 #define CLUSTERBED_GONE_MS 60000  /* for what is removed to be gone */
@@ -46,12 +47,6 @@ void clusterbed_free(struct clusterbed *b);
 void clusterbed_start(struct clusterbed *b, int i);
 void clusterbed_kill(struct clusterbed *b, int i, int signum);
 
-/* The shipped template of a session's Job with these changes, each the first
- * place of one text put by another, ending with a pair of NULL: a file of the
- * bed, for --job-template. Its path is the caller's. */
-char *clusterbed_template(struct clusterbed *b, const char *name,
-                          const char *const (*changes)[2]);
-
 /* The real `podterm`, as who, on this bed's controller; args: the command and
  * what follows it, NULL-terminated. Its output goes to p->log; the caller
  * waits for it, and frees that. */
@@ -81,6 +76,10 @@ void clusterbed_wait_none(struct clusterbed *b, const char *what,
                           const char *sid);
 /* The session's pod, the caller's; NULL = there is none. */
 struct json *clusterbed_pod(struct clusterbed *b, const char *sid);
+
+/* Warm pods that belong to nobody: ready ones alone, or all that are not
+ * leaving. */
+int clusterbed_warm(struct clusterbed *b, bool only_ready);
 
 /* Attach as the owner, again and again until READY. */
 void clusterbed_attach(struct clusterbed *b, struct stack_link *l,

@@ -549,12 +549,12 @@ bool stack_pump(struct stack_link *l,
     struct wsmsg m;
     struct frame f;
 
-    do {
-        if (!wspeer_recv(l->peer, &m))
-            return false;
-        if (m.opcode == WSFRAME_PING)
-            wspeer_send(l->peer, WSFRAME_PONG, m.bytes, m.len);
-    } while (m.opcode == WSFRAME_PING || m.opcode == WSFRAME_PONG);
+    if (!wspeer_recv(l->peer, &m))
+        return false;
+    if (m.opcode == WSFRAME_PING)
+        wspeer_send(l->peer, WSFRAME_PONG, m.bytes, m.len);
+    if (m.opcode == WSFRAME_PING || m.opcode == WSFRAME_PONG)
+        return true;
     if (m.opcode != 2)
         return false;
     assert_int_equal(frame_parse(m.bytes, m.len, false, &f), 0);
