@@ -5,7 +5,6 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
-#include "controller/podview.h"
 #include "tests/lib/clusterbed.h"
 
 #include <poll.h>
@@ -45,39 +44,14 @@ static int teardown(void **arg)
     return 0;
 }
 
-/* Warm pods that belong to nobody; ready ones alone, or all that are not
- * leaving. */
-static int warm(bool only_ready)
-{
-    own_json struct json *all = NULL;
-    const struct json *items;
-    int n = 0;
-
-    assert_int_equal(clusterbed_call(bed, "GET", NULL, &all,
-                                     "/api/v1/namespaces/%s/pods"
-                                     "?labelSelector=%s,!%s",
-                                     bed->ns, PODVIEW_POOL, PODVIEW_LABEL),
-                     200);
-    items = json_get(all, "items");
-    for (size_t i = 0; i < json_count(items); i++) {
-        struct podview v;
-        struct err e = {0};
-
-        assert_int_equal(podview_of(json_at(items, i), &v, &e), 0);
-        if (!v.is_leaving && !v.is_over &&
-            (!only_ready || (v.is_listening && v.is_pulled)))
-            n++;
-    }
-    return n;
-}
-
 static void wait_ready(int want)
 {
     int64_t until = loop_now_ms() + READY_MS;
 
-    while (warm(true) != want) {
+    while (clusterbed_warm(bed, true) != want) {
         if (loop_now_ms() > until)
-            fail_msg("%d warm pods are ready, not %d", warm(true), want);
+            fail_msg("%d warm pods are ready, not %d",
+                     clusterbed_warm(bed, true), want);
         poll(NULL, 0, POLL_MS);
     }
 }
@@ -89,7 +63,7 @@ static void the_pool_is_kept_at_its_target(void **arg)
     (void)arg;
     wait_ready(TARGET);
     for (int i = 0; i < SETTLED_POLLS; i++) {
-        int n = warm(false);
+        int n = clusterbed_warm(bed, false);
 
         above = n > TARGET ? above + 1 : 0;
         assert_true(above < 2); /* not for two polls running */
