@@ -79,12 +79,13 @@ static void stop(struct clusterbed_process *p, int signum)
     p->pid = 0;
 }
 
-static void wait_http(int port, const char *path, const char *who)
+static void wait_http(int port, const char *path, const char *head,
+                      const char *who)
 {
     int64_t until = loop_now_ms() + STACK_READY_MS;
 
     for (;;) {
-        struct rest_answer a = rest_call(port, "GET", path, NULL, NULL);
+        struct rest_answer a = rest_call(port, "GET", path, head, NULL);
         int status = a.status;
 
         rest_fini(&a);
@@ -99,6 +100,7 @@ static void wait_http(int port, const char *path, const char *who)
 void clusterbed_start(struct clusterbed *b, int i)
 {
     struct clusterbed_process *p = &b->controllers[i];
+    own_mem char *identity = stack_identity(&b->stack, "anybody");
     own_mem char *exe = program_path("podterm-controller");
     own_mem char *listen = mem_printf("127.0.0.1:%d", p->port);
     own_mem char *state = mem_printf("%s/state", b->stack.dir);
@@ -159,7 +161,9 @@ void clusterbed_start(struct clusterbed *b, int i)
     for (const char *const *more = b->more; more && *more; more++)
         argv[n++] = *more;
     spawn(b, p, name, exe, (char *const *)argv);
-    wait_http(p->port, "/livez", name);
+    wait_http(p->port, "/livez", NULL, name);
+    /* it knows whom to believe */
+    wait_http(p->port, "/api/sessions", identity, name);
 }
 
 void clusterbed_kill(struct clusterbed *b, int i, int signum)
@@ -194,7 +198,7 @@ static void start_gateway(struct clusterbed *b)
                           NULL};
 
     spawn(b, &b->gateway, "gateway", exe, (char *const *)argv);
-    wait_http(b->stack.attach_port, "/livez", "the gateway");
+    wait_http(b->stack.attach_port, "/livez", NULL, "the gateway");
 }
 
 /* What stands for the internet, and for who knows identities. */
@@ -206,7 +210,7 @@ static void start_web(struct clusterbed *b)
                           "--directory", dir,  NULL};
 
     spawn(b, &b->web, "web", "/usr/bin/python3", argv);
-    wait_http(b->web.port, "/identity.json", "the web server");
+    wait_http(b->web.port, "/identity.json", NULL, "the web server");
 }
 
 void clusterbed_client(struct clusterbed *b, struct clusterbed_process *p,
