@@ -6,6 +6,8 @@ E2E_SRC := $(wildcard tests/e2e/test_*.c)
 E2E_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(E2E_SRC))
 CLUSTER_SRC := $(wildcard tests/cluster/test_*.c)
 CLUSTER_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(CLUSTER_SRC))
+KEDA_SRC := $(wildcard tests/keda/test_*.c)
+KEDA_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(KEDA_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 
@@ -24,7 +26,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall agent/test_pod agent/test_seccomp agent/test_warm agent/test_warm_kills controller/test_activate client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/%,$(1)),$(BUILD)/libgateway.a $(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall agent/test_pod agent/test_seccomp agent/test_warm agent/test_warm_kills controller/test_activate client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/% keda/%,$(1)),$(BUILD)/libgateway.a $(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
@@ -44,8 +46,11 @@ fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
 	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
 test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
 .PHONY: test-cluster
-test-cluster: deps-cluster all $(CLUSTER_BIN) ## against a real Kubernetes: KUBECONFIG's, or one of its own
-	@tests/cluster/run --build $(BUILD) $(CLUSTER_BIN)
+test-cluster: deps-cluster all bundle $(CLUSTER_BIN) ## against a real Kubernetes: KUBECONFIG's, or one of its own
+	@PODTERM_BUNDLE=$(SAMPLE_BUNDLE) tests/cluster/run --build $(BUILD) $(CLUSTER_BIN)
+.PHONY: test-keda
+test-keda: deps-cluster deps-images all $(KEDA_BIN) ## the warm pool by the real KEDA operator, on a cluster of its own
+	@tests/keda/run --build $(BUILD) $(KEDA_BIN)
 .PHONY: test-debian13
 test-debian13: ## all tests on a bare Debian 13, made for it (as root)
 	@tests/debian13

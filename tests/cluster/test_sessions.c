@@ -89,6 +89,30 @@ static void a_session_from_post_to_typed_input_and_exit_code(void **arg)
     stack_session_fini(&ss);
 }
 
+static void the_sample_bundle_in_the_shipped_image(void **arg)
+{
+    const char *path = getenv("PODTERM_BUNDLE");
+    struct stack_link l = {0};
+    struct stack_bundle b;
+    struct stack_session ss;
+    struct buf said;
+
+    (void)arg;
+    if (!path)
+        fail_msg("PODTERM_BUNDLE is not set: the sample bundle");
+    buf_init(&said, SAID_MAX);
+    clusterbed_take(bed, "sample", path, &b);
+    stack_create(&bed->stack, "ann", &b, "", &ss);
+    clusterbed_attach(bed, &l, &ss, 0);
+    clusterbed_expect(bed, &l, &said, NULL);
+    assert_string_equal(l.reason, "exited");
+    assert_int_equal(l.exit_code, 0);
+    assert_non_null(strstr(buf_cstr(&said), "files"));
+    stack_cut(&l);
+    stack_session_fini(&ss);
+    buf_fini(&said);
+}
+
 static void a_static_program_in_an_empty_image(void **arg)
 {
     own_mem char *source = mem_printf("%s/ask.c", bed->stack.dir);
@@ -215,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_from_post_to_typed_input_and_exit_code),
+        cmocka_unit_test(the_sample_bundle_in_the_shipped_image),
         cmocka_unit_test(a_static_program_in_an_empty_image),
         cmocka_unit_test(a_refused_bundle_fails_its_job_visibly),
         cmocka_unit_test(a_deleted_session_leaves_no_object),

@@ -10,6 +10,7 @@
 #include "base/yaml.h"
 #include "controller/jobspec.h"
 #include "controller/podview.h"
+#include "tests/lib/clusteruser.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/stackproc.h"
 
@@ -122,7 +123,7 @@ void clusterbed_start(struct clusterbed *b, int i)
                                   "--launcher",
                                   "kubernetes",
                                   "--kubeconfig",
-                                  given("KUBECONFIG"),
+                                  b->user,
                                   "--namespace",
                                   b->ns,
                                   "--job-template",
@@ -391,10 +392,11 @@ int clusterbed_warm(struct clusterbed *b, bool only_ready)
 static void make_namespace(struct clusterbed *b)
 {
     char id[ID_SIZE], body[256];
-    struct kube_conf conf = {0};
+    struct kube_conf conf = {0}, admin = {0};
     struct err e = {0};
 
-    if (kube_conf_file(given("KUBECONFIG"), &conf, &e) < 0)
+    if (kube_conf_file(given("KUBECONFIG"), &conf, &e) < 0 ||
+        kube_conf_file(given("KUBECONFIG"), &admin, &e) < 0)
         fail_msg("KUBECONFIG: %s", e.text);
     b->kube = kube_new(&conf);
     random_id(id);
@@ -405,10 +407,8 @@ static void make_namespace(struct clusterbed *b)
              b->ns);
     assert_int_equal(
         clusterbed_call(b, "POST", body, NULL, "/api/v1/namespaces"), 201);
-    assert_int_equal(
-        clusterbed_call(b, "POST", "metadata: {name: podterm-session}", NULL,
-                        "/api/v1/namespaces/%s/serviceaccounts", b->ns),
-        201);
+    b->user = clusteruser_make(b->kube, &admin, b->ns, b->stack.dir);
+    kube_conf_fini(&admin);
 }
 
 /* --- all of it --- */
@@ -456,6 +456,7 @@ void clusterbed_free(struct clusterbed *b)
     clusterbed_call(b, "DELETE", NULL, NULL, "/api/v1/namespaces/%s", b->ns);
     kube_free(b->kube);
     token_signer_free(b->signer);
+    free(b->user);
     free(b->gateway.log);
     free(b->web.log);
     free(b->stack.log_path);
@@ -483,6 +484,13 @@ void clusterbed_pack_file(struct clusterbed *b, const char *name,
                           const char *path, struct stack_bundle *out)
 {
     stack_pack_file(&b->stack, name, path, out);
+    to_public(b, name, out);
+}
+
+void clusterbed_take(struct clusterbed *b, const char *name, const char *path,
+                     struct stack_bundle *out)
+{
+    stack_take(&b->stack, name, path, out);
     to_public(b, name, out);
 }
 

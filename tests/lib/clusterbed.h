@@ -28,7 +28,8 @@ struct clusterbed {
     struct stack stack; /* of controller 0, for stack_create and the like */
     struct clusterbed_process controllers[CLUSTERBED_CONTROLLERS];
     struct clusterbed_process gateway, web;
-    struct kube *kube;           /* as who KUBECONFIG is */
+    struct kube *kube; /* as who KUBECONFIG is */
+    char *user;        /* kubeconfig of the controllers: the shipped rights */
     struct token_signer *signer; /* of identities */
     char ns[64];
     char here[4096];         /* the project's root */
@@ -63,6 +64,9 @@ void clusterbed_pack(struct clusterbed *b, const char *name, const char *script,
 /* The same of one file that is the program. */
 void clusterbed_pack_file(struct clusterbed *b, const char *name,
                           const char *path, struct stack_bundle *out);
+/* An archive that is there. */
+void clusterbed_take(struct clusterbed *b, const char *name, const char *path,
+                     struct stack_bundle *out);
 /* An identity token that lives a while; the caller's. */
 char *clusterbed_identity(const struct stack *s, const char *who);
 

@@ -64,6 +64,9 @@ void stack_pack(struct stack *s, const char *name, const char *script,
 /* The same of a program that is there. */
 void stack_pack_file(struct stack *s, const char *name, const char *path,
                      struct stack_bundle *out);
+/* An archive that is there, copied to where bundles lie. */
+void stack_take(struct stack *s, const char *name, const char *path,
+                struct stack_bundle *out);
 
 struct stack_session {
     char sid[ID_SIZE];
