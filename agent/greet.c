@@ -182,7 +182,7 @@ struct json *greet_exit(const struct state_head *h)
     json_set_str(j, "reason", end_reason_name(h->reason));
     if (h->exit_kind == 0)
         json_set_int(j, "code", h->exit_value);
-    else if (h->exit_kind == 1)
+    else if (h->exit_kind > 0)
         json_set_int(j, "signal", h->exit_value);
     json_set_int(j, "output_end", (int64_t)h->output_end);
     if (h->detail[0])

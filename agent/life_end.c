@@ -103,11 +103,17 @@ void life_finish(struct life *l, enum end_reason reason, const char *detail)
 void life_finish_exit(struct life *l)
 {
     struct state_head *h = l->head;
-    enum end_reason reason = h->end_wanted;
 
-    if (reason == REASON_NONE)
-        reason = h->exit_kind == 1 ? REASON_SIGNALLED : REASON_EXITED;
-    life_finish(l, reason, h->detail);
+    if (h->end_wanted != REASON_NONE)
+        life_finish(l, h->end_wanted, h->detail);
+    else if (h->exit_kind == SHIM_END_MEMORY)
+        life_finish(l, REASON_OUT_OF_MEMORY,
+                    "the program used more memory than it may");
+    else
+        life_finish(l,
+                    h->exit_kind == SHIM_END_SIGNAL ? REASON_SIGNALLED
+                                                    : REASON_EXITED,
+                    h->detail);
 }
 
 /*

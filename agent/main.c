@@ -223,8 +223,15 @@ static int agent_life(struct agent *a, struct err *e)
     return 0;
 }
 
-/* Where it was resumed there may be a program, which is lost; else it could
- * not start. */
+/* Where there may be a program, that is lost; else it could not start. A
+ * state that was there and cannot be read may be of either. */
+static bool agent_had_program(const struct agent *a)
+{
+    const struct state *s = &a->state;
+
+    return s->is_resumed && (!s->head || s->head->phase >= PHASE_STARTING);
+}
+
 static void agent_report(const struct agent *a, const char *why)
 {
     own_mem char *detail =
@@ -232,8 +239,8 @@ static void agent_report(const struct agent *a, const char *why)
     struct err e = {0};
 
     if (report_write_lost(settings.report,
-                          a->state.is_resumed ? REASON_RUNNER_LOST
-                                              : REASON_START_FAILED,
+                          agent_had_program(a) ? REASON_RUNNER_LOST
+                                               : REASON_START_FAILED,
                           detail, &e) < 0)
         log_err(&e, "report.write");
 }
@@ -369,6 +376,7 @@ static int agent_supervise(int argc, char **argv)
     };
     int r = -1;
 
+    log_debug("agent.begin", NULL);
     /* libcurl on Debian brings a second TLS library along that nobody calls;
      * the main process need not set it up */
     setenv("GNUTLS_NO_IMPLICIT_INIT", "1", 1);

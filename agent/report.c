@@ -52,7 +52,7 @@ int report_write(const char *path, const struct state_head *h, struct err *e)
     json_set_str(j, "reason", end_reason_name(h->reason));
     if (h->exit_kind == 0)
         json_set_int(j, "exit_code", h->exit_value);
-    else if (h->exit_kind == 1)
+    else if (h->exit_kind > 0)
         json_set_int(j, "signal", h->exit_value);
     if (h->detail[0])
         json_set_str(j, "detail", h->detail);

@@ -45,7 +45,8 @@ static int check_end(const struct shimlink_message *m, struct err *e)
 {
     if (m->kind == SHIM_END_CODE && m->value >= 0 && m->value <= 255)
         return 0;
-    if (m->kind == SHIM_END_SIGNAL && m->value >= 1 && m->value <= 64)
+    if ((m->kind == SHIM_END_SIGNAL || m->kind == SHIM_END_MEMORY) &&
+        m->value >= 1 && m->value <= 64)
         return 0;
     return err_set(e, ERR_PEER, "shim: exit of kind %u with %d",
                    (unsigned)m->kind, (int)m->value);

@@ -84,7 +84,7 @@ struct state_head {
 
     uint32_t end_wanted; /* enum end_reason of an end we began, 0 = none */
     uint32_t reason;     /* enum end_reason, once ended */
-    int32_t exit_kind;   /* -1 unknown, 0 code, 1 signal */
+    int32_t exit_kind;   /* -1 unknown, else enum shim_end */
     int32_t exit_value;
     int32_t leave_code; /* the shim's exit status, once ended */
     char detail[256];

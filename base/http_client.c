@@ -17,6 +17,7 @@
 
 #define HTTP_CONNECT_MS 10000
 #define HTTP_TOTAL_MS 30000
+#define HTTP_KEEP_S 15 /* idle for longer, a kept connection may be dead */
 
 struct http_call {
     const struct http_request *r;
@@ -58,6 +59,7 @@ HTTP_CALL(CURLcode, curl_global_init, (long flags), (flags))
 HTTP_CALL(CURL *, curl_easy_init, (void), ())
 HTTP_CALL(CURLcode, curl_easy_perform, (CURL * curl), (curl))
 HTTP_CALL(void, curl_easy_cleanup, (CURL * curl), (curl))
+HTTP_CALL(void, curl_easy_reset, (CURL * curl), (curl))
 HTTP_CALL(const char *, curl_easy_strerror, (CURLcode code), (code))
 HTTP_CALL(struct curl_slist *, curl_slist_append,
           (struct curl_slist * list, const char *text), (list, text))
@@ -318,6 +320,7 @@ static void http_set_limits(CURL *curl, const struct http_request *r)
                      (long)(r->connect_ms ? r->connect_ms : HTTP_CONNECT_MS));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
                      (long)(r->total_ms ? r->total_ms : HTTP_TOTAL_MS));
+    curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, (long)HTTP_KEEP_S);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)r->low_speed_bytes);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)r->low_speed_s);
 }
@@ -404,6 +407,35 @@ static int http_fail(struct http_call *c, CURLcode code, const char *said)
                        : "");
 }
 
+/* The connections a handle has stay with it; nothing else does. */
+static CURL *http_handle(const struct http_request *r)
+{
+    CURL *curl = r->keep ? r->keep->handle : NULL;
+
+    if (!curl)
+        curl = curl_easy_init();
+    if (!curl)
+        abort();
+    if (r->keep)
+        r->keep->handle = curl;
+    return curl;
+}
+
+static void http_handle_done(const struct http_request *r, CURL *curl)
+{
+    if (r->keep)
+        curl_easy_reset(curl);
+    else
+        curl_easy_cleanup(curl);
+}
+
+void http_keep_fini(struct http_keep *k)
+{
+    if (k->handle)
+        curl_easy_cleanup(k->handle);
+    k->handle = NULL;
+}
+
 int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
 {
     /* told if the call fails: in one that comes through, an address may have
@@ -420,9 +452,7 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     http_client_init();
     if (!http_library)
         return err_set(e, ERR_SYSTEM, HTTP_LIBRARY " cannot be loaded");
-    curl = curl_easy_init();
-    if (!curl)
-        abort();
+    curl = http_handle(r);
     *a = (struct http_answer){.length = -1};
     buf_init(&a->body, r->data ? 0 : r->body_max);
     b.curl = curl;
@@ -437,7 +467,7 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     else if (code != CURLE_OK)
         out = http_fail(&c, code, said);
     curl_slist_free_all(list);
-    curl_easy_cleanup(curl);
+    http_handle_done(r, curl);
     if (out < 0) {
         if (e)
             *e = why;

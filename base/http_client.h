@@ -16,6 +16,12 @@
 
 struct http_answer;
 
+/* A connection kept between calls to one server as one and the same: of one
+ * call at a time. {0} is one; http_keep_fini. */
+struct http_keep {
+    void *handle; /* private */
+};
+
 struct http_request {
     const char *method; /* NULL = GET */
     const char *url;
@@ -29,7 +35,8 @@ struct http_request {
     int connect_ms;                   /* 0 = 10000 */
     int total_ms;                     /* 0 = 30000 */
     int low_speed_bytes, low_speed_s; /* slower is given up; 0 = off */
-    size_t body_max; /* bytes of an answer; more is ERR_TOO_LARGE */
+    struct http_keep *keep; /* NULL = a connection for this call alone */
+    size_t body_max;        /* bytes of an answer; more is ERR_TOO_LARGE */
     /* Judge each resolved address before it is dialled; 0 = go on, -1 =
      * refuse with *e. NULL = any. Called again at connect. */
     int (*judge)(void *arg, const struct sockaddr *sa, struct err *e);
@@ -60,6 +67,7 @@ struct http_answer {
  * contains the URL's query. */
 int http_do(const struct http_request *r, struct http_answer *a, struct err *e);
 void http_answer_fini(struct http_answer *a);
+void http_keep_fini(struct http_keep *k);
 /* Load the library now: http_do else does it at its first call. */
 void http_client_init(void);
 

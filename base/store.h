@@ -164,8 +164,11 @@ int store_ping(struct store *s, struct err *e);
 bool store_warning(struct store *s, char out[160]);
 
 #define STORE_DEMAND_MAX 1000
+#define STORE_DEMAND_S 6
 /* For KEDA: the list `podterm:demand` of a Redis is made to have exactly
- * deficit entries (0..STORE_DEMAND_MAX; cut to that). SQLite: nothing. */
+ * deficit entries (0..STORE_DEMAND_MAX; cut to that). It is gone after
+ * STORE_DEMAND_S unless told again: nobody may go on making what a controller
+ * that is away asked for. SQLite: nothing. */
 int store_demand(struct store *s, int64_t deficit, struct err *e);
 
 /* Add a stage to a row in memory; the oldest "running" one of that name is

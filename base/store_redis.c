@@ -415,12 +415,14 @@ static bool store_redis_warning(struct store *s, char out[160])
 static int store_redis_demand(struct store *s, int64_t deficit, struct err *e)
 {
     own_redis_reply struct redis_reply *r = NULL;
-    char want[NUMBER_SIZE];
+    char want[NUMBER_SIZE], life[NUMBER_SIZE];
     struct redis_cmd c = {0};
 
     number(want, deficit);
+    number(life, STORE_DEMAND_S);
     script(&c, store_redis_lua_demand);
     redis_arg(&c, want);
+    redis_arg(&c, life);
     r = store_redis_run(s, &c, NULL, e);
     return r ? 0 : -1;
 }

@@ -11,7 +11,7 @@
  *   o:OWNER, ol:OWNER   the same of one owner: all, live
  *   k:OWNER:KEY         hash of an idempotency record; expires
  *   t:JTI               a spent token id; expires
- *   demand              list for KEDA
+ *   demand              list for KEDA; expires
  * OWNER and KEY are digests: what users choose is in no key's name.
  * Every operation is one command or one script, so that each is atomic.
  */

@@ -149,12 +149,15 @@ const char store_redis_lua_prune[] =
     "end\n"
     "return #ids\n";
 
-/* how many; gives how many there are */
+/* how many, for how many seconds; gives how many there are */
 const char store_redis_lua_demand[] =
     "local list, want = 'podterm:demand', tonumber(ARGV[1])\n"
     "local more = {}\n"
     "for i = redis.call('LLEN', list) + 1, want do more[#more + 1] = '1' end\n"
     "if #more > 0 then redis.call('RPUSH', list, unpack(more)) end\n"
     "if want == 0 then redis.call('DEL', list)\n"
-    "else redis.call('LTRIM', list, 0, want - 1) end\n"
+    "else\n"
+    "  redis.call('LTRIM', list, 0, want - 1)\n"
+    "  redis.call('EXPIRE', list, ARGV[2])\n"
+    "end\n"
     "return redis.call('LLEN', list)\n";

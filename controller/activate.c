@@ -8,6 +8,7 @@
 #include "base/tls.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,7 @@ static int await_tls(const struct caller *c, ssize_t io)
 
 static int dial(struct caller *c, struct err *e)
 {
+    static const int on = 1;
     int error = 0;
     socklen_t len = sizeof error;
 
@@ -71,6 +73,8 @@ static int dial(struct caller *c, struct err *e)
                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
         return err_sys(e, "socket");
+    /* the request follows the handshake's last flight, which nothing answers */
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(c->fd, (struct sockaddr *)&c->addr, addr_len(&c->addr)) == 0)
         return 0;
     if (errno != EINPROGRESS)
@@ -230,6 +234,8 @@ static int rounds(struct caller *c, struct err *e)
             bool is_strange = how == TRY_STRANGER;
 
             how = attempt(c, c->psk_id, w->key, &why);
+            if (w->is_ours && how == TRY_ANSWERED)
+                *w->is_ours = true;
             if (is_final(c, how))
                 return verdict(c, e);
             strange = is_strange && how == TRY_STRANGER ? strange + 1 : 0;

@@ -9,6 +9,7 @@
 #include "base/seal.h"
 #include "base/token_activate.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct activate {
@@ -21,6 +22,8 @@ struct activate {
     const char *spec; /* of the session, JSON text */
     const uint8_t *key;
     int deadline_ms; /* for all of it; at most TOKEN_LIFE_S is of use */
+    bool *is_ours;   /* set when the session's key opens the door; NULL = not
+                      asked for */
 };
 
 /*

@@ -37,6 +37,8 @@ void kube_free(struct kube *k)
 {
     if (!k)
         return;
+    for (int i = 0; i < KUBE_KEPT; i++)
+        http_keep_fini(&k->kept[i]);
     kube_conf_fini(&k->conf);
     pthread_cond_destroy(&k->wake);
     pthread_mutex_destroy(&k->lock);
@@ -103,6 +105,33 @@ static void take_turn(struct kube *k, const struct kube_call *c)
     k->turns -= 1;
     if (k->turns < 0 && !c->until_ms)
         sleep_locked(k, (int64_t)(-k->turns * 1000 / KUBE_CALLS_S), c->stop);
+    pthread_mutex_unlock(&k->lock);
+}
+
+/* --- connections --- */
+
+/* NULL = all are in use: a connection of its own. The lowest first, so that
+ * those of a busy hour close by their age. */
+static struct http_keep *keep_take(struct kube *k)
+{
+    struct http_keep *keep = NULL;
+
+    pthread_mutex_lock(&k->lock);
+    for (int i = 0; i < KUBE_KEPT && !keep; i++)
+        if (!k->is_kept_used[i]) {
+            k->is_kept_used[i] = true;
+            keep = &k->kept[i];
+        }
+    pthread_mutex_unlock(&k->lock);
+    return keep;
+}
+
+static void keep_give(struct kube *k, const struct http_keep *keep)
+{
+    if (!keep)
+        return;
+    pthread_mutex_lock(&k->lock);
+    k->is_kept_used[keep - k->kept] = false;
     pthread_mutex_unlock(&k->lock);
 }
 
@@ -231,11 +260,13 @@ static int once(struct kube *k, const struct kube_call *c, const char *body,
         t.request.body = body;
         t.request.body_len = strlen(body);
     }
+    t.request.keep = keep_take(k);
     if (http_do(&t.request, &a, e) == 0) {
         *wait_ms = retry_after_ms(a.retry_after);
         r = take_answer(&a, out, e);
         http_answer_fini(&a);
     }
+    keep_give(k, t.request.keep);
     kube_try_fini(&t);
     return r;
 }

@@ -16,9 +16,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WAKE_MS 5000    /* for the agent to be told */
-#define WAKES_MAX 3     /* warm pods tried before a Job is made */
-#define GIVE_UP_MS 2000 /* between tries to remove a pod that failed us */
+#define WAKE_MS 5000     /* for the agent to be told */
+#define WAKES_MAX 3      /* warm pods tried before a Job is made */
+#define GIVE_UP_MS 2000  /* between tries to remove a pod that failed us */
+#define ASK_AGAIN_MS 500 /* one that may be ours, and did not say so */
+#define MARK_MS 2000     /* between tries to write whose it is */
 
 static void woken(void *arg);
 static void give_up_again(void *arg);
@@ -40,6 +42,7 @@ static void wake(void *arg)
         .spec = r->what->spec,
         .key = r->what->key,
         .deadline_ms = WAKE_MS,
+        .is_ours = &r->is_ours,
     };
 
     activate_send(&what, &r->failure);
@@ -49,7 +52,7 @@ static void wake_again(void *arg)
 {
     struct kube_run *r = arg;
 
-    kube_run_ask(r, wake, woken, wake_again);
+    kube_run_ask_agent(r, wake, woken, wake_again);
 }
 
 static void woken(void *arg)
@@ -59,16 +62,22 @@ static void woken(void *arg)
 
     if (!kube_run_is_back(r))
         return;
-    if (kind == ERR_NONE || (kind == ERR_CONFLICT && r->is_again)) {
+    /* told before by another process: its own token was another */
+    if (kind == ERR_NONE || (kind == ERR_CONFLICT && r->is_ours)) {
         wipe(r->warm.key, sizeof r->warm.key);
         r->is_to_mark = r->record != NULL;
         count_add(COUNT_WOKEN, 1);
         kube_run_launched(r);
-        if (r->state == RUN_FOLLOWED)
-            kube_run_advance(r);
+        return;
+    }
+    if (kind == ERR_CONFLICT && r->is_again) {
+        r->is_again = false; /* it was just becoming one's; perhaps ours */
+        kube_run_later(r, ASK_AGAIN_MS, wake_again);
         return;
     }
     log_err(&r->failure, "session.not_woken");
+    if (kind == ERR_INPUT || kind == ERR_TOO_LARGE)
+        r->wakes = WAKES_MAX; /* no other will take it either */
     give_up_again(r);
 }
 
@@ -95,7 +104,8 @@ static void start_anew(struct kube_run *r)
     memset(&r->warm, 0, sizeof r->warm);
     memset(&r->pod, 0, sizeof r->pod);
     r->has_pod = r->is_pod_gone = r->has_job = r->is_job_gone = false;
-    r->is_again = false;
+    r->is_job_over = r->is_again = r->is_ours = false;
+    r->job_says[0] = '\0';
     r->uid[0] = '\0';
     jobspec_name(r->sid, r->job);
     if (r->wanted)
@@ -112,7 +122,7 @@ static void given_up(void *arg)
         return;
     if (r->failure.kind) {
         log_err(&r->failure, "session.not_woken");
-        kube_run_timer(r, GIVE_UP_MS, give_up_again);
+        kube_run_later(r, GIVE_UP_MS, give_up_again);
         return;
     }
     start_anew(r);
@@ -129,27 +139,35 @@ static void take(struct kube_run *r, const struct podview *pod)
     r->pod_listed = r->l->pods_list;
 }
 
-void kube_run_start(struct kube_run *r)
+static void claim(struct kube_run *r)
 {
     struct launch_sink *sink = &r->l->base.sink;
 
-    if (r->wakes++ == WAKES_MAX ||
-        !kube_pool_take(r->l->pool, r->what->image, &r->warm)) {
-        kube_run_make(r);
-        return;
-    }
-    take(r, &r->warm.pod);
     r->state = RUN_CLAIMING;
+    r->is_claimed = true;
     sink->claimed(sink->arg, r->sid, r->job);
+}
+
+void kube_run_start(struct kube_run *r)
+{
+    if (r->wakes++ < WAKES_MAX &&
+        kube_pool_take(r->l->pool, r->what->image, &r->warm)) {
+        take(r, &r->warm.pod);
+        claim(r);
+    } else if (r->is_claimed) {
+        claim(r); /* the record still names one that is not to be had */
+    } else {
+        kube_run_make(r);
+    }
 }
 
 void kube_run_claimed(struct kube_run *r)
 {
     if (r->state != RUN_CLAIMING)
         return;
-    if (r->wanted) {
-        r->state = RUN_FOLLOWED;
-        kube_run_end(r, r->wanted, "");
+    log_debug("session.claimed", "sid", "s", r->sid, NULL);
+    if (!r->uid[0]) { /* a Job of its own */
+        kube_run_make(r);
         return;
     }
     r->state = RUN_WAKING;
@@ -161,6 +179,7 @@ void kube_run_claimed(struct kube_run *r)
 void kube_run_seek(struct kube_run *r, const char *job)
 {
     snprintf(r->job, sizeof r->job, "%s", job);
+    r->is_claimed = true;
     r->state = RUN_SEEKING;
 }
 
@@ -198,6 +217,8 @@ static void mark(void *arg)
                    &r->failure);
 }
 
+static void mark_again(void *arg);
+
 static void marked(void *arg)
 {
     struct kube_run *r = arg;
@@ -211,6 +232,8 @@ static void marked(void *arg)
         kube_run_clean(r);
     else if (r->wanted)
         kube_run_end(r, r->wanted, "");
+    else if (r->is_to_mark)
+        kube_run_later(r, MARK_MS, mark_again);
 }
 
 static void mark_again(void *arg)

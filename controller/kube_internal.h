@@ -8,10 +8,14 @@
 
 #include <pthread.h>
 
+#define KUBE_KEPT 8 /* connections kept between calls */
+
 struct kube {
     struct kube_conf conf;
     pthread_mutex_t lock;
-    pthread_cond_t wake; /* cancelled, or a watch is */
+    struct http_keep kept[KUBE_KEPT];
+    bool is_kept_used[KUBE_KEPT]; /* by a call that is under way */
+    pthread_cond_t wake;          /* cancelled, or a watch is */
     atomic_bool is_cancelled;
     double turns;     /* calls that may be made now; below 0: taken ahead */
     int64_t turns_ms; /* when they were counted */

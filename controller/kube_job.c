@@ -11,6 +11,8 @@
 #define CONFLICT 409
 #define ABSENT 404
 #define FORBIDDEN 403
+#define STRANGER 401
+#define TOO_MANY 429
 #define STRICT "?fieldValidation=Strict&fieldManager=podterm-controller"
 
 static char *jobs_path(const struct kube_place *p, const char *rest)
@@ -27,17 +29,20 @@ static char *job_path(const struct kube_place *p, const char *name)
 
 /*
  * A refusal that time may mend: the namespace's quota is used up (403 with
- * that word, or 409 while two count at once), or nobody answers.
+ * that word, or 409 while two count at once), our token is being exchanged,
+ * the API is busy, answers what is no answer, or nobody does.
  */
 static int refused(int status, struct err *e)
 {
-    if (status < 0) {
-        if (e->kind != ERR_TIMEOUT)
-            e->kind = ERR_BUSY;
-    } else if (status == CONFLICT ||
-               (status == FORBIDDEN && strstr(e->text, "exceeded quota"))) {
+    if (e->kind == ERR_TIMEOUT)
+        return -1;
+    if (status >= 0 && status < 400)
+        return err_set(e, ERR_BUSY, "the Kubernetes API answers %d", status);
+    if (status < 0 || status == CONFLICT || status == STRANGER ||
+        status == TOO_MANY ||
+        (status == FORBIDDEN && (strstr(e->text, "exceeded quota") ||
+                                 strstr(e->text, "status unknown for quota"))))
         e->kind = ERR_BUSY;
-    }
     return -1;
 }
 
@@ -45,9 +50,12 @@ static int take_uid(const struct json *job, char uid[KUBE_UID_SIZE],
                     struct err *e)
 {
     struct jobview v;
+    struct err why = {0};
 
-    if (jobview_of(job, &v, e) < 0)
-        return err_wrap(e, "the Job the API answers with");
+    if (jobview_of(job, &v, &why) < 0)
+        return err_set(e, ERR_BUSY, "the API answers with %s", why.text);
+    if (v.is_leaving)
+        return err_set(e, ERR_BUSY, "a Job of that name is being removed");
     memcpy(uid, v.uid, sizeof v.uid);
     return 0;
 }
@@ -59,11 +67,15 @@ static int find_job(const struct kube_place *p, const char *name,
     own_mem char *path = job_path(p, name);
     own_json struct json *job = NULL;
     struct kube_call get = {.path = path};
-    int status = kube_do(p->kube, &get, &job, e);
+    struct err why = {0};
+    int status = kube_do(p->kube, &get, &job, &why);
 
     if (status == ABSENT)
         return err_set(e, ERR_BUSY, "the Job is there, and is not");
-    return status == 200 ? take_uid(job, uid, e) : refused(status, e);
+    if (status == 200)
+        return take_uid(job, uid, e);
+    *e = why;
+    return refused(status, e);
 }
 
 static int make_job(const struct kube_place *p, const struct launch *what,
@@ -173,8 +185,8 @@ static int removed(int status, struct err *why, struct err *e)
     return -1;
 }
 
-int kube_job_remove(const struct kube_place *p, const char *name,
-                    const char *uid, struct err *e)
+static int remove_that(const struct kube_place *p, const char *name,
+                       const char *uid, struct err *e)
 {
     own_json struct json *body = json_object();
     own_mem char *path = job_path(p, name);
@@ -186,6 +198,39 @@ int kube_job_remove(const struct kube_place *p, const char *name,
     json_set_str(body, "propagationPolicy", "Background");
     json_set_str(json_set(body, "preconditions", json_object()), "uid", uid);
     return removed(kube_do(p->kube, &call, NULL, &why), &why, e);
+}
+
+/* Which Job has that name: 0 with its uid, "" = none. */
+static int uid_of(const struct kube_place *p, const char *name,
+                  char uid[KUBE_UID_SIZE], struct err *e)
+{
+    own_mem char *path = job_path(p, name);
+    own_json struct json *job = NULL;
+    struct err why = {0};
+    struct jobview v = {0};
+    int status =
+        kube_do(p->kube, &(struct kube_call){.path = path}, &job, &why);
+
+    if (status == 200 && jobview_of(job, &v, &why) < 0)
+        status = -1;
+    if (status != 200 && status != ABSENT) {
+        *e = why;
+        return -1;
+    }
+    memcpy(uid, v.uid, sizeof v.uid);
+    return 0;
+}
+
+int kube_job_remove(const struct kube_place *p, const char *name,
+                    const char *uid, struct err *e)
+{
+    char found[KUBE_UID_SIZE];
+
+    if (*uid)
+        return remove_that(p, name, uid, e);
+    if (uid_of(p, name, found, e) < 0)
+        return -1;
+    return *found ? remove_that(p, name, found, e) : 0;
 }
 
 int kube_job_forget(const struct kube_place *p, const char *name, struct err *e)

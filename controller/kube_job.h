@@ -33,7 +33,9 @@ int kube_job_make_warm(const struct kube_place *p, const struct launch *what,
                        char uid[KUBE_UID_SIZE], struct err *e);
 
 /* Remove the Job of that name and uid with all it owns, or its Secret alone.
- * Gone is fine. 0, or -1: again later (ERR_TIMEOUT: cancelled). */
+ * Gone is fine. uid "": the name is one of our own making, and whether there
+ * is such a Job is not known. 0, or -1: again later (ERR_TIMEOUT:
+ * cancelled). */
 int kube_job_remove(const struct kube_place *p, const char *name,
                     const char *uid, struct err *e);
 int kube_job_forget(const struct kube_place *p, const char *name,

@@ -15,6 +15,9 @@
 
 #define KUBE_POOL_MAKING_MAX 4  /* Jobs made at once */
 #define KUBE_POOL_AGAIN_MS 3000 /* after one that could not be made */
+/* After one was given out: what is started in its place would hold up, on a
+ * small cluster, the session that begins. */
+#define KUBE_POOL_REFILL_MS 500
 #define KUBE_POOL_LATE_S 300    /* to become ready; then it is removed */
 /* One that leaves within that time is not given out any more. */
 #define KUBE_POOL_LAST_S 10
@@ -41,8 +44,8 @@ void kube_pool_known(struct kube_pool *p, const char *job, const char *uid,
 void kube_pool_begin(struct kube_pool *p);
 void kube_pool_rest(struct kube_pool *p);
 
-/* What the watches see of what belongs to no session; list: in which list
- * (0 = none). */
+/* What the watches see of runners that are, or were, of a pool; list: in which
+ * list (0 = none). */
 void kube_pool_pod(struct kube_pool *p, const struct podview *v, bool is_gone,
                    uint32_t list);
 void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,

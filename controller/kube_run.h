@@ -10,11 +10,14 @@
 #include "controller/launcher_kube.h"
 #include "controller/podview.h"
 
+#include <stdatomic.h>
+
 struct kube_known {    /* a Job that was listed */
     char sid[ID_SIZE]; /* "" = a warm one's */
     char name[64];
     char uid[KUBE_UID_SIZE];
     bool is_finished;
+    bool has_job;         /* it was listed itself, not only its pod */
     char *record, *trust; /* NULL = none */
 };
 
@@ -23,11 +26,13 @@ struct kube_launcher {
     struct loop *loop;
     const struct settings *set;
     const struct keys *keys;
-    struct worker *worker; /* calls to the API */
+    struct worker *worker; /* calls to the API, which wait for their turn */
+    struct worker *waker;  /* calls to warm agents */
     struct kube_pool *pool;
     struct kube_place place;
     struct jobspec *spec;
     int agent_port;
+    int64_t gone_ms, look_ms, room_ms; /* LAUNCHER_KUBE_*_MS */
     struct kube_run *runs;
     int count;
     struct kube_known *known;
@@ -58,11 +63,15 @@ struct kube_run {
     char uid[KUBE_UID_SIZE];       /* the Job's; "" = not made yet */
     struct kube_warm warm;         /* a warm pod's door, until it is ours */
     bool is_again;                 /* it may have been told before */
+    bool is_ours;                  /* its door opened to the session's key */
+    bool is_claimed;               /* the record names a warm one */
     bool is_to_mark;               /* its pod does not say yet whose it is */
     int wakes;                     /* warm pods that were tried */
     bool is_quiet;                 /* nothing is told */
     bool is_to_remove, is_removed; /* the Job, and all with it */
-    bool has_job, is_job_gone;     /* as the watches saw it */
+    bool is_asked; /* the Job may be there, whatever was answered */
+    bool has_job, is_job_gone, is_job_over; /* as the watches saw it */
+    char job_says[256];                     /* why it failed */
     bool has_pod, is_pod_gone;
     struct podview pod;              /* as last seen */
     uint32_t pod_listed, job_listed; /* in which list it was last */
@@ -71,9 +80,13 @@ struct kube_run {
     int64_t pull_fails_ms; /* when it began; 0 = it does not */
     enum end_reason wanted;
     char wanted_detail[256];
-    struct loop_timer *timer;    /* again, or the pod's last time */
-    bool is_working, is_dropped; /* dropped: its worker's done frees it */
+    struct loop_timer *retry; /* a worker is asked again */
+    struct loop_timer *last;  /* for the pod to be seen, or to go */
+    struct loop_timer *pull;  /* an image has failed for long enough */
+    bool is_working;
+    atomic_bool is_dropped; /* its worker's done frees it */
     /* the worker's */
+    void (*work)(void *arg);
     char made_uid[KUBE_UID_SIZE];
     struct err failure;
 };
@@ -99,17 +112,19 @@ void kube_run_jobs_listed(struct kube_run *r);
  * kube_run_is_back first; again: the pool was full, a while ago. */
 void kube_run_ask(struct kube_run *r, void (*run)(void *arg),
                   void (*done)(void *arg), void (*again)(void *arg));
+/* The same for what asks an agent, and waits for no call to the API. */
+void kube_run_ask_agent(struct kube_run *r, void (*run)(void *arg),
+                        void (*done)(void *arg), void (*again)(void *arg));
 bool kube_run_is_back(struct kube_run *r);
 void kube_run_make(struct kube_run *r);
-/* Its start is done. */
+/* Its start is done; what its pod shows is told. May free it. */
 void kube_run_launched(struct kube_run *r);
-/* Tell what its pod shows. */
-void kube_run_advance(struct kube_run *r);
 /* Where the agent of its pod listens; the caller's. */
 char *kube_run_addr(const struct kube_run *r, const struct podview *v);
 /* After the end: remove what is left. */
 void kube_run_clean(struct kube_run *r);
-void kube_run_timer(struct kube_run *r, int64_t ms, void (*cb)(void *arg));
+/* Ask a worker again after a while; asking before forgets it. */
+void kube_run_later(struct kube_run *r, int64_t ms, void (*cb)(void *arg));
 
 /* --- kube_claim.c --- */
 

@@ -56,7 +56,7 @@ int launch_seal(const struct launch *what, const struct keys *k,
         seal_bytes(k->launch_seal, what->sid, b.data, b.len, at);
         buf_commit(out, b.len + SEAL_OVERHEAD);
     } else {
-        err_set(e, ERR_INPUT,
+        err_set(e, ERR_TOO_LARGE,
                 "the session's command, env and bundle are longer in all than "
                 "can be kept");
     }

@@ -12,7 +12,7 @@
 #include "controller/keys.h"
 #include "controller/launcher.h"
 
-/* Append what, sealed, to out. 0, or -1 ERR_INPUT: it is too long. */
+/* Append what, sealed, to out. 0, or -1 ERR_TOO_LARGE. */
 int launch_seal(const struct launch *what, const struct keys *k,
                 struct buf *out, struct err *e);
 /* The caller's (launch_free), or NULL: not sealed for sid by us. */

@@ -26,11 +26,10 @@ static void pod_news(const struct news *n)
     struct kube_run *r = kube_run_of_job(n->l, n->pod.job);
     const uint32_t list = n->what == KUBE_LISTED ? n->l->pods_list : 0;
 
-    if (!r) {
-        if (n->pod.pool[0] && !n->pod.sid[0])
-            kube_pool_pod(n->l->pool, &n->pod, n->what == KUBE_GONE, list);
+    if (n->pod.pool[0])
+        kube_pool_pod(n->l->pool, &n->pod, n->what == KUBE_GONE, list);
+    if (!r)
         return;
-    }
     if (list)
         r->pod_listed = list;
     kube_run_pod(r, &n->pod, n->what == KUBE_GONE);
@@ -135,16 +134,18 @@ static struct kube_known *known_job(const struct kube_launcher *l,
     return NULL;
 }
 
-/* By what the record says of it, or else by what lies in the cluster. */
+/* By what lies in the cluster, or else by what the record says of it: that may
+ * name a warm one that failed the session, and is another's now. */
 static struct kube_known *known_find(const struct kube_launcher *l,
                                      const char *sid, const char *ref)
 {
-    if (ref[0])
-        return known_job(l, ref);
+    struct kube_known *k;
+
     for (size_t i = 0; i < l->known_count; i++)
         if (strcmp(l->known[i].sid, sid) == 0)
             return &l->known[i];
-    return NULL;
+    k = known_job(l, ref);
+    return k && !k->sid[0] ? k : NULL;
 }
 
 static bool take_known(void *arg, const struct json *job)
@@ -163,6 +164,7 @@ static bool take_known(void *arg, const struct json *job)
     memcpy(k->name, v.name, sizeof k->name);
     memcpy(k->uid, v.uid, sizeof k->uid);
     k->is_finished = v.is_finished;
+    k->has_job = true;
     k->record = v.record ? mem_str(v.record) : NULL;
     k->trust = v.trust ? mem_str(v.trust) : NULL;
     return true;
@@ -266,7 +268,7 @@ static struct kube_run *adopt(struct kube_launcher *l, const char *sid,
     struct kube_run *r = kube_run_new(l, sid);
 
     r->state = RUN_FOLLOWED;
-    r->has_job = true;
+    r->has_job = k->has_job;
     memcpy(r->job, k->name, sizeof r->job);
     memcpy(r->uid, k->uid, sizeof r->uid);
     r->record = k->record ? mem_str(k->record) : NULL;
@@ -279,13 +281,17 @@ static void kube_launcher_take_up(struct launcher *base, const char *sid,
 {
     struct kube_launcher *l = (struct kube_launcher *)base;
     struct kube_known *k = known_find(l, sid, ref);
+    char own[JOBSPEC_NAME_SIZE];
     struct kube_run *r;
 
+    jobspec_name(sid, own);
     if (k) /* no more the pool's, whatever it says */
         memcpy(k->sid, sid, ID_SIZE);
     if (what && kube_trust_holds(what->trust, trusted)) {
         r = run_of(base, what);
-        if (ref[0])
+        if (k && strcmp(k->name, own) != 0)
+            kube_run_seek(r, k->name);
+        else if (!k && ref[0] && strcmp(ref, own) != 0)
             kube_run_seek(r, ref);
         else /* its Job, its Secret or both may be there: their names tell */
             kube_run_make(r);
@@ -367,11 +373,13 @@ static void kube_launcher_rest(struct launcher *base)
     kube_watch_stop(l->pods);
     kube_watch_stop(l->jobs);
     l->pods = l->jobs = NULL;
-    loop_run_posted(l->loop); /* news that were under way */
     while (l->runs)
         kube_run_drop(l->runs);
     kube_pool_rest(l->pool);
     known_clear(l);
+    /* news that were under way mean nothing to anybody now; what they are
+     * told with is ours */
+    loop_run_posted(l->loop);
 }
 
 static int kube_launcher_count(const struct launcher *base)
@@ -394,8 +402,11 @@ static void kube_launcher_free(struct launcher *base)
     if (l->place.kube)
         kube_cancel(l->place.kube);
     kube_launcher_rest(base);
+    /* calls under way end, and free their runs */
+    if (l->waker)
+        worker_free(l->waker);
     if (l->worker)
-        worker_free(l->worker); /* calls under way end, and free their runs */
+        worker_free(l->worker);
     kube_pool_free(l->pool);
     kube_free(l->place.kube);
     jobspec_free(l->spec);
@@ -442,6 +453,9 @@ struct launcher *launcher_kube_new(struct loop *loop,
     l->loop = loop;
     l->set = set;
     l->keys = keys;
+    l->gone_ms = LAUNCHER_KUBE_GONE_MS;
+    l->look_ms = LAUNCHER_KUBE_LOOK_MS;
+    l->room_ms = LAUNCHER_KUBE_ROOM_MS;
     l->pool = kube_pool_new(l);
     l->spec = jobspec_load(set->job_template, e);
     if (!l->spec || open_kube(l, e) < 0) {
@@ -453,6 +467,7 @@ struct launcher *launcher_kube_new(struct loop *loop,
     l->place.ns = set->namespace;
     l->place.agent_image = set->agent_image;
     l->worker = worker_new(loop, LAUNCHER_KUBE_THREADS, QUEUE_MAX);
+    l->waker = worker_new(loop, LAUNCHER_KUBE_WAKERS, QUEUE_MAX);
     return &l->base;
 }
 

@@ -75,7 +75,7 @@ static void told_stage(void *arg, const char *sid, const char *stage,
     snprintf(at->detail, sizeof at->detail, "%s", detail);
     at->ms = loop_wall_ms();
     s->facts.has_any = true;
-    session_write(s);
+    session_write_soon(s);
 }
 
 static void told_claimed(void *arg, const char *sid, const char *ref)
@@ -96,7 +96,7 @@ static void told_launched(void *arg, const char *sid)
     if (!s)
         return;
     s->facts.is_launched = s->facts.has_any = true;
-    session_write(s);
+    session_write_soon(s);
 }
 
 static void told_listening(void *arg, const char *sid, const char *addr,
@@ -111,7 +111,7 @@ static void told_listening(void *arg, const char *sid, const char *addr,
     snprintf(s->facts.uid, sizeof s->facts.uid, "%s", uid);
     snprintf(s->facts.isolation, sizeof s->facts.isolation, "%s", isolation);
     count_start((loop_wall_ms() - s->created_ms) * 1000);
-    session_write(s);
+    session_write_soon(s);
 }
 
 static void deadline_passed(void *arg);
@@ -148,7 +148,7 @@ static void told_running(void *arg, const char *sid, int64_t started_ms)
     s->facts.is_running = s->facts.has_any = true;
     s->facts.started_ms = started_ms > 0 ? started_ms : loop_wall_ms();
     deadline_set(s, s->last_ms);
-    session_write(s);
+    session_write_soon(s);
 }
 
 static void told_ended(void *arg, const char *sid, const struct launch_end *end)
@@ -189,12 +189,11 @@ static void demand_done(void *arg)
 
 static void demand_next(struct live *l)
 {
-    if (l->is_demanding || l->demand == l->demand_said)
+    if (l->is_demanding || !l->is_demand_due)
         return;
     l->demand_said = l->demand;
     l->is_demanding = worker_add(l->app->worker, demand_run, demand_done, l);
-    if (!l->is_demanding)
-        l->demand_said = -1; /* told again with the next */
+    l->is_demand_due = !l->is_demanding; /* else with the next */
 }
 
 static void told_demand(void *arg, int64_t deficit)
@@ -202,7 +201,7 @@ static void told_demand(void *arg, int64_t deficit)
     struct live *l = arg;
 
     l->demand = deficit;
-    l->demand_said = -1;
+    l->is_demand_due = true;
     demand_next(l);
 }
 
@@ -261,10 +260,7 @@ void live_take_up(struct live *l, const struct store_session *row,
     struct session *s = add(l, row);
 
     s->untold_seen = row->viewers_untold;
-    if (launcher->record && what)
-        s->record = what->record ? mem_str(what->record) : NULL;
-    else if (launcher->record)
-        s->record = launcher->record(launcher, row->id);
+    session_know(s, row);
     launcher->take_up(launcher, row->id, row->launch_ref, trusted, what);
     if (row->end_wanted)
         live_delete(l, row->id);
@@ -275,6 +271,12 @@ void live_follow(struct live *l, const struct store_session *row,
 {
     struct session *s = session_find(l, row->id);
 
+    /* a new one of another's, or ours whose answer is just being made: who
+     * led before has begun nothing of what came after we looked */
+    if (!s && what && !row->launch_ref[0] && !row->end_wanted) {
+        live_start(l, row, what);
+        return;
+    }
     if (!s && what) {
         live_take_up(l, row, trusted, what);
         return;

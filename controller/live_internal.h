@@ -57,17 +57,21 @@ struct live {
     /* records looked for in the store */
     struct loop_timer *revive_timer;
     struct revive *revive; /* NULL = none under way */
-    /* warm runners missing, as we know and as the store was told */
+    /* warm runners missing, as we know and as the store is told */
     int64_t demand, demand_said;
-    bool is_demanding;
+    bool is_demanding, is_demand_due;
 };
 
 struct session *session_find(struct live *l, const char *sid);
 /* Out of the table; freed once no write is under way. */
 void session_forget(struct session *s);
 void session_free(struct session *s);
+/* What row says already, should the store lose it. */
+void session_know(struct session *s, const struct store_session *row);
 /* Write what was gathered, unless a write is under way. */
 void session_write(struct session *s);
+/* The same in the loop's next turn, with what is told until then. */
+void session_write_soon(struct session *s);
 /* A loop_timer's callback: the same. */
 void session_retry(void *arg);
 /* A loop_timer's callback, arg a struct live: every record is looked for. */

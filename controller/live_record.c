@@ -74,6 +74,30 @@ static int apply(void *arg, struct store_session *row, struct err *e)
     return 0;
 }
 
+static void remember(struct session *s, const struct store_session *row)
+{
+    const struct app *a = s->l->app;
+
+    free(s->record);
+    s->record = record_text(row, a->set->installation, &a->keys);
+}
+
+void session_know(struct session *s, const struct store_session *row)
+{
+    struct facts *f = &s->known;
+
+    if (!s->l->app->launcher->record)
+        return;
+    remember(s, row);
+    memcpy(f->ref, row->launch_ref, sizeof f->ref);
+    f->is_listening = row->agent_addr[0] != '\0';
+    memcpy(f->addr, row->agent_addr, sizeof f->addr);
+    memcpy(f->uid, row->agent_uid, sizeof f->uid);
+    memcpy(f->isolation, row->isolation, sizeof f->isolation);
+    f->is_running = row->state == STATE_RUNNING;
+    f->started_ms = row->started_ms;
+}
+
 /* The store was emptied: the session goes on, and so does its record. */
 static int write_anew(struct session *s, struct store_session *row,
                       struct err *e)
@@ -82,12 +106,15 @@ static int write_anew(struct session *s, struct store_session *row,
 
     if (record_parse(s->record, s->sid, a->set->installation, &a->keys, row,
                      e) < 0)
-        return -1;
+        return err_set(e, ERR_ABSENT, "the record is gone for good");
     row->end_wanted = s->is_deleted;
     apply_facts(&s->known, row);
     apply_facts(&s->writing, row);
-    if (store_restore(a->store, row, e) < 0)
+    if (store_restore(a->store, row, e) < 0) {
+        if (e->kind == ERR_CONFLICT) /* another has: there it is written */
+            e->kind = ERR_BUSY;
         return -1;
+    }
     log_info("session.restored", "sid", "s", s->sid, NULL);
     return 0;
 }
@@ -106,6 +133,10 @@ static void write_run(void *arg)
         memset(&s->failure, 0, sizeof s->failure);
         got = write_anew(s, row, &s->failure);
     }
+    if (got == 0 && s->writing.told && s->record)
+        remember(s, row); /* with those who may watch now */
+    if (got == 0)
+        s->writing.stage_count = 0; /* said, also if the rest is not */
     if (got == 0 && s->writing.is_launched)
         got = store_launch_drop(store, s->sid, &s->failure);
     if (got == 0 && s->writing.is_ended)
@@ -194,6 +225,11 @@ void session_write(struct session *s)
         s->facts = s->writing;
         loop_timer_again(s->retry, RETRY_MS / 10, 0);
     }
+}
+
+void session_write_soon(struct session *s)
+{
+    loop_timer_again(s->retry, 0, 0);
 }
 
 void session_retry(void *arg)

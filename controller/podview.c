@@ -86,6 +86,23 @@ static void take_report(struct podview *v, const struct json *agent)
         text && report_parse(text, strlen(text), &v->report, &ignored) == 0;
 }
 
+/* Between its restarts a kubelet shows a sidecar that no main container has
+ * followed as ended, and says nothing of a loop. */
+static void take_crashes(struct podview *v, const struct json *agent)
+{
+    const struct json *end = terminated(agent);
+    const char *reason = json_get_str(end, "reason");
+    int64_t code = 0;
+
+    if (!end || v->waits_for[0] || v->is_listening || v->agent_restarts == 0)
+        return;
+    json_get_int(end, "exitCode", &code);
+    copy(v->waits_for, sizeof v->waits_for, "CrashLoopBackOff");
+    snprintf(v->waits_why, sizeof v->waits_why,
+             "the agent ended with code %d, %s", (int)code,
+             reason ? reason : "no reason");
+}
+
 static void take_agent(struct podview *v, const struct json *agent)
 {
     int64_t restarts = 0;
@@ -98,6 +115,7 @@ static void take_agent(struct podview *v, const struct json *agent)
     v->is_listening = started && v->ip[0];
     v->is_running = ready && v->is_listening;
     take_waiting(v, agent);
+    take_crashes(v, agent);
     take_report(v, agent);
 }
 
@@ -125,12 +143,18 @@ static void take_runner(struct podview *v, const struct json *runner)
 
 static void take_phase(struct podview *v, const struct json *status)
 {
+    const char *says;
+
     v->is_over = json_get_is(status, "phase", "Succeeded") ||
                  json_get_is(status, "phase", "Failed");
     v->is_evicted = json_get_is(status, "reason", "Evicted") ||
                     is_condition(status, "DisruptionTarget", "True");
-    copy(v->platform_says, sizeof v->platform_says,
-         json_get_str(status, "message"));
+    says = json_get_str(status, "message");
+    if (!says)
+        says = json_get_str(json_find(json_get(status, "conditions"), "type",
+                                      "DisruptionTarget"),
+                            "message");
+    copy(v->platform_says, sizeof v->platform_says, says);
 }
 
 int podview_of(const struct json *pod, struct podview *out, struct err *e)

@@ -246,6 +246,15 @@ static void rest(struct reaper *r)
         launcher->rest(launcher);
 }
 
+/* What it brings counts no more. Resting may lead to the next turn. */
+static void turn_void(struct reaper *r)
+{
+    r->is_void = false;
+    haul_fini(&r->haul);
+    if (r->is_gathering) /* what it gathered from could not rest before */
+        rest(r);
+}
+
 static void turn_done(void *arg)
 {
     struct reaper *r = arg;
@@ -253,16 +262,17 @@ static void turn_done(void *arg)
     int64_t next_ms = h->failure.kind ? REAPER_AGAIN_MS : REAPER_FOLLOW_MS;
 
     r->is_working = false;
-    if (r->is_void)
-        rest(r);
-    else if (h->failure.kind)
-        log_err(&h->failure, "sessions.look");
-    else if (r->is_gathering)
-        take_up(r, h);
-    else
-        followed(r, h);
-    r->is_void = false;
-    haul_fini(h);
+    if (r->is_void) {
+        turn_void(r);
+    } else {
+        if (h->failure.kind)
+            log_err(&h->failure, "sessions.look");
+        else if (r->is_gathering)
+            take_up(r, h);
+        else
+            followed(r, h);
+        haul_fini(h);
+    }
     if (r->is_leader)
         loop_timer_again(r->turn, next_ms, 0);
 }
@@ -291,9 +301,9 @@ void reaper_lead(struct reaper *r, bool is_leader)
         return;
     }
     r->is_in_charge = false;
-    if (r->is_working)
-        r->is_void = true;
-    else
+    r->is_void = r->is_working;
+    /* nobody acts for us from now on; who gathers has begun nothing yet */
+    if (!r->is_working || !r->is_gathering)
         rest(r);
 }
 

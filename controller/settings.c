@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/minisign.h"
 #include "base/own.h"
+#include "base/redis.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -170,7 +171,8 @@ static const struct conf_row rows[] = {
            "first uid of the range sessions run under, as root"),
     NUMBER("uid-count", uid_count, 2, 65536, "4096", "",
            "uids in it: two a session, its agent's and its program's"),
-    NUMBER("limit-nproc", nproc, 1, 1 << 20, "512", "", "processes"),
+    NUMBER("limit-nproc", nproc, 1, 1 << 20, "512", "",
+           "processes (in a pod: podPidsLimit of its kubelet)"),
     NUMBER("limit-nofile", nofile, 16, 1 << 20, "1024", "",
            "descriptors of a process"),
     NUMBER("limit-data-bytes", data_bytes, 0, INT64_C(1) << 46, "4294967296",
@@ -325,6 +327,15 @@ static int check_files(struct err *e)
     return conf_file("bundle-file-root", set.bundle_file_root, true, e);
 }
 
+/* As namespaces are named: RFC 1123. */
+static bool is_label(const char *text)
+{
+    const size_t len = strlen(text);
+
+    return len >= 1 && len <= 63 && text[0] != '-' && text[len - 1] != '-' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
 /* What the cluster's launcher needs, and what it excludes. */
 static int check_kube(struct err *e)
 {
@@ -345,14 +356,17 @@ static int check_kube(struct err *e)
                        "--bundle-file-root names files of this machine, which "
                        "no pod can read: leave it out with --launcher "
                        "kubernetes");
-    if (strspn(set.namespace, "abcdefghijklmnopqrstuvwxyz0123456789-") !=
-            strlen(set.namespace) ||
-        strlen(set.namespace) > 63)
+    if (!is_label(set.namespace))
         return err_set(e, ERR_INPUT, "--namespace \"%.80s\" is no name",
                        set.namespace);
     if (check_choice("warm-by", set.warm_by, "controller", "keda", e) < 0)
         return -1;
-    set.is_keda = set.warm_target > 0 && strcmp(set.warm_by, "keda") == 0;
+    /* with a target of 0 as well: KEDA's runners are then too many */
+    set.is_keda = strcmp(set.warm_by, "keda") == 0;
+    if (set.is_keda && (!set.store || !redis_is_url(set.store)))
+        return err_set(e, ERR_INPUT,
+                       "--warm-by keda needs --store redis://… or rediss://…: "
+                       "KEDA reads there how many are missing");
     if (set.is_keda && !set.pool_secret_file)
         return err_set(e, ERR_INPUT,
                        "--warm-by keda needs --pool-secret-file, which the "
@@ -544,7 +558,9 @@ void settings_to_spec(const struct settings *s, const char *isolation,
     json_set_int(u, "v", 1);
     json_set_str(u, "isolation", isolation);
     l = json_set(u, "limits", json_object());
-    json_set_int(l, "nproc", s->nproc);
+    /* a pod's is counted over all of the node's sessions, one of which could
+     * take it from the others: there the kubelet bounds each (podPidsLimit) */
+    json_set_int(l, "nproc", s->is_kube ? 0 : s->nproc);
     json_set_int(l, "nofile", s->nofile);
     json_set_int(l, "data_bytes", s->data_bytes);
     json_set_int(l, "fsize_bytes", s->fsize_bytes);

@@ -136,7 +136,7 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
         {"log-level", CONF_STR, &s->log_level, 1, 64, "info", "", "debug, info, warn or error"},
         {"hello-ms", CONF_INT, &s->hello_ms, 100, 60000, "10000", "ms", "accept to a verified HELLO"},
         {"dial-ms", CONF_INT, &s->dial_ms, 100, 60000, "10000", "ms", "dialling an agent, TLS and upgrade included"},
-        {"agent-lost-ms", CONF_INT, &s->lost_ms, 0, 60000, "3000", "ms", "wait for the session's end when its agent is lost"},
+        {"agent-lost-ms", CONF_INT, &s->lost_ms, 0, 60000, "300", "ms", "wait for the session's end when its agent is lost"},
         {"start-timeout-ms", CONF_INT, &s->start_ms, 1000, HOUR_MS, "600000", "ms", "a session may be pending"},
         {"half-close-ms", CONF_INT, &s->half_close_ms, 100, 600000, "10000", "ms", "one side is done: for the other"},
         {"linger-ms", CONF_INT, &s->linger_ms, 100, 60000, "3000", "ms", "for our last words to a client"},

@@ -77,6 +77,46 @@ _Noreturn void ending_leave(struct shim *s, int code)
 
 /* --- signals --- */
 
+/* What a container sees of its own cgroup, of version 2 and of 1: a line
+ * "oom_kill N". Neither is there on one machine. */
+long ending_memory_kills(void)
+{
+    static const char *const paths[] = {
+        "/sys/fs/cgroup/memory.events",
+        "/sys/fs/cgroup/memory/memory.oom_control",
+    };
+    long kills = 0;
+
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+        char text[1024] = "\n";
+        const char *at;
+        ssize_t n;
+
+        if (fd < 0)
+            continue;
+        n = read(fd, text + 1, sizeof(text) - 2);
+        close(fd);
+        text[n > 0 ? n + 1 : 1] = 0;
+        at = strstr(text, "\noom_kill ");
+        if (at)
+            kills += strtol(at + sizeof("\noom_kill ") - 1, NULL, 10);
+    }
+    return kills;
+}
+
+/* Killed by nobody's word while somebody in here was killed for memory: a
+ * child that was, before, is no end of the program's. */
+static uint8_t kind_of(const struct shim *s, int status)
+{
+    if (!WIFSIGNALED(status))
+        return SHIM_END_CODE;
+    return WTERMSIG(status) == SIGKILL && !s->is_killed &&
+                   ending_memory_kills() > s->memory_kills
+               ? SHIM_END_MEMORY
+               : SHIM_END_SIGNAL;
+}
+
 static void reap(struct shim *s)
 {
     int status;
@@ -86,7 +126,7 @@ static void reap(struct shim *s)
         if (pid != s->program || s->state != SHIM_RUNNING)
             continue;
         s->state = SHIM_ENDED;
-        s->end_kind = WIFSIGNALED(status) ? SHIM_END_SIGNAL : SHIM_END_CODE;
+        s->end_kind = kind_of(s, status);
         s->end_value =
             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
         link_tell_exited(s);

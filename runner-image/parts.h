@@ -21,11 +21,13 @@ struct shim {
     bool is_start_used;
     bool is_greeted;
     bool is_stopped; /* by the platform */
+    bool is_killed;  /* the program, by the agent's word */
     int sock_fd;
     int master_fd;
     int signal_fd;
     pid_t program;
-    uint8_t state; /* enum shim_state */
+    long memory_kills; /* there had been when it was started */
+    uint8_t state;     /* enum shim_state */
     uint8_t end_kind;
     int32_t end_value;
     int64_t lost_ms;  /* since when no agent has greeted us */
@@ -91,6 +93,9 @@ int program_spawn(struct shim *s, struct start *st);
 int ending_watch(struct shim *s);
 /* Take in what came: SIGTERM from outside is noted, the dead are reaped. */
 void ending_on_signal(struct shim *s);
+/* How often the kernel killed in our cgroup for want of memory, as far as
+ * that can be seen. */
+long ending_memory_kills(void);
 /* End whatever the program left, and ourselves. */
 _Noreturn void ending_leave(struct shim *s, int code);
 

@@ -166,6 +166,7 @@ int program_spawn(struct shim *s, struct start *st)
     pid_t pid = -1;
     ssize_t n;
 
+    s->memory_kills = ending_memory_kills();
     if (slave >= 0 && pipe2(pair, O_CLOEXEC) == 0)
         pid = fork();
     if (pid == 0) {

@@ -82,6 +82,7 @@ static void on_signal(struct shim *s, int number)
         ending_leave(s, LEAVE_PROTOCOL);
     if (s->state != SHIM_RUNNING)
         return;
+    s->is_killed |= number == SIGKILL;
     /* a session leader cannot leave its group, so this always reaches it */
     front = tcgetpgrp(s->master_fd);
     kill(-s->program, number);

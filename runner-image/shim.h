@@ -63,7 +63,11 @@ enum shim_type {
 };
 
 enum shim_state { SHIM_WAITING = 0, SHIM_RUNNING = 1, SHIM_ENDED = 2 };
-enum shim_end { SHIM_END_CODE = 0, SHIM_END_SIGNAL = 1 };
+enum shim_end {
+    SHIM_END_CODE = 0,
+    SHIM_END_SIGNAL = 1,
+    SHIM_END_MEMORY = 2, /* a signal too: the kernel's, for want of memory */
+};
 enum shim_isolation { SHIM_ISOLATION_NONE = 0, SHIM_ISOLATION_FULL = 1 };
 enum shim_egress { SHIM_EGRESS_NONE = 0, SHIM_EGRESS_OPEN = 1 };
 

@@ -102,3 +102,10 @@ BENCH_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
 .PHONY: bench
 bench: deps-test all bundle $(BENCH_BIN) ## figures beside socat, haproxy, nginx
 	@for b in $(BENCH_BIN); do PODTERM_BUNDLE=$(DIST)/sample-cli-$(VERSION).tar.gz $$b || exit 1; done
+# COLD, WARM, BURST: how many starts of each kind
+COLD ?= 15
+WARM ?= 30
+BURST ?= 20
+.PHONY: bench-cluster
+bench-cluster: deps-cluster all $(BUILD)/tests/cluster/cluster_bench ## starts on a real Kubernetes, cold and warm, by stage
+	@tests/cluster/run --build $(BUILD) --bench $(BUILD)/tests/cluster/cluster_bench $(COLD) $(WARM) $(BURST)

@@ -12,7 +12,9 @@
 #include "tests/lib/agentbox.h"
 #include "tests/lib/child.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/spec_fixture.h"
 #include "tests/lib/stack.h"
+#include "tests/lib/token_fixture.h"
 #include "tests/lib/tree.h"
 
 #include <poll.h>
@@ -173,6 +175,40 @@ static void a_key_or_shim_that_is_not_there_is_told(void **arg)
     }
 }
 
+/* Every time: no program was started, which could be lost. */
+static void an_agent_started_again_without_a_program_could_not_start(void **arg)
+{
+    own_mem char *agent = program_path("podterm-agent");
+    own_mem char *state = mem_printf("%s/state", dir);
+    own_mem char *report = mem_printf("%s/report", dir), *text = NULL;
+    own_json struct json *j = NULL;
+    size_t len;
+
+    (void)arg;
+    assert_int_equal(token_setup(arg), 0);
+    j = spec_fixture();
+    text = json_text(j);
+    tree_put(dir, "given", text);
+    token_teardown(arg);
+    for (int i = 0; i < 3; i++) {
+        const char *argv[] = {
+            agent,         "--spec",       given,  "--key-file",
+            "/dev/null",   "--state-file", state,  "--ipc-dir",
+            ipc,           "--bundle-dir", dir,    "--tmp-dir",
+            dir,           "--report",     report, "--listen",
+            "127.0.0.1:0", "--runner-uid", "1",    NULL};
+        struct child c = {.argv = argv};
+
+        child_expect(&c, 1);
+        child_fini(&c);
+        free(text);
+        text = tree_get(report, &len);
+        assert_non_null(strstr(text, "\"start_failed\""));
+        assert_non_null(strstr(text, "32 bytes of session key"));
+        assert_int_equal(unlink(report), 0);
+    }
+}
+
 static bool is_open(const char *addr)
 {
     struct wspeer *p = wspeer_try_dial(addr);
@@ -236,6 +272,7 @@ int main(void)
         T(the_pods_own_key_is_left_and_not_told),
         T(no_key_is_derived_of_what_is_none),
         T(a_key_or_shim_that_is_not_there_is_told),
+        T(an_agent_started_again_without_a_program_could_not_start),
         T(the_ready_port_is_open_while_the_program_runs),
         T(the_shim_is_there_when_the_agent_listens),
     };

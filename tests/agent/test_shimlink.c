@@ -215,6 +215,28 @@ static void a_terminal_comes_through_non_blocking(void **state)
     shimbed_until(b, &b->stoppings, 1);
 }
 
+/* The kernel's own kind, and one that is none. */
+static void an_end_for_want_of_memory_is_a_kind_of_its_own(void **state)
+{
+    uint8_t killed[] = {0, 0, 0, 6, SHIM_EXITED, SHIM_END_MEMORY, 0, 0, 0, 9};
+    own_fd int sock = -1, master = open_master();
+    struct shimbed *b = greeted(state, &sock, SHIM_RUNNING);
+    struct shimlink_message m;
+    struct err e = {0};
+    size_t used;
+
+    fake_send(sock, started_msg, sizeof(started_msg), master, 1);
+    fake_send(sock, killed, sizeof(killed), -1, 0);
+    shimbed_until(b, &b->exiteds, 1);
+    assert_int_equal(b->kind, SHIM_END_MEMORY);
+    assert_int_equal(b->value, 9);
+    killed[5] = SHIM_END_MEMORY + 1;
+    assert_int_equal(shimlink_parse(killed, sizeof(killed), &m, &used, &e), -1);
+    killed[5] = SHIM_END_MEMORY;
+    killed[9] = 65;
+    assert_int_equal(shimlink_parse(killed, sizeof(killed), &m, &used, &e), -1);
+}
+
 static void hello_and_terminal_may_arrive_in_one_read(void **state)
 {
     struct shimbed *b = *state;
@@ -459,6 +481,7 @@ int main(void)
         T(only_one_shim_is_taken),
         T(silent_connections_do_not_keep_the_shim_out),
         T(a_terminal_comes_through_non_blocking),
+        T(an_end_for_want_of_memory_is_a_kind_of_its_own),
         T(hello_and_terminal_may_arrive_in_one_read),
         T(started_without_a_descriptor_is_a_breach),
         T(a_file_is_no_terminal),

@@ -390,6 +390,22 @@ static void the_demand_is_exactly_the_deficit(void **arg)
     }
 }
 
+/* Else KEDA would go on making what nobody counts. */
+static void the_demand_of_who_says_no_more_is_gone(void **arg)
+{
+    struct err e = {0};
+    int64_t left_ms;
+
+    (void)arg;
+    for (int64_t asked = 5; asked > 0; asked -= 3) { /* longer, then shorter */
+        assert_int_equal(store_demand(shelf.s, asked, &e), 0);
+        left_ms = redisd_number(&shelf_redisd, "PTTL", "podterm:demand", NULL);
+        assert_in_range(left_ms, 1, STORE_DEMAND_S * 1000);
+        assert_int_equal(
+            redisd_number(&shelf_redisd, "PERSIST", "podterm:demand", NULL), 1);
+    }
+}
+
 static void a_policy_that_drops_sessions_is_told(void **arg)
 {
     char out[160];
@@ -707,6 +723,7 @@ int main(void)
         TEST(a_key_and_a_launch_blob_leave_with_the_end),
         TEST(pruned_sessions_leave_nothing),
         TEST(the_demand_is_exactly_the_deficit),
+        TEST(the_demand_of_who_says_no_more_is_gone),
         TEST(a_policy_that_drops_sessions_is_told),
         TEST(a_wrong_address_or_half_a_login_is_refused),
         cmocka_unit_test(the_controllers_user_does_all_of_the_store),

@@ -6,6 +6,9 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "controller/activate.h"
+#include "controller/keys.h"
+#include "controller/podview.h"
 #include "tests/lib/clusterfiles.h"
 #include "tests/lib/lines.h"
 
@@ -26,6 +29,7 @@
 #define LOADED_MS 4000   /* and more for one of ten, on a loaded machine */
 #define KUBELET_MS 40000 /* for a container to be started again */
 #define WARM_MS 60000
+#define ISSUER "podterm-controller"
 
 static struct clusterbed *bed;
 static struct stack_bundle counter;
@@ -389,6 +393,57 @@ static char *pod_name(const char *sid)
     return mem_str(name);
 }
 
+/* What this pod's agent says to an activation for a session of nobody's, by
+ * the controller's own keys. */
+static enum err_kind woken(const struct json *pod)
+{
+    own_mem char *state = mem_printf("%s/state", bed->stack.dir);
+    own_mem char *addr = NULL, *spec = NULL;
+    char sid[ID_SIZE], psk_id[ID_SIZE];
+    uint8_t pool_key[SESSION_KEY_BYTES], key[SESSION_KEY_BYTES];
+    struct keys keys = {0};
+    struct podview v;
+    struct err e = {0};
+
+    assert_int_equal(podview_of(pod, &v, &e), 0);
+    assert_int_equal(keys_load(&keys, state, &e), 0);
+    keys_pool(&keys, v.job + 2, pool_key);
+    random_bytes(key, sizeof key);
+    random_id(sid);
+    random_id(psk_id);
+    addr = mem_printf("%s:7440", v.ip);
+    spec =
+        mem_printf("{\"v\":1,\"sid\":\"%s\",\"psk_id\":\"%s\"}", sid, psk_id);
+    assert_int_equal(activate_send(&(struct activate){.addr = addr,
+                                                      .pod_uid = v.uid,
+                                                      .pool_psk_id = v.job + 2,
+                                                      .pool_key = pool_key,
+                                                      .signer = keys.signer,
+                                                      .iss = ISSUER,
+                                                      .spec = spec,
+                                                      .key = key,
+                                                      .deadline_ms = 5000},
+                                   &e),
+                     -1);
+    print_message("an activation: %s\n", e.text);
+    keys_fini(&keys);
+    return e.kind;
+}
+
+static void takes_no_second(const struct watched *w)
+{
+    own_json struct json *pod = clusterbed_pod(bed, w->ss.sid), *idle = NULL;
+
+    assert_int_equal(woken(pod), ERR_CONFLICT);
+    /* one that is warm hears us, and finds the spec wanting */
+    assert_int_equal(clusterbed_call(bed, "GET", NULL, &idle,
+                                     "/api/v1/namespaces/%s/pods"
+                                     "?labelSelector=%s,!%s",
+                                     bed->ns, PODVIEW_POOL, PODVIEW_LABEL),
+                     200);
+    assert_int_equal(woken(json_at(json_get(idle, "items"), 0)), ERR_DENIED);
+}
+
 static void
 in_a_warm_pod_the_agent_resumes_and_takes_no_second_session(void **arg)
 {
@@ -411,6 +466,7 @@ in_a_warm_pod_the_agent_resumes_and_takes_no_second_session(void **arg)
     main_killed(&w, &got);
     container_killed(&w);
     wait_warm();
+    takes_no_second(&w);
     begin(&other); /* in another pod, wherever that is from */
     others = pod_name(other.ss.sid);
     after = pod_name(w.ss.sid);

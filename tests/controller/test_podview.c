@@ -96,6 +96,28 @@ static void why_it_waits_is_told(void **arg)
     assert_int_equal(v.agent_restarts, 5);
 }
 
+static void an_agent_that_dies_again_and_again_is_told(void **arg)
+{
+    struct podview v = view(AGENT("    started: false\n    restartCount: 0\n"
+                                  "    state: {terminated: {exitCode: 2}}\n"));
+
+    (void)arg;
+    assert_string_equal(v.waits_for, "");
+    v = view(AGENT("    restartCount: 1\n    state: {terminated:"
+                   " {exitCode: 2, reason: Error}}\n"));
+    assert_string_equal(v.waits_for, "CrashLoopBackOff");
+    assert_string_equal(v.waits_why, "the agent ended with code 2, Error");
+    assert_false(v.is_stuck);
+    v = view(AGENT("    restartCount: 3\n    state: {running: {}}\n"
+                   "    lastState: {terminated: {exitCode: 2}}\n"));
+    assert_string_equal(v.waits_for, "CrashLoopBackOff");
+    /* one that is back has got over it */
+    v = view("  podIP: 10.1.2.3\n" AGENT(
+        "    started: true\n    restartCount: 1\n    state: {running: {}}\n"
+        "    lastState: {terminated: {exitCode: 2}}\n"));
+    assert_string_equal(v.waits_for, "");
+}
+
 static void a_programs_own_end_is_the_reports(void **arg)
 {
     struct podview v = view("  phase: Succeeded\n" AGENT(
@@ -142,6 +164,11 @@ static void the_platforms_word_comes_before_a_report(void **arg)
         "  conditions: [{type: DisruptionTarget, status: 'True'}]\n" RUNNER(
             "    state: {terminated: {exitCode: 72}}\n"));
     assert_int_equal(ending(&v, REASON_NONE).reason, REASON_EVICTED);
+    v = view("  conditions: [{type: DisruptionTarget, status: 'True',"
+             " message: 'Eviction API: evicting'}]\n" RUNNER(
+                 "    state: {terminated: {exitCode: 72}}\n"));
+    assert_string_equal(ending(&v, REASON_NONE).detail,
+                        "Eviction API: evicting");
 }
 
 static void what_left_no_report_is_lost_unless_we_wanted_it(void **arg)
@@ -207,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(its_way_to_a_running_program_is_seen),
         cmocka_unit_test(why_it_waits_is_told),
+        cmocka_unit_test(an_agent_that_dies_again_and_again_is_told),
         cmocka_unit_test(a_programs_own_end_is_the_reports),
         cmocka_unit_test(the_platforms_word_comes_before_a_report),
         cmocka_unit_test(what_left_no_report_is_lost_unless_we_wanted_it),

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/own.h"
+#include "controller/counts.h"
 #include "controller/launcher_kube.h"
 #include "controller/spec.h"
 #include "tests/lib/certs.h"
@@ -267,6 +268,16 @@ void kubebed_hears(struct kubebed *b, const char *text)
 void kubebed_empty(struct kubebed *b)
 {
     wait_for(&(struct wish){b, "session", "left", 0}, is_empty);
+}
+
+static bool is_warm(void *arg)
+{
+    return count_get(COUNT_WARM) == ((const struct wish *)arg)->count;
+}
+
+void kubebed_warm(struct kubebed *b, int count)
+{
+    wait_for(&(struct wish){b, "warm", "ready", count}, is_warm);
 }
 
 void kubebed_watched(struct kubebed *b)

@@ -56,6 +56,8 @@ void kubebed_hears(struct kubebed *b, const char *text);
 void kubebed_empty(struct kubebed *b);
 /* How often was that said? */
 int kubebed_said(const struct kubebed *b, const char *text);
+/* Until the pool has so many that are ready. */
+void kubebed_warm(struct kubebed *b, int count);
 /* Both watches see what happens from now on. */
 void kubebed_watched(struct kubebed *b);
 

@@ -417,6 +417,8 @@ static void stack_take_json(struct stack_link *l, uint8_t type,
     if (type == FRAME_STAGE) {
         snprintf(l->last_stage, sizeof(l->last_stage), "%s",
                  json_get_str(j, "stage"));
+        if (l->staged)
+            l->staged(l->staged_arg, j);
     } else if (type == FRAME_ERROR) {
         snprintf(l->error, sizeof(l->error), "%s", json_get_str(j, "code"));
         snprintf(l->said, sizeof(l->said), "%s", json_get_str(j, "message"));

@@ -111,6 +111,9 @@ struct stack_link {
     char error[32]; /* code of an ERROR that was seen */
     char said[128]; /* its sentence */
     char last_stage[32];
+    /* Told each stage as it comes; NULL = nobody wants to know. */
+    void (*staged)(void *arg, const struct json *stage);
+    void *staged_arg;
 };
 /* Dial, HELLO with this token, and wait for READY. from < 0: as kept.
  * false: refused; l->error says how. */

@@ -1,0 +1,498 @@
+/*
+ * Warm runners: kept at their number, given out once each, and what becomes
+ * of a session whose runner does not take it. Agents are played by the test:
+ * what an activation is answered with is written down.
+ */
+// link: -Wl,--wrap=activate_send
+#include "base/mem.h"
+#include "base/own.h"
+#include "controller/activate.h"
+#include "tests/lib/kubebed.h"
+#include "tests/lib/peer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define TARGET 3
+
+static struct kubebed bed;
+static char sid[ID_SIZE], own[JOBSPEC_NAME_SIZE];
+
+/* --- agents --- */
+
+#define ANSWERS_MAX 8
+static enum err_kind answers[ANSWERS_MAX]; /* the last again and again */
+static atomic_int answer_count, told;
+static atomic_bool is_session_door; /* it opens to the session's key */
+static atomic_bool is_slow;
+
+int __wrap_activate_send(const struct activate *what, struct err *e);
+int __wrap_activate_send(const struct activate *what, struct err *e)
+{
+    int i = atomic_fetch_add(&told, 1), count = atomic_load(&answer_count);
+    enum err_kind kind = count ? answers[i < count ? i : count - 1] : ERR_NONE;
+
+    while (atomic_load(&is_slow))
+        usleep(1000);
+    if (what->is_ours)
+        *what->is_ours = atomic_load(&is_session_door);
+    return kind == ERR_NONE ? 0 : err_set(e, kind, "as told");
+}
+
+static void agents_say(enum err_kind first, enum err_kind then)
+{
+    answers[0] = first;
+    answers[1] = then;
+    atomic_store(&answer_count, 2);
+}
+
+static int setup(void **arg)
+{
+    (void)arg;
+    kubebed_start(&bed, TARGET);
+    kubebed_sid('a', sid);
+    jobspec_name(sid, own);
+    atomic_store(&told, 0);
+    atomic_store(&answer_count, 0);
+    atomic_store(&is_session_door, false);
+    atomic_store(&is_slow, false);
+    return 0;
+}
+
+static int teardown(void **arg)
+{
+    (void)arg;
+    atomic_store(&is_slow, false);
+    kubebed_stop(&bed);
+    return 0;
+}
+
+/* Each warm Job that has no pod yet gets one, that listens. */
+static void pods(void)
+{
+    for (int i = 0;; i++) {
+        own_mem char *job = kubeworld_name(bed.world, "jobs", "w-", i);
+        own_mem char *pod = job ? mem_printf("p%s", job + 1) : NULL;
+
+        if (!job)
+            return;
+        if (kubeworld_count(bed.world, "pods", pod))
+            continue;
+        kubeworld_pod(bed.world, job, pod);
+        kubeworld_pod_is(bed.world, pod, KW_LISTENS);
+    }
+}
+
+/* The pool is at its number, and sees all of it ready. */
+static void filled(void)
+{
+    kubebed_until(&bed, "jobs", "w-", TARGET);
+    pods();
+    kubebed_warm(&bed, TARGET);
+}
+
+static bool was_told(void *arg)
+{
+    (void)arg;
+    return atomic_load(&told) > 0;
+}
+
+static void until_told(void)
+{
+    assert_true(run_until(bed.loop, was_told, NULL, KUBEBED_SOON_MS));
+}
+
+static bool is_marked(void *arg)
+{
+    own_mem char *pod = mem_printf("p%s", bed.ref + 1);
+    own_mem char *text = kubeworld_text(bed.world, "pods", pod);
+
+    (void)arg;
+    return text && strstr(text, sid) != NULL;
+}
+
+static void until_marked(void)
+{
+    assert_true(run_until(bed.loop, is_marked, NULL, KUBEBED_SOON_MS));
+}
+
+static void begun(void)
+{
+    kubebed_begin(&bed);
+    filled();
+}
+
+static void a_session_takes_a_warm_one_and_another_takes_its_place(void **arg)
+{
+    own_mem char *pod = NULL, *text = NULL;
+
+    (void)arg;
+    begun();
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:listening=127.0.0.1:7440");
+    assert_non_null(strstr(bed.said, "a:claimed=w- a:launched"));
+    assert_int_equal(atomic_load(&told), 1);
+    kubebed_until(&bed, "jobs", "w-", TARGET + 1);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 0);
+    /* whose it is stands on the pod */
+    until_marked();
+    pod = mem_printf("p%s", bed.ref + 1);
+    text = kubeworld_text(bed.world, "pods", pod);
+    assert_non_null(strstr(text, sid));
+    assert_non_null(strstr(text, "podterm.dev/record"));
+}
+
+static void the_record_knows_it_before_the_agent_does(void **arg)
+{
+    (void)arg;
+    begun();
+    bed.keeps_no_claims = true;
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:claimed=w-");
+    run_for(bed.loop, 200);
+    assert_int_equal(atomic_load(&told), 0);
+    bed.launcher->claim_kept(bed.launcher, sid);
+    kubebed_hears(&bed, "a:launched");
+    assert_int_equal(atomic_load(&told), 1);
+}
+
+static void one_that_does_not_take_it_is_removed_and_the_next_asked(void **arg)
+{
+    static const enum err_kind kinds[] = {ERR_CONFLICT, ERR_DENIED, ERR_PEER,
+                                          ERR_TIMEOUT};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        own_mem char *first = NULL;
+
+        teardown(arg);
+        setup(arg);
+        begun();
+        agents_say(kinds[i], ERR_NONE);
+        bed.keeps_no_claims = true;
+        kubebed_launch(&bed, sid);
+        first = mem_str(bed.ref);
+        bed.keeps_no_claims = false;
+        bed.launcher->claim_kept(bed.launcher, sid);
+        kubebed_hears(&bed, "a:launched");
+        /* before another runs it */
+        assert_int_equal(kubeworld_count(bed.world, "jobs", first), 0);
+        assert_string_not_equal(first, bed.ref);
+        assert_int_equal(kubebed_said(&bed, "claimed=w-"), 2);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 0);
+    }
+}
+
+static void where_none_takes_it_a_job_of_its_own_does(void **arg)
+{
+    (void)arg;
+    begun();
+    agents_say(ERR_PEER, ERR_PEER);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    /* the record names the Job that runs it, before there is one */
+    assert_int_equal(kubebed_said(&bed, "claimed=w-"), 3);
+    assert_string_equal(bed.ref, own);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 1);
+    assert_int_equal(atomic_load(&told), 3);
+}
+
+static void a_spec_too_large_for_one_wastes_no_others(void **arg)
+{
+    (void)arg;
+    begun();
+    agents_say(ERR_TOO_LARGE, ERR_NONE);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    assert_string_equal(bed.ref, own);
+    assert_int_equal(atomic_load(&told), 1);
+}
+
+static void another_image_has_a_job_of_its_own(void **arg)
+{
+    struct launch *what = kubebed_what(&bed, sid);
+
+    (void)arg;
+    begun();
+    free(what->image);
+    what->image = mem_str("example/other:1");
+    bed.launcher->start(bed.launcher, what);
+    kubebed_hears(&bed, "a:launched");
+    assert_int_equal(kubebed_said(&bed, "claimed"), 0);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 1);
+}
+
+/* --- the end --- */
+
+static void an_end_before_the_agent_was_told_tells_it_nothing(void **arg)
+{
+    (void)arg;
+    begun();
+    bed.keeps_no_claims = true;
+    kubebed_launch(&bed, sid);
+    kubebed_end(&bed, sid); /* even if the record is never written */
+    kubebed_until(&bed, "jobs", bed.ref, 0);
+    {
+        own_mem char *pod = mem_printf("p%s", bed.ref + 1);
+
+        kubeworld_gone(bed.world, "pods", pod);
+    }
+    kubebed_hears(&bed, "a:ended=deleted");
+    bed.launcher->claim_kept(bed.launcher, sid);
+    kubebed_empty(&bed);
+    assert_int_equal(atomic_load(&told), 0);
+}
+
+static void an_end_while_it_is_told_removes_it(void **arg)
+{
+    (void)arg;
+    begun();
+    bed.inside->gone_ms = 100;
+    atomic_store(&is_slow, true);
+    kubebed_launch(&bed, sid);
+    until_told();
+    kubebed_end(&bed, sid);
+    atomic_store(&is_slow, false);
+    kubebed_hears(&bed, "a:ended=deleted");
+    kubebed_until(&bed, "jobs", bed.ref, 0);
+    kubebed_empty(&bed);
+    assert_int_equal(kubebed_said(&bed, "ended"), 1);
+}
+
+static void a_pod_that_ends_while_it_is_told_is_an_end(void **arg)
+{
+    own_mem char *pod = NULL;
+
+    (void)arg;
+    begun();
+    atomic_store(&is_slow, true);
+    kubebed_launch(&bed, sid);
+    until_told();
+    pod = mem_printf("p%s", bed.ref + 1);
+    kubeworld_pod_is(bed.world, pod, KW_OVER);
+    kubeworld_gone(bed.world, "jobs", bed.ref);
+    run_for(bed.loop, 100);
+    atomic_store(&is_slow, false);
+    kubebed_hears(&bed, "a:ended=exited");
+    kubebed_empty(&bed);
+}
+
+/* --- another leads --- */
+
+static void take_up(const char *id, const char *ref, struct launch *what)
+{
+    own_mem char(*sids)[ID_SIZE] = NULL;
+    struct err e = {0};
+
+    if (bed.launcher->list(bed.launcher, &sids, &e) < 0)
+        fail_msg("%s", e.text);
+    bed.launcher->take_up(bed.launcher, id, ref, bed.trusted, what);
+    bed.launcher->begin(bed.launcher, bed.trusted);
+}
+
+static void a_claim_in_the_record_is_kept_by_the_next(void **arg)
+{
+    for (int i = 0; i < 3; i++) {
+        own_mem char *ref = NULL;
+
+        teardown(arg);
+        setup(arg);
+        begun();
+        bed.keeps_no_claims = true;
+        kubebed_launch(&bed, sid);
+        ref = mem_str(bed.ref);
+        kubebed_next(&bed, i == 1);
+        bed.keeps_no_claims = false;
+        bed.said[0] = 0;
+        if (i == 2) { /* it had been told, and nobody knew */
+            agents_say(ERR_CONFLICT, ERR_CONFLICT);
+            atomic_store(&is_session_door, true);
+        }
+        take_up(sid, ref, kubebed_what(&bed, sid));
+        kubebed_hears(&bed, "a:listening");
+        assert_int_equal(kubebed_said(&bed, "claimed"), 0);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 0);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", ref), 1);
+        run_for(bed.loop, 200);
+        assert_int_equal(kubebed_said(&bed, "a:launched"), 1);
+    }
+}
+
+static void one_that_is_anothers_by_now_is_not_the_sessions(void **arg)
+{
+    own_mem char *ref = NULL;
+
+    (void)arg;
+    begun();
+    bed.keeps_no_claims = true;
+    kubebed_launch(&bed, sid);
+    ref = mem_str(bed.ref);
+    kubebed_next(&bed, false);
+    bed.keeps_no_claims = false;
+    bed.said[0] = 0;
+    answers[0] = answers[1] = ERR_CONFLICT; /* under the pool's key */
+    answers[2] = ERR_NONE;
+    atomic_store(&answer_count, 3);
+    take_up(sid, ref, kubebed_what(&bed, sid));
+    kubebed_until(&bed, "jobs", ref, 0);
+    kubebed_hears(&bed, "a:launched");
+    assert_string_not_equal(ref, bed.ref);
+}
+
+static void one_that_is_gone_is_done_without(void **arg)
+{
+    own_mem char *ref = NULL, *pod = NULL;
+
+    (void)arg;
+    begun();
+    bed.keeps_no_claims = true;
+    kubebed_launch(&bed, sid);
+    ref = mem_str(bed.ref);
+    pod = mem_printf("p%s", ref + 1);
+    kubebed_next(&bed, false);
+    bed.keeps_no_claims = false;
+    bed.said[0] = 0;
+    kubeworld_gone(bed.world, "jobs", ref);
+    kubeworld_gone(bed.world, "pods", pod);
+    take_up(sid, ref, kubebed_what(&bed, sid));
+    kubebed_hears(&bed, "a:launched");
+    assert_int_equal(kubebed_said(&bed, "claimed"), 1);
+    assert_string_not_equal(ref, bed.ref);
+}
+
+static void a_job_of_its_own_is_found_whatever_was_claimed_before(void **arg)
+{
+    own_mem char *other = NULL;
+
+    (void)arg;
+    begun();
+    agents_say(ERR_PEER, ERR_PEER);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    kubeworld_pod(bed.world, own, "own-pod");
+    kubeworld_pod_is(bed.world, "own-pod", KW_RUNS);
+    other = kubeworld_name(bed.world, "jobs", "w-", 0);
+    for (int i = 0; i < 3; i++) { /* as recorded; as an older one; gone */
+        const char *ref = i == 0 ? own : i == 1 && other ? other : "w-gone";
+
+        kubebed_next(&bed, false);
+        bed.said[0] = 0;
+        take_up(sid, ref, i == 1 ? kubebed_what(&bed, sid) : NULL);
+        kubebed_hears(&bed, "a:running");
+        assert_int_equal(kubebed_said(&bed, "ended"), 0);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 1);
+    }
+}
+
+static void whose_it_is_is_written_until_it_is_and_read_by_the_next(void **arg)
+{
+    own_mem char(*sids)[ID_SIZE] = NULL;
+    own_mem char *record = NULL;
+    struct err e = {0};
+
+    (void)arg;
+    begun();
+    kubeworld_fault(bed.world, "PATCH", "/pods/", KUBEWORLD_REFUSE, 403, "no",
+                    2);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:listening");
+    until_marked();
+    kubebed_next(&bed, false); /* whose store may be empty by now */
+    assert_int_equal(bed.launcher->list(bed.launcher, &sids, &e), 1);
+    assert_string_equal(sids[0], sid);
+    record = bed.launcher->record(bed.launcher, sid);
+    assert_non_null(strstr(record, sid));
+    bed.said[0] = 0;
+    bed.launcher->take_up(bed.launcher, sid, "", bed.trusted, NULL);
+    bed.launcher->begin(bed.launcher, bed.trusted);
+    kubebed_hears(&bed, "a:listening");
+}
+
+/* At any moment of the way another leads, and finds what was told. */
+static void however_often_leaders_change_it_runs_once(void **arg)
+{
+    for (int i = 0; i < 10; i++) {
+        char ref[64];
+
+        teardown(arg);
+        setup(arg);
+        begun();
+        kubebed_launch(&bed, sid);
+        for (int turn = 0; turn < 2; turn++) {
+            bool is_done;
+
+            run_for(bed.loop, i * 3);
+            if (atomic_load(&told)) { /* its next token is another */
+                agents_say(ERR_CONFLICT, ERR_CONFLICT);
+                atomic_store(&is_session_door, true);
+            }
+            is_done = kubebed_said(&bed, "a:launched") > 0;
+            snprintf(ref, sizeof ref, "%s", bed.ref);
+            kubebed_next(&bed, i % 2);
+            take_up(sid, ref, is_done ? NULL : kubebed_what(&bed, sid));
+        }
+        kubebed_hears(&bed, "a:launched");
+        kubebed_hears(&bed, "a:listening");
+        assert_int_equal(kubebed_said(&bed, "a:ended"), 0);
+        assert_int_equal(kubebed_said(&bed, "a:claimed"), 1);
+        assert_int_equal(bed.launcher->count(bed.launcher), 1);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 0);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", ref), 1);
+    }
+}
+
+static void one_that_was_given_out_is_not_given_out_again(void **arg)
+{
+    own_mem char *ref = NULL, *pod = NULL;
+    char other[ID_SIZE];
+
+    (void)arg;
+    begun();
+    bed.inside->gone_ms = 100;
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:listening");
+    ref = mem_str(bed.ref);
+    pod = mem_printf("p%s", ref + 1);
+    kubebed_end(&bed, sid);
+    kubebed_empty(&bed); /* its pod stays, and nobody follows it any more */
+    for (int i = 0; i < TARGET; i++) {
+        kubeworld_repeat(bed.world, "pods", pod);
+        run_for(bed.loop, 50);
+        kubebed_sid('b', other);
+        kubebed_launch(&bed, other);
+        assert_string_not_equal(bed.ref, ref);
+    }
+}
+
+#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_session_takes_a_warm_one_and_another_takes_its_place),
+        T(the_record_knows_it_before_the_agent_does),
+        T(one_that_does_not_take_it_is_removed_and_the_next_asked),
+        T(where_none_takes_it_a_job_of_its_own_does),
+        T(a_spec_too_large_for_one_wastes_no_others),
+        T(another_image_has_a_job_of_its_own),
+        T(an_end_before_the_agent_was_told_tells_it_nothing),
+        T(an_end_while_it_is_told_removes_it),
+        T(a_pod_that_ends_while_it_is_told_is_an_end),
+        T(a_claim_in_the_record_is_kept_by_the_next),
+        T(one_that_is_anothers_by_now_is_not_the_sessions),
+        T(one_that_is_gone_is_done_without),
+        T(a_job_of_its_own_is_found_whatever_was_claimed_before),
+        T(whose_it_is_is_written_until_it_is_and_read_by_the_next),
+        T(however_often_leaders_change_it_runs_once),
+        T(one_that_was_given_out_is_not_given_out_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
