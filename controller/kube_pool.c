@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TICK_MS 5000 /* beside every change */
+/* Beside every change; what KEDA is told does not last (STORE_DEMAND_S). */
+#define TICK_MS 2000
 
 struct warm {
     struct kube_pool *p;
@@ -20,13 +21,14 @@ struct warm {
     char job[64], uid[KUBE_UID_SIZE];
     int64_t made_ms; /* monotonic */
     bool is_making;  /* with a worker */
-    bool is_leaving; /* it is removed, or has left */
+    bool is_leaving; /* it is removed, has left, or is a session's */
+    bool is_unfit;   /* nobody is to have it; removed until it is gone */
     bool is_dropped; /* its worker's done frees it */
     bool has_job, has_pod;
     uint32_t job_listed, pod_listed;
     struct podview pod;
     /* the worker's */
-    struct launch *what;
+    struct launch *what; /* NULL = it is made */
     char made_uid[KUBE_UID_SIZE];
     struct err failure;
 };
@@ -36,6 +38,7 @@ struct kube_pool {
     struct warm *all;
     struct loop_timer *tick, *again;
     bool is_on;
+    bool has_pods;   /* all that were there have been listed */
     int64_t deficit; /* as KEDA was told; -1 = not yet */
 };
 
@@ -91,7 +94,7 @@ static void unmake(void *arg)
 {
     struct warm *w = arg;
 
-    kube_job_remove(&w->p->l->place, w->job, w->uid, &w->failure);
+    kube_job_remove(&w->p->l->place, w->job, w->made_uid, &w->failure);
 }
 
 static void unmade(void *arg)
@@ -104,7 +107,8 @@ static void unmade(void *arg)
         return;
     }
     if (w->failure.kind == ERR_NONE) {
-        drop(w);
+        if (!w->has_pod) /* else until that is gone: it must not come back */
+            drop(w);
     } else {
         if (w->failure.kind != ERR_TIMEOUT)
             log_err(&w->failure, "pool.not_removed");
@@ -117,6 +121,7 @@ static void leave(struct warm *w)
     if (w->is_making || w->is_leaving)
         return;
     memset(&w->failure, 0, sizeof w->failure);
+    memcpy(w->made_uid, w->uid, sizeof w->made_uid);
     w->is_leaving = true;
     w->is_making = worker_add(w->p->l->worker, unmake, unmade, w);
     if (!w->is_making)
@@ -141,6 +146,13 @@ static void keep_again(void *arg)
     keep(p);
 }
 
+/* None is made before that. */
+static void make_later(struct kube_pool *p, int64_t ms)
+{
+    if (!p->again)
+        p->again = loop_timer_start(p->l->loop, ms, 0, keep_again, p);
+}
+
 static void made(void *arg)
 {
     struct warm *w = arg;
@@ -151,19 +163,26 @@ static void made(void *arg)
         warm_free(w);
         return;
     }
-    launch_free(w->what);
-    w->what = NULL;
-    if (w->failure.kind == ERR_NONE) {
+    if (w->made_uid[0])
         memcpy(w->uid, w->made_uid, sizeof w->uid);
+    if (w->failure.kind == ERR_NONE) {
+        launch_free(w->what);
+        w->what = NULL;
         keep(p);
         return;
     }
     if (w->failure.kind != ERR_TIMEOUT)
         log_err(&w->failure, "pool.not_made");
-    drop(w);
-    if (!p->again)
-        p->again =
-            loop_timer_start(p->l->loop, KUBE_POOL_AGAIN_MS, 0, keep_again, p);
+    /* its Job may be there: the next try is of the same */
+    if (w->failure.kind != ERR_BUSY && !w->uid[0])
+        drop(w);
+    make_later(p, KUBE_POOL_AGAIN_MS);
+}
+
+static void ask(struct warm *w)
+{
+    memset(&w->failure, 0, sizeof w->failure);
+    w->is_making = worker_add(w->p->l->worker, make, made, w);
 }
 
 static void make_one(struct kube_pool *p)
@@ -176,17 +195,26 @@ static void make_one(struct kube_pool *p)
     jobspec_warm_name(id, job);
     w = add(p, job, "");
     w->what = spec_warm(l->set, l->keys, id);
-    w->is_making = worker_add(l->worker, make, made, w);
-    if (!w->is_making)
-        drop(w);
+    ask(w);
 }
 
 /* --- at its target --- */
 
+/* Its own key, or that of a pod of KEDA's, which we must be able to make. */
+static bool has_door(const struct warm *w)
+{
+    return w->id[0] || w->p->l->set->is_keda;
+}
+
+static bool is_listening(const struct warm *w)
+{
+    return !w->is_leaving && !w->is_unfit && w->uid[0] && w->has_pod &&
+           w->pod.is_listening && !w->pod.is_leaving && !w->pod.is_over;
+}
+
 static bool is_ready(const struct warm *w)
 {
-    return !w->is_leaving && w->uid[0] && w->has_pod && w->pod.is_listening &&
-           w->pod.is_pulled && !w->pod.is_leaving && !w->pod.is_over;
+    return is_listening(w) && w->pod.is_pulled && has_door(w);
 }
 
 static bool is_old(const struct kube_pool *p, const struct warm *w)
@@ -201,22 +229,43 @@ static bool is_late(const struct warm *w)
            loop_now_ms() - w->made_ms > (int64_t)KUBE_POOL_LATE_S * 1000;
 }
 
-/* One that is not ready first, then the oldest. */
+/* What is missed least: 2 = one that leaves soon by itself, 1 = not ready. */
+static int worth_of_leaving(const struct kube_pool *p, const struct warm *w)
+{
+    return is_old(p, w) ? 2 : !is_ready(w);
+}
+
+/* Of several the oldest. */
 static struct warm *worst(struct kube_pool *p)
 {
     struct warm *found = NULL;
 
     for (struct warm *w = p->all; w; w = w->next)
         if (!w->is_leaving && !w->is_making &&
-            (!found || !is_ready(w) || is_ready(found)))
+            (!found || worth_of_leaving(p, w) >= worth_of_leaving(p, found)))
             found = w;
     return found;
 }
 
-static void tell_deficit(struct kube_pool *p, int64_t ready)
+/*
+ * KEDA makes what is told less the Jobs whose pods are not in phase Running
+ * yet. Therefore a runner counts from when its agent listens, which is before
+ * that: were it the other way round, each would be made twice that a poll of
+ * KEDA's finds in between. One that waits for its image counts for KEDA alone.
+ */
+static bool counts_for_keda(const struct kube_pool *p, const struct warm *w)
+{
+    return is_listening(w) && has_door(w) && !is_old(p, w) &&
+           (w->pod.is_pulled || !w->pod.waits_for[0]);
+}
+
+static void tell_deficit(struct kube_pool *p, int64_t counted)
 {
     struct launch_sink *sink = &p->l->base.sink;
-    int64_t deficit = p->l->set->warm_target - ready;
+    int64_t deficit = p->l->set->warm_target - counted;
+
+    if (!p->has_pods)
+        return; /* those there are would seem to be missing */
 
     deficit = deficit > 0 ? deficit : 0;
     if (deficit == p->deficit)
@@ -228,26 +277,30 @@ static void tell_deficit(struct kube_pool *p, int64_t ready)
 static void keep(struct kube_pool *p)
 {
     const int64_t target = p->l->set->warm_target;
-    int64_t here = 0, ready = 0, making = 0;
+    int64_t here = 0, ready = 0, making = 0, counted = 0;
 
     if (!p->is_on)
         return;
     for (struct warm *w = p->all; w; w = w->next) {
-        if (is_late(w) || (w->pod.is_stuck && !w->is_leaving))
+        if (is_late(w) || w->is_unfit || (w->pod.is_stuck && !w->is_leaving))
             leave(w);
-        here += !w->is_leaving;
+        else if (w->what && !w->is_making && !w->is_leaving && !p->again)
+            ask(w);
+        here += !w->is_leaving && !w->pod.is_leaving;
         ready += is_ready(w) && !is_old(p, w);
+        counted += counts_for_keda(p, w);
         making += w->is_making;
     }
     count_set(COUNT_WARM, ready);
-    for (int64_t i = here; i > target; i--) {
+    /* (before they are seen all look alike) */
+    for (int64_t i = here; i > target && p->has_pods; i--) {
         struct warm *w = worst(p);
 
         if (w)
             leave(w);
     }
     if (p->l->set->is_keda)
-        tell_deficit(p, ready);
+        tell_deficit(p, counted);
     else
         for (; here < target && making < KUBE_POOL_MAKING_MAX && !p->again;
              here++, making++)
@@ -270,8 +323,9 @@ void kube_pool_known(struct kube_pool *p, const char *job, const char *uid,
     struct warm *w = add(p, job, uid);
 
     w->has_job = true;
-    if (!kube_trust_holds(trust, trusted))
-        leave(w);
+    /* what those of KEDA's trust is the operator's: infra/keda/README.md */
+    if (w->id[0] ? !kube_trust_holds(trust, trusted) : !has_door(w))
+        w->is_unfit = true;
 }
 
 void kube_pool_pod(struct kube_pool *p, const struct podview *v, bool is_gone,
@@ -281,7 +335,8 @@ void kube_pool_pod(struct kube_pool *p, const struct podview *v, bool is_gone,
 
     if (!v->job[0] || !p->is_on)
         return;
-    if (!w && !is_gone && !v->is_over)
+    if (!w && !is_gone && !v->is_over && !v->is_leaving && !v->sid[0] &&
+        !kube_run_of_job(p->l, v->job))
         w = add(p, v->job, v->job_uid);
     if (!w)
         return;
@@ -291,9 +346,22 @@ void kube_pool_pod(struct kube_pool *p, const struct podview *v, bool is_gone,
     w->pod = *v;
     if (list)
         w->pod_listed = list;
+    if (v->sid[0] || kube_run_of_job(p->l, v->job))
+        w->is_leaving = true; /* a session's, whoever gave it out */
+    else if (v->is_running)
+        w->is_unfit = true; /* a program ran in it, and nobody's does */
     if (is_gone || v->is_over)
         drop(w);
     keep(p);
+}
+
+/* Its pod, which is seen apart, may be there for a while. */
+static void job_gone(struct warm *w)
+{
+    if (w->has_pod)
+        w->is_leaving = true;
+    else
+        drop(w);
 }
 
 void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,
@@ -307,7 +375,7 @@ void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,
     if (list)
         w->job_listed = list;
     if (is_gone || v->is_finished || v->is_leaving)
-        drop(w);
+        job_gone(w);
     keep(p);
 }
 
@@ -317,10 +385,12 @@ void kube_pool_listed(struct kube_pool *p, bool is_job, uint32_t list)
 
     for (struct warm *w = p->all; w; w = next) {
         next = w->next;
-        if (is_job ? w->has_job && w->job_listed != list
-                   : w->has_pod && w->pod_listed != list)
+        if (is_job && w->has_job && w->job_listed != list)
+            job_gone(w);
+        else if (!is_job && w->has_pod && w->pod_listed != list)
             drop(w);
     }
+    p->has_pods |= !is_job;
     keep(p);
 }
 
@@ -356,7 +426,8 @@ bool kube_pool_take(struct kube_pool *p, const char *image,
     memcpy(out->uid, best->uid, sizeof out->uid);
     out->pod = best->pod;
     kube_pool_door(p, out);
-    drop(best);
+    best->is_leaving = true;
+    make_later(p, KUBE_POOL_REFILL_MS);
     keep(p);
     return true;
 }
@@ -366,6 +437,7 @@ bool kube_pool_take(struct kube_pool *p, const char *image,
 void kube_pool_begin(struct kube_pool *p)
 {
     p->is_on = true;
+    p->has_pods = false;
     p->deficit = -1;
     p->tick = loop_timer_start(p->l->loop, TICK_MS, TICK_MS, tick, p);
 }
@@ -376,8 +448,10 @@ void kube_pool_rest(struct kube_pool *p)
     loop_timer_stop(p->tick);
     loop_timer_stop(p->again);
     p->tick = p->again = NULL;
-    while (p->all)
-        drop(p->all);
+    for (struct warm *w = p->all, *next; w; w = next) {
+        next = w->next;
+        drop(w);
+    }
     count_set(COUNT_WARM, 0);
 }
 

@@ -16,7 +16,7 @@
 
 #define NO_WORKER_MS 20 /* the pool is full: again */
 #define REMOVE_AGAIN_MS 2000
-#define LAST_LOOK_MS 5000 /* for the pod of a Job that is over */
+#define FIRST_LIST 1 /* of pods: what there is is not known before */
 
 /* --- the table --- */
 
@@ -51,6 +51,17 @@ struct kube_run *kube_run_new(struct kube_launcher *l, const char *sid)
     return r;
 }
 
+static bool is_line_of(const char *text, const char *line)
+{
+    const size_t len = strlen(line);
+
+    for (const char *at = text; (at = strstr(at, line)); at++)
+        if ((at == text || at[-1] == '\n') &&
+            (at[len] == '\n' || at[len] == '\0'))
+            return true;
+    return false;
+}
+
 bool kube_trust_holds(const char *trust, const char *trusted)
 {
     own_mem char *kids = mem_str(trust ? trust : "");
@@ -58,14 +69,22 @@ bool kube_trust_holds(const char *trust, const char *trusted)
 
     for (char *kid = strtok_r(kids, "\n", &save); kid;
          kid = strtok_r(NULL, "\n", &save))
-        if (!strstr(trusted, kid))
+        if (!is_line_of(trusted, kid))
             return false;
     return trust != NULL;
 }
 
+static void stop_timers(struct kube_run *r)
+{
+    loop_timer_stop(r->retry);
+    loop_timer_stop(r->last);
+    loop_timer_stop(r->pull);
+    r->retry = r->last = r->pull = NULL;
+}
+
 static void run_free(struct kube_run *r)
 {
-    loop_timer_stop(r->timer);
+    stop_timers(r);
     launch_free(r->what);
     free(r->record);
     free(r->trust);
@@ -81,37 +100,67 @@ void kube_run_drop(struct kube_run *r)
         at = &(*at)->next;
     *at = r->next;
     r->l->count--;
-    r->is_dropped = true;
+    stop_timers(r);
+    atomic_store(&r->is_dropped, true);
     if (!r->is_working)
         run_free(r);
 }
 
 /* --- the worker --- */
 
-void kube_run_timer(struct kube_run *r, int64_t ms, void (*cb)(void *arg))
+void kube_run_later(struct kube_run *r, int64_t ms, void (*cb)(void *arg))
 {
-    loop_timer_stop(r->timer);
-    r->timer = loop_timer_start(r->l->loop, ms, 0, cb, r);
+    loop_timer_stop(r->retry);
+    r->retry = loop_timer_start(r->l->loop, ms, 0, cb, r);
+}
+
+static void last_look(struct kube_run *r, int64_t ms, void (*cb)(void *arg))
+{
+    loop_timer_stop(r->last);
+    r->last = loop_timer_start(r->l->loop, ms, 0, cb, r);
+}
+
+/* Another may lead by now: what has not begun is not done. */
+static void work(void *arg)
+{
+    struct kube_run *r = arg;
+
+    if (!atomic_load(&r->is_dropped))
+        r->work(r);
+}
+
+static void ask(struct kube_run *r, struct worker *w, void (*run)(void *arg),
+                void (*done)(void *arg), void (*again)(void *arg))
+{
+    memset(&r->failure, 0, sizeof r->failure);
+    loop_timer_stop(r->retry);
+    r->retry = NULL;
+    r->work = run;
+    r->is_working = worker_add(w, work, done, r);
+    if (!r->is_working)
+        kube_run_later(r, NO_WORKER_MS, again);
 }
 
 void kube_run_ask(struct kube_run *r, void (*run)(void *arg),
                   void (*done)(void *arg), void (*again)(void *arg))
 {
-    memset(&r->failure, 0, sizeof r->failure);
-    r->is_working = worker_add(r->l->worker, run, done, r);
-    if (!r->is_working)
-        kube_run_timer(r, NO_WORKER_MS, again);
+    ask(r, r->l->worker, run, done, again);
+}
+
+void kube_run_ask_agent(struct kube_run *r, void (*run)(void *arg),
+                        void (*done)(void *arg), void (*again)(void *arg))
+{
+    ask(r, r->l->waker, run, done, again);
 }
 
 /* On the loop again: is there still somebody who wants to know? */
 bool kube_run_is_back(struct kube_run *r)
 {
-    const bool is_dropped = r->is_dropped;
-
     r->is_working = false;
-    if (is_dropped)
-        run_free(r);
-    return !is_dropped;
+    if (!atomic_load(&r->is_dropped))
+        return true;
+    run_free(r);
+    return false;
 }
 
 /* --- what is left after the end --- */
@@ -148,7 +197,7 @@ static void cleaned(void *arg)
         return;
     }
     log_err(&r->failure, "session.left_behind");
-    kube_run_timer(r, REMOVE_AGAIN_MS, clean_again);
+    kube_run_later(r, REMOVE_AGAIN_MS, clean_again);
 }
 
 /* --- the end --- */
@@ -168,7 +217,7 @@ static void tell_end(struct kube_run *r)
 
 void kube_run_clean(struct kube_run *r)
 {
-    if (!r->uid[0] || r->is_job_gone || r->is_removed)
+    if ((!r->uid[0] && !r->is_asked) || r->is_job_gone || r->is_removed)
         kube_run_drop(r);
     else
         clean_again(r);
@@ -179,8 +228,7 @@ void kube_run_finish(struct kube_run *r)
     if (r->state == RUN_TOLD)
         return;
     r->state = RUN_TOLD;
-    loop_timer_stop(r->timer);
-    r->timer = NULL;
+    stop_timers(r);
     tell_end(r);
     if (!r->is_working)
         kube_run_clean(r);
@@ -223,13 +271,14 @@ static void removed(void *arg)
     }
     if (r->failure.kind) {
         log_err(&r->failure, "session.not_removed");
-        kube_run_timer(r, REMOVE_AGAIN_MS, remove_again);
+        kube_run_later(r, REMOVE_AGAIN_MS, remove_again);
         return;
     }
-    if (!r->has_pod || r->is_pod_gone)
+    if (r->is_pod_gone || r->is_quiet ||
+        (!r->has_pod && r->l->pods_list > FIRST_LIST))
         kube_run_finish(r);
     else
-        kube_run_timer(r, LAUNCHER_KUBE_GONE_MS, pod_stays);
+        last_look(r, r->l->gone_ms, pod_stays);
 }
 
 /* With what it waited for, when it never began. */
@@ -252,12 +301,13 @@ void kube_run_end(struct kube_run *r, enum end_reason why, const char *detail)
     if (r->state == RUN_TOLD || r->state == RUN_REMOVING)
         return;
     want(r, why, detail);
-    if (r->is_working || r->state == RUN_CLAIMING || r->state == RUN_SEEKING)
+    if (r->is_working || r->state == RUN_SEEKING)
         return; /* what is made, told or found is removed then */
-    if (!r->uid[0]) {
+    if (!r->uid[0] && !r->is_asked) {
         kube_run_finish(r);
         return;
     }
+    stop_timers(r);
     r->state = RUN_REMOVING;
     remove_again(r);
 }
@@ -286,34 +336,47 @@ static void make_failed(struct kube_run *r)
 
     if (r->failure.kind == ERR_TIMEOUT)
         return; /* we stop: the next controller makes it */
-    if (r->failure.kind == ERR_BUSY && !r->wanted) {
+    if (r->failure.kind == ERR_BUSY && r->wanted) {
+        kube_run_end(r, r->wanted, "");
+        return;
+    }
+    if (r->failure.kind == ERR_BUSY) {
         if (!r->told_wait[0])
             sink->stage(sink->arg, r->sid, "scheduled", "waiting",
                         r->failure.text);
         snprintf(r->told_wait, sizeof r->told_wait, "room");
-        kube_run_timer(r, LAUNCHER_KUBE_AGAIN_MS, make_again);
+        kube_run_later(r, r->l->room_ms, make_again);
         return;
     }
     log_err(&r->failure, "session.not_started");
-    r->state = RUN_FOLLOWED;
-    kube_run_end(r, REASON_START_FAILED,
-                 "The cluster refuses the session's Job: the controller's log "
-                 "says why (session.not_started).");
+    want(r, REASON_START_FAILED,
+         "The cluster refuses the session's Job: the controller's log says "
+         "why (session.not_started).");
+    kube_run_finish(r); /* without its Secret no pod has started */
 }
+
+static void job_over(struct kube_run *r);
+static void advance(struct kube_run *r);
 
 /* Its start is done: all there is to know lies in the cluster. */
 void kube_run_launched(struct kube_run *r)
 {
     struct launch_sink *sink = &r->l->base.sink;
 
+    log_debug("session.launched", "sid", "s", r->sid, NULL);
     launch_free(r->what);
     r->what = NULL;
     r->state = RUN_FOLLOWED;
     sink->launched(sink->arg, r->sid);
-    if (r->has_pod && (r->pod.is_over || r->is_pod_gone))
+    if (r->has_pod && (r->pod.is_over || r->is_pod_gone)) {
         kube_run_finish(r);
-    else if (r->wanted)
+    } else if (r->wanted) {
         kube_run_end(r, r->wanted, "");
+    } else {
+        if (r->is_job_over)
+            job_over(r);
+        advance(r);
+    }
 }
 
 static void made(void *arg)
@@ -323,20 +386,32 @@ static void made(void *arg)
     if (!kube_run_is_back(r))
         return;
     memcpy(r->uid, r->made_uid, sizeof r->uid);
-    if (r->failure.kind)
+    if (r->failure.kind) {
         make_failed(r);
-    else
-        kube_run_launched(r);
+        return;
+    }
+    if (!r->has_job) { /* in the list that comes now, or it is gone */
+        r->has_job = true;
+        r->job_listed = r->l->jobs_list;
+    }
+    kube_run_launched(r);
 }
 
 void kube_run_make(struct kube_run *r)
 {
     r->state = RUN_MAKING;
+    r->is_asked = true;
     jobspec_name(r->sid, r->job);
     make_again(r);
 }
 
 /* --- what the watches tell --- */
+
+static bool is_no_image(const char *waits_for)
+{
+    return strcmp(waits_for, "ErrImagePull") == 0 ||
+           strcmp(waits_for, "ImagePullBackOff") == 0;
+}
 
 static void tell_wait(struct kube_run *r)
 {
@@ -344,8 +419,10 @@ static void tell_wait(struct kube_run *r)
     struct launch_sink *sink = &r->l->base.sink;
     char detail[160];
 
-    if (!v->waits_for[0] || strcmp(v->waits_for, r->told_wait) == 0)
-        return;
+    if (!v->waits_for[0] || r->told_listening ||
+        strcmp(v->waits_for, r->told_wait) == 0 ||
+        (is_no_image(v->waits_for) && is_no_image(r->told_wait)))
+        return; /* a kubelet says the two in turn */
     snprintf(r->told_wait, sizeof r->told_wait, "%s", v->waits_for);
     snprintf(detail, sizeof detail, "%s%s%.90s", v->waits_for,
              v->waits_why[0] ? ": " : "", v->waits_why);
@@ -353,20 +430,30 @@ static void tell_wait(struct kube_run *r)
                 "waiting", detail);
 }
 
+static void look_again(void *arg)
+{
+    advance(arg);
+}
+
 /* An image that cannot be had, or an agent that always dies, is waited for
  * a while: a registry may be away, a name just wrong. */
 static bool is_hopeless(struct kube_run *r)
 {
     const struct podview *v = &r->pod;
-    bool fails = strcmp(v->waits_for, "ErrImagePull") == 0 ||
-                 strcmp(v->waits_for, "ImagePullBackOff") == 0;
+    bool fails = is_no_image(v->waits_for);
 
-    if (v->is_stuck ||
+    if (v->is_pulled || r->told_listening)
+        return false; /* the runner runs: its agent has listened */
+    if (v->is_stuck || v->has_report || /* what was reported stands */
         (!v->is_listening && v->agent_restarts >= LAUNCHER_KUBE_CRASHES))
         return true;
-    if (fails && !r->pull_fails_ms)
+    if (fails && !r->pull_fails_ms) {
         r->pull_fails_ms = loop_now_ms();
-    else if (!v->waits_for[0])
+        loop_timer_stop(r->pull); /* the pod may show nothing new by then */
+        r->pull = loop_timer_start(r->l->loop, LAUNCHER_KUBE_PULL_S * 1000 + 1,
+                                   0, look_again, r);
+    }
+    if (!v->waits_for[0])
         r->pull_fails_ms = 0;
     return fails && loop_now_ms() - r->pull_fails_ms >
                         (int64_t)LAUNCHER_KUBE_PULL_S * 1000;
@@ -385,17 +472,19 @@ static void tell_listening(struct kube_run *r)
     struct launch_sink *sink = &r->l->base.sink;
     own_mem char *addr = kube_run_addr(r, &r->pod);
 
+    log_debug("session.listening", "sid", "s", r->sid, NULL);
     r->told_listening = true;
     sink->stage(sink->arg, r->sid, "pulled", "done", "");
     sink->listening(sink->arg, r->sid, addr, r->pod.uid, r->l->base.isolation);
 }
 
-void kube_run_advance(struct kube_run *r)
+static void advance(struct kube_run *r)
 {
     const struct podview *v = &r->pod;
     struct launch_sink *sink = &r->l->base.sink;
 
-    if (r->state != RUN_MAKING && r->state != RUN_FOLLOWED)
+    if (r->is_quiet || !r->has_pod ||
+        (r->state != RUN_MAKING && r->state != RUN_FOLLOWED))
         return;
     if (v->is_scheduled && !r->told_scheduled) {
         r->told_scheduled = true;
@@ -425,8 +514,7 @@ void kube_run_pod(struct kube_run *r, const struct podview *v, bool is_gone)
     r->pod = *v;
     r->is_pod_gone = is_gone;
     if (!v->is_over && !is_gone) {
-        if (!r->is_quiet)
-            kube_run_advance(r);
+        advance(r);
     } else if (r->state == RUN_FOLLOWED || r->state == RUN_REMOVING) {
         kube_run_finish(r); /* others look when they are done */
     }
@@ -437,16 +525,22 @@ void kube_run_pods_listed(struct kube_run *r)
     struct podview last = r->pod;
 
     if (r->state == RUN_SEEKING)
-        kube_run_found(r, NULL);
+        kube_run_found(r, r->has_pod && !r->is_pod_gone ? &last : NULL);
     else if (r->has_pod && r->pod_listed != r->l->pods_list)
         kube_run_pod(r, &last, true);
+    else if (r->state == RUN_REMOVING && r->is_removed && !r->has_pod)
+        kube_run_finish(r);
 }
 
 /* --- the Job --- */
 
 static void pod_unseen(void *arg)
 {
-    kube_run_finish(arg);
+    struct kube_run *r = arg;
+
+    if (!r->has_pod && r->job_says[0])
+        want(r, REASON_START_FAILED, r->job_says);
+    kube_run_finish(r);
 }
 
 /* It is over or gone: its pod may still tell how it ended. */
@@ -456,9 +550,8 @@ static void job_over(struct kube_run *r)
         return;
     if (r->is_pod_gone)
         kube_run_finish(r);
-    else if (r->state == RUN_FOLLOWED && !r->timer)
-        kube_run_timer(r, r->has_pod ? LAUNCHER_KUBE_GONE_MS : LAST_LOOK_MS,
-                       pod_unseen);
+    else if (r->state == RUN_FOLLOWED && !r->last)
+        last_look(r, r->has_pod ? r->l->gone_ms : r->l->look_ms, pod_unseen);
 }
 
 void kube_run_job(struct kube_run *r, const struct jobview *v, bool is_gone)
@@ -471,9 +564,10 @@ void kube_run_job(struct kube_run *r, const struct jobview *v, bool is_gone)
         want(r, r->told_running ? REASON_LIFETIME : REASON_START_FAILED,
              r->told_running ? "The session outlived every limit."
                              : "The program did not start in time.");
-    else if (v->is_failed && !r->has_pod)
-        want(r, REASON_START_FAILED, v->message);
-    if (is_gone || v->is_finished)
+    else if (v->is_failed)
+        snprintf(r->job_says, sizeof r->job_says, "%s", v->message);
+    r->is_job_over |= is_gone || v->is_finished;
+    if (r->is_job_over)
         job_over(r);
 }
 
@@ -481,6 +575,6 @@ void kube_run_jobs_listed(struct kube_run *r)
 {
     if (!r->has_job || r->is_job_gone || r->job_listed == r->l->jobs_list)
         return;
-    r->is_job_gone = true;
+    r->is_job_gone = r->is_job_over = true;
     job_over(r);
 }
