@@ -111,7 +111,7 @@ static void take_turn(struct kube *k, const struct kube_call *c)
 /* --- connections --- */
 
 /* NULL = all are in use: a connection of its own. The lowest first, so that
- * those of a busy hour close by their age. */
+ * few are used, and often: one that was long idle is not taken. */
 static struct http_keep *keep_take(struct kube *k)
 {
     struct http_keep *keep = NULL;

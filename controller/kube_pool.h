@@ -18,7 +18,7 @@
 /* After one was given out: what is started in its place would hold up, on a
  * small cluster, the session that begins. */
 #define KUBE_POOL_REFILL_MS 500
-#define KUBE_POOL_LATE_S 300    /* to become ready; then it is removed */
+#define KUBE_POOL_LATE_S 300 /* to become ready; then it is removed */
 /* One that leaves within that time is not given out any more. */
 #define KUBE_POOL_LAST_S 10
 /* What agents of a pool with one secret are called at the TLS door. */

@@ -150,6 +150,27 @@ static void a_session_takes_a_warm_one_and_another_takes_its_place(void **arg)
     assert_non_null(strstr(text, "podterm.dev/record"));
 }
 
+static void calls_that_hang_hold_up_no_waking(void **arg)
+{
+    (void)arg;
+    begun();
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_HOLD, 0, NULL, -1);
+    for (int i = 0; i < LAUNCHER_KUBE_THREADS; i++) {
+        char other[ID_SIZE];
+        struct launch *what;
+
+        kubebed_sid((char)('b' + i), other);
+        what = kubebed_what(&bed, other);
+        free(what->image);
+        what->image = mem_str("example/other:1");
+        bed.launcher->start(bed.launcher, what);
+    }
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    assert_int_equal(atomic_load(&told), 1);
+    kubeworld_heal(bed.world);
+}
+
 static void the_record_knows_it_before_the_agent_does(void **arg)
 {
     (void)arg;
@@ -477,6 +498,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(a_session_takes_a_warm_one_and_another_takes_its_place),
+        T(calls_that_hang_hold_up_no_waking),
         T(the_record_knows_it_before_the_agent_does),
         T(one_that_does_not_take_it_is_removed_and_the_next_asked),
         T(where_none_takes_it_a_job_of_its_own_does),

@@ -90,6 +90,20 @@ static void it_is_kept_at_its_number_and_never_above(void **arg)
                      2 * TARGET);
 }
 
+/* The session that begins has the machine for itself. */
+static void what_is_given_out_is_replaced_a_moment_later(void **arg)
+{
+    int64_t from;
+
+    (void)arg;
+    kubebed_begin(&bed);
+    filled();
+    from = loop_now_ms();
+    kubebed_launch(&bed, sid);
+    kubebed_until(&bed, "jobs", "w-", TARGET + 1);
+    assert_true(loop_now_ms() - from >= KUBE_POOL_REFILL_MS);
+}
+
 static void what_goes_is_made_anew(void **arg)
 {
     own_mem char *job = NULL, *pod = NULL;
@@ -247,6 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(it_is_kept_at_its_number_and_never_above),
+        T(what_is_given_out_is_replaced_a_moment_later),
         T(what_goes_is_made_anew),
         T(what_a_watch_missed_is_made_anew),
         T(faults_make_no_more_of_them),

@@ -94,6 +94,30 @@ static void what_is_told_is_written(void **arg)
     buf_fini(&none);
 }
 
+static bool has_addr(const struct store_session *r)
+{
+    return r->agent_addr[0] != '\0';
+}
+
+static void what_is_told_at_once_is_one_write(void **arg)
+{
+    struct session *s;
+
+    (void)arg;
+    live_start(bed.app.live, &row, livebed_what(&bed, &row));
+    s = session_find(bed.app.live, row.id);
+    sink->launched(sink->arg, row.id);
+    sink->stage(sink->arg, row.id, "scheduled", "done", "");
+    sink->stage(sink->arg, row.id, "pulled", "done", "");
+    assert_false(s->is_writing);
+    sink->listening(sink->arg, row.id, ADDR, "pod-uid", "full");
+    assert_false(s->is_writing);
+    assert_true(s->facts.is_launched && s->facts.is_listening);
+    assert_int_equal(s->facts.stage_count, 2);
+    livebed_until(&bed, row.id, has_addr, &out);
+    assert_int_equal(out.stage_count, 2);
+}
+
 static void a_claim_is_kept_once_it_is_written(void **arg)
 {
     (void)arg;
@@ -279,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(what_is_told_is_written),
+        T(what_is_told_at_once_is_one_write),
         T(a_claim_is_kept_once_it_is_written),
         T(a_record_that_is_lost_is_written_anew_with_all_of_it),
         T(one_that_was_taken_up_is_known_as_well),

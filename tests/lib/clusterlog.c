@@ -22,8 +22,10 @@ double clusterlog_time(const char *text)
     struct tm tm = {0};
     const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
 
-    if (!rest)
+    if (!rest) {
         fail_msg("no time: %s", text ? text : "nothing");
+        return CLUSTERLOG_NEVER;
+    }
     return ((double)timegm(&tm) + strtod(rest, NULL)) * 1000;
 }
 
