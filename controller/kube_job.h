@@ -12,6 +12,7 @@
 #include "controller/kube.h"
 
 #define KUBE_UID_SIZE 64
+#define KUBE_FORBIDDEN "answers 403" /* in the text of such a refusal */
 
 struct kube_place { /* where sessions live; borrowed parts */
     struct kube *kube;

@@ -330,12 +330,27 @@ static void make_again(void *arg)
     kube_run_ask(r, make, made, make_again);
 }
 
+/* A right that is missing may be one that the API does not know of yet. */
+static bool is_forbidden_still(struct kube_run *r)
+{
+    if (r->failure.kind != ERR_DENIED ||
+        !strstr(r->failure.text, KUBE_FORBIDDEN))
+        return false;
+    if (!r->forbidden_ms)
+        r->forbidden_ms = loop_now_ms();
+    return loop_now_ms() - r->forbidden_ms < r->l->right_ms;
+}
+
 static void make_failed(struct kube_run *r)
 {
     struct launch_sink *sink = &r->l->base.sink;
 
     if (r->failure.kind == ERR_TIMEOUT)
         return; /* we stop: the next controller makes it */
+    if (is_forbidden_still(r)) {
+        log_err(&r->failure, "session.not_started");
+        r->failure.kind = ERR_BUSY;
+    }
     if (r->failure.kind == ERR_BUSY && r->wanted) {
         kube_run_end(r, r->wanted, "");
         return;

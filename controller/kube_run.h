@@ -32,7 +32,7 @@ struct kube_launcher {
     struct kube_place place;
     struct jobspec *spec;
     int agent_port;
-    int64_t gone_ms, look_ms, room_ms; /* LAUNCHER_KUBE_*_MS */
+    int64_t gone_ms, look_ms, room_ms, right_ms; /* LAUNCHER_KUBE_*_MS */
     struct kube_run *runs;
     int count;
     struct kube_known *known;
@@ -83,6 +83,7 @@ struct kube_run {
     struct loop_timer *retry; /* a worker is asked again */
     struct loop_timer *last;  /* for the pod to be seen, or to go */
     struct loop_timer *pull;  /* an image has failed for long enough */
+    int64_t forbidden_ms;     /* since when; 0 = it is not */
     bool is_working;
     atomic_bool is_dropped; /* its worker's done frees it */
     /* the worker's */

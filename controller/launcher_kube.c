@@ -456,6 +456,7 @@ struct launcher *launcher_kube_new(struct loop *loop,
     l->gone_ms = LAUNCHER_KUBE_GONE_MS;
     l->look_ms = LAUNCHER_KUBE_LOOK_MS;
     l->room_ms = LAUNCHER_KUBE_ROOM_MS;
+    l->right_ms = LAUNCHER_KUBE_RIGHT_MS;
     l->pool = kube_pool_new(l);
     l->spec = jobspec_load(set->job_template, e);
     if (!l->spec || open_kube(l, e) < 0) {

@@ -12,9 +12,11 @@
 #include "controller/launcher.h"
 #include "controller/settings.h"
 
-#define LAUNCHER_KUBE_THREADS 4     /* calls to the API at once */
-#define LAUNCHER_KUBE_WAKERS 8      /* warm agents told at once */
-#define LAUNCHER_KUBE_ROOM_MS 2000  /* a start for which there was no room */
+#define LAUNCHER_KUBE_THREADS 4    /* calls to the API at once */
+#define LAUNCHER_KUBE_WAKERS 8     /* warm agents told at once */
+#define LAUNCHER_KUBE_ROOM_MS 2000 /* a start for which there was no room */
+/* To be without the right: an API server that starts knows no Roles yet. */
+#define LAUNCHER_KUBE_RIGHT_MS 30000
 #define LAUNCHER_KUBE_GONE_MS 45000 /* for a pod to end after its Job went */
 #define LAUNCHER_KUBE_LOOK_MS 5000  /* for the pod of a Job that is over */
 #define LAUNCHER_KUBE_PULL_S 120    /* of failing to get an image */

@@ -30,6 +30,7 @@ static int setup(void **arg)
     (void)arg;
     kubebed_start(&bed, 0);
     bed.inside->room_ms = 50;
+    bed.inside->right_ms = 0;
     bed.inside->gone_ms = bed.inside->look_ms = 200;
     kubebed_sid('a', sid);
     jobspec_name(sid, job);
@@ -143,6 +144,20 @@ static void what_is_refused_for_good_is_told_at_once(void **arg)
         assert_int_equal(kubebed_said(&bed, "ended"), 1);
         assert_int_equal(kubeworld_count(bed.world, "jobs", ""), 0);
     }
+}
+
+/* An API server that has just been started knows no Roles yet. */
+static void a_right_that_comes_late_is_waited_for(void **arg)
+{
+    (void)arg;
+    bed.inside->right_ms = 30000;
+    kubebed_begin(&bed);
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_REFUSE, 403,
+                    "jobs.batch is forbidden", 3);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "scheduled/waiting");
+    kubebed_hears(&bed, "a:launched");
+    one_of_each();
 }
 
 #define GIVEN_UP_MS 6000 /* a call that is tried KUBE_TRIES times */
@@ -307,6 +322,7 @@ int main(void)
         T(a_token_that_is_just_exchanged_ends_nothing),
         T(an_api_that_is_busy_for_long_ends_nothing),
         T(an_api_that_comes_back_is_taken_up_again),
+        T(a_right_that_comes_late_is_waited_for),
         T(what_is_refused_for_good_is_told_at_once),
         T(an_end_asked_for_while_nobody_answers_leaves_nothing),
         T(an_end_between_two_tries_is_the_last_of_it),
