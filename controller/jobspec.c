@@ -247,6 +247,12 @@ void jobspec_warm_name(const char *id, char out[JOBSPEC_NAME_SIZE])
     name_of(id, true, out);
 }
 
+const char *jobspec_warm_id(const char *name)
+{
+    return strncmp(name, "w-", 2) == 0 && id_is_valid(name + 2) ? name + 2
+                                                                : NULL;
+}
+
 /* The object below name, made where there is none. */
 static struct json *below(struct json *in, const char *name)
 {

@@ -43,6 +43,8 @@ int jobspec_port(const struct jobspec *j);
 /* "s-SID", of Job and Secret alike; a warm one's: "w-ID". */
 void jobspec_name(const char *sid, char out[JOBSPEC_NAME_SIZE]);
 void jobspec_warm_name(const char *id, char out[JOBSPEC_NAME_SIZE]);
+/* The id in such a warm one's name, borrowed; NULL = it is no such name. */
+const char *jobspec_warm_id(const char *name);
 /* Both the caller's. The Secret belongs to the Job of that uid, and holds
  * what's spec and key: its text is wiped when it is freed. */
 struct json *jobspec_job(const struct jobspec *j,

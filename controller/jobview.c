@@ -1,6 +1,5 @@
 #include "controller/jobview.h"
 
-#include "base/seal.h"
 #include "controller/jobspec.h"
 #include "controller/podview.h"
 
@@ -31,20 +30,13 @@ int jobview_of(const struct json *job, struct jobview *out, struct err *e)
 {
     const struct json *meta = json_get(job, "metadata");
     const struct json *notes = json_get(meta, "annotations");
-    const struct json *labels = json_get(meta, "labels");
-    const char *sid = json_get_str(labels, PODVIEW_LABEL);
-    const char *pool = json_get_str(labels, PODVIEW_POOL);
-    const char *uid = json_get_str(meta, "uid");
     const char *name = json_get_str(meta, "name");
     struct jobview v = {0};
 
-    if ((sid ? !id_is_valid(sid) : !pool) || !uid || !*uid || !name || !*name ||
-        strlen(uid) >= sizeof v.uid || strlen(name) >= sizeof v.name)
+    if (!podview_whose(meta, v.sid, v.pool, v.uid) || !name || !*name ||
+        strlen(name) >= sizeof v.name)
         return err_set(e, ERR_INPUT, "no Job of a session");
-    snprintf(v.sid, sizeof v.sid, "%s", sid ? sid : "");
-    snprintf(v.pool, sizeof v.pool, "%s", pool ? pool : "");
     snprintf(v.name, sizeof v.name, "%s", name);
-    snprintf(v.uid, sizeof v.uid, "%s", uid);
     v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
     take_failure(&v, job);
     v.is_finished = v.is_failed || condition(job, "Complete");

@@ -43,6 +43,8 @@ static int refused(int status, struct err *e)
         (status == FORBIDDEN && (strstr(e->text, "exceeded quota") ||
                                  strstr(e->text, "status unknown for quota"))))
         e->kind = ERR_BUSY;
+    else if (status != FORBIDDEN)
+        e->kind = ERR_INPUT;
     return -1;
 }
 

@@ -12,7 +12,6 @@
 #include "controller/kube.h"
 
 #define KUBE_UID_SIZE 64
-#define KUBE_FORBIDDEN "answers 403" /* in the text of such a refusal */
 
 struct kube_place { /* where sessions live; borrowed parts */
     struct kube *kube;
@@ -24,7 +23,8 @@ struct kube_place { /* where sessions live; borrowed parts */
 /*
  * Make what's Job, then its Secret; what is there already is ours. 0 with the
  * Job's uid, or -1: ERR_BUSY there is no room, or nobody answers: again
- * later; ERR_DENIED, ERR_INPUT refused for good; ERR_TIMEOUT cancelled.
+ * later; ERR_DENIED we have no right to, or none that the API knows of yet;
+ * ERR_INPUT refused for good; ERR_TIMEOUT cancelled.
  */
 int kube_job_make(const struct kube_place *p, const struct launch *what,
                   char uid[KUBE_UID_SIZE], struct err *e);

@@ -58,12 +58,13 @@ static struct warm *find(struct kube_pool *p, const char *job)
 static struct warm *add(struct kube_pool *p, const char *job, const char *uid)
 {
     struct warm *w = mem_zero(1, sizeof *w);
+    const char *id = jobspec_warm_id(job);
 
     w->p = p;
     snprintf(w->job, sizeof w->job, "%s", job);
     snprintf(w->uid, sizeof w->uid, "%s", uid);
-    if (strncmp(job, "w-", 2) == 0 && id_is_valid(job + 2))
-        memcpy(w->id, job + 2, ID_SIZE);
+    if (id)
+        memcpy(w->id, id, ID_SIZE);
     w->made_ms = loop_now_ms();
     w->next = p->all;
     p->all = w;
@@ -399,9 +400,10 @@ void kube_pool_listed(struct kube_pool *p, bool is_job, uint32_t list)
 void kube_pool_door(const struct kube_pool *p, struct kube_warm *w)
 {
     const struct kube_launcher *l = p->l;
+    const char *id = jobspec_warm_id(w->job);
 
-    if (strncmp(w->job, "w-", 2) == 0 && id_is_valid(w->job + 2)) {
-        memcpy(w->psk_id, w->job + 2, ID_SIZE);
+    if (id) {
+        memcpy(w->psk_id, id, ID_SIZE);
         keys_pool(l->keys, w->psk_id, w->key);
     } else {
         memcpy(w->psk_id, KUBE_POOL_PSK_ID, ID_SIZE);

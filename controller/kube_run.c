@@ -333,8 +333,7 @@ static void make_again(void *arg)
 /* A right that is missing may be one that the API does not know of yet. */
 static bool is_forbidden_still(struct kube_run *r)
 {
-    if (r->failure.kind != ERR_DENIED ||
-        !strstr(r->failure.text, KUBE_FORBIDDEN))
+    if (r->failure.kind != ERR_DENIED)
         return false;
     if (!r->forbidden_ms)
         r->forbidden_ms = loop_now_ms();

@@ -148,6 +148,19 @@ static struct kube_known *known_find(const struct kube_launcher *l,
     return k && !k->sid[0] ? k : NULL;
 }
 
+static struct kube_known *known_add(struct kube_launcher *l, const char *name,
+                                    const char *uid)
+{
+    struct kube_known *k;
+
+    l->known = mem_resize(l->known, l->known_count + 1, sizeof *l->known);
+    k = &l->known[l->known_count++];
+    memset(k, 0, sizeof *k);
+    snprintf(k->name, sizeof k->name, "%s", name);
+    snprintf(k->uid, sizeof k->uid, "%s", uid);
+    return k;
+}
+
 static bool take_known(void *arg, const struct json *job)
 {
     struct kube_launcher *l = arg;
@@ -157,12 +170,8 @@ static bool take_known(void *arg, const struct json *job)
 
     if (jobview_of(job, &v, &e) < 0 || v.is_leaving)
         return true;
-    l->known = mem_resize(l->known, l->known_count + 1, sizeof *l->known);
-    k = &l->known[l->known_count++];
-    memset(k, 0, sizeof *k);
+    k = known_add(l, v.name, v.uid);
     memcpy(k->sid, v.sid, sizeof k->sid);
-    memcpy(k->name, v.name, sizeof k->name);
-    memcpy(k->uid, v.uid, sizeof k->uid);
     k->is_finished = v.is_finished;
     k->has_job = true;
     k->record = v.record ? mem_str(v.record) : NULL;
@@ -186,13 +195,8 @@ static bool take_claimed(void *arg, const struct json *pod)
     if (podview_of(pod, &v, &e) < 0 || !v.sid[0] || !v.pool[0] || v.is_leaving)
         return true;
     k = known_job(l, v.job);
-    if (!k) {
-        l->known = mem_resize(l->known, l->known_count + 1, sizeof *l->known);
-        k = &l->known[l->known_count++];
-        memset(k, 0, sizeof *k);
-        memcpy(k->name, v.job, sizeof k->name);
-        memcpy(k->uid, v.job_uid, sizeof k->uid);
-    }
+    if (!k)
+        k = known_add(l, v.job, v.job_uid);
     memcpy(k->sid, v.sid, sizeof k->sid);
     k->is_finished |= v.is_over;
     free(k->record);
@@ -475,9 +479,4 @@ struct launcher *launcher_kube_new(struct loop *loop,
 struct kube *launcher_kube(struct launcher *l)
 {
     return ((struct kube_launcher *)l)->place.kube;
-}
-
-const char *launcher_kube_ns(const struct launcher *l)
-{
-    return ((const struct kube_launcher *)l)->place.ns;
 }

@@ -28,6 +28,5 @@ struct launcher *launcher_kube_new(struct loop *loop,
                                    const struct settings *set,
                                    const struct keys *keys, struct err *e);
 struct kube *launcher_kube(struct launcher *l);
-const char *launcher_kube_ns(const struct launcher *l);
 
 #endif

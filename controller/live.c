@@ -226,8 +226,8 @@ static struct session *add(struct live *l, const struct store_session *row)
     memcpy(s->sid, row->id, ID_SIZE);
     s->created_ms = row->created_ms;
     s->is_running = row->state == STATE_RUNNING;
-    s->last_ms = start_ms + 1000 * (row->lifetime_s + set->linger_s +
-                                    set->linger_detached_s + LIVE_SLACK_S);
+    s->last_ms =
+        row->created_ms + 1000 * settings_longest_s(set, row->lifetime_s);
     s->next = l->all;
     l->all = s;
     l->count++;

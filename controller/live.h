@@ -12,8 +12,6 @@
 
 #include <stdbool.h>
 
-#define LIVE_SLACK_S 60 /* beyond every limit: the backstop */
-
 struct app;
 struct live;
 

@@ -157,27 +157,37 @@ static void take_phase(struct podview *v, const struct json *status)
     copy(v->platform_says, sizeof v->platform_says, says);
 }
 
+bool podview_whose(const struct json *meta, char sid[ID_SIZE], char pool[64],
+                   char uid[64])
+{
+    const struct json *labels = json_get(meta, "labels");
+    const char *session = json_get_str(labels, PODVIEW_LABEL);
+    const char *of_pool = json_get_str(labels, PODVIEW_POOL);
+    const char *id = json_get_str(meta, "uid");
+
+    if ((session ? !id_is_valid(session) : !of_pool) || !id || !*id ||
+        strlen(id) >= 64)
+        return false;
+    copy(sid, ID_SIZE, session);
+    copy(pool, 64, of_pool);
+    copy(uid, 64, id);
+    return true;
+}
+
 int podview_of(const struct json *pod, struct podview *out, struct err *e)
 {
     const struct json *meta = json_get(pod, "metadata");
     const struct json *status = json_get(pod, "status");
     const struct json *labels = json_get(meta, "labels");
-    const char *sid = json_get_str(labels, PODVIEW_LABEL);
-    const char *pool = json_get_str(labels, PODVIEW_POOL);
-    const char *uid = json_get_str(meta, "uid");
     struct podview v = {0};
 
-    if ((sid ? !id_is_valid(sid) : !pool) || !uid || !*uid ||
-        strlen(uid) >= sizeof v.uid)
+    if (!podview_whose(meta, v.sid, v.pool, v.uid))
         return err_set(e, ERR_INPUT, "no pod of a session");
-    copy(v.sid, sizeof v.sid, sid);
-    copy(v.pool, sizeof v.pool, pool);
     copy(v.name, sizeof v.name, json_get_str(meta, "name"));
     copy(v.job, sizeof v.job,
          json_get_str(labels, "batch.kubernetes.io/job-name"));
     copy(v.job_uid, sizeof v.job_uid,
          json_get_str(labels, "batch.kubernetes.io/controller-uid"));
-    copy(v.uid, sizeof v.uid, uid);
     copy(v.ip, sizeof v.ip, json_get_str(status, "podIP"));
     v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
     take_phase(&v, status);

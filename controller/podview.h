@@ -42,6 +42,10 @@ struct podview {
     struct launch_end report;
 };
 
+/* Of a pod's or a Job's metadata: whose it is, or which pool's, and its uid
+ * ("" = not said). false: it is neither's. */
+bool podview_whose(const struct json *meta, char sid[ID_SIZE], char pool[64],
+                   char uid[64]);
 /* 0 with *out, or -1 ERR_INPUT: it is no pod of a session or a pool. */
 int podview_of(const struct json *pod, struct podview *out, struct err *e);
 

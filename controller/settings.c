@@ -507,6 +507,12 @@ static void fetch_to_spec(const struct settings *s, struct json *spec)
     json_set(f, "signing_keys", settings_list(s->signing_keys));
 }
 
+int64_t settings_longest_s(const struct settings *s, int64_t lifetime_s)
+{
+    return s->start_timeout_s + lifetime_s + s->linger_s +
+           s->linger_detached_s + SETTINGS_SLACK_S;
+}
+
 /* "name" or "begin*" */
 static bool is_like(const char *pattern, const char *text)
 {

@@ -70,6 +70,11 @@ const struct settings *settings_load(int argc, char **argv, struct err *e);
 /* "STATE/keys/seal": a path below the state directory, the caller's. */
 char *settings_path(const struct settings *s, const char *below);
 
+#define SETTINGS_SLACK_S 60 /* beyond every limit: the backstop */
+/* The longest that a session of this lifetime may take, in seconds from its
+ * creation to the last of it. */
+int64_t settings_longest_s(const struct settings *s, int64_t lifetime_s);
+
 /* May a request ask for this image? */
 bool settings_allows_image(const struct settings *s, const char *image);
 

@@ -107,8 +107,7 @@ struct launch *spec_launch(const struct settings *s, const struct keys *k,
     what->image = c->image ? mem_str(c->image) : NULL;
     if (s->is_kube)
         what->record = record_text(row, s->installation, k);
-    what->deadline_s = s->start_timeout_s + c->lifetime_s + s->linger_s +
-                       s->linger_detached_s + SPEC_SLACK_S;
+    what->deadline_s = settings_longest_s(s, c->lifetime_s);
     snprintf(what->bundle_sha256, sizeof what->bundle_sha256, "%s", c->sha256);
     what->charge = spec_charge(row->owner_iss, row->owner_sub);
     create_wipe(json_get(spec, "env"));
@@ -133,8 +132,7 @@ struct launch *spec_warm(const struct settings *s, const struct keys *k,
     what->spec = json_text(spec);
     what->trust = spec_trust(k);
     what->image = mem_str(s->runner_image);
-    what->deadline_s = s->warm_max_age_s + s->start_timeout_s +
-                       s->lifetime_max_s + s->linger_s + s->linger_detached_s +
-                       SPEC_SLACK_S;
+    what->deadline_s =
+        s->warm_max_age_s + settings_longest_s(s, s->lifetime_max_s);
     return what;
 }

@@ -12,8 +12,6 @@
 
 #include <stdint.h>
 
-#define SPEC_SLACK_S 60 /* beyond every limit: the platform's own deadline */
-
 /* What a launcher needs to start row as c asks. The caller's (launch_free);
  * holds the environment and the session key. */
 struct launch *spec_launch(const struct settings *s, const struct keys *k,
