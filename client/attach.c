@@ -118,13 +118,16 @@ void attach_check(struct attach *a)
     bool is_acked =
         !a->leg || !a->link.is_ready || a->link.acked >= a->link.next;
 
-    if (!a->has_end || a->is_leaving || a->link.queued > 0)
+    if (!a->has_end || a->is_leaving || a->is_asking || a->link.queued > 0)
         return;
     if (a->leg && !is_acked) { /* attach_drained comes back here */
         attach_want(a);
         return;
     }
-    attach_leave(a, reply_status(&a->end), NULL);
+    if (a->end.reason == REASON_RUNNER_LOST && !a->is_recorded)
+        attach_ask_end(a);
+    else
+        attach_leave(a, reply_status(&a->end), NULL);
 }
 
 /* --- the terminal --- */
@@ -342,6 +345,8 @@ static void attach_on_signal(void *arg, int signum)
         attach_resized(a);
     } else if (a->is_leaving) {
         loop_stop(a->loop);
+    } else if (a->is_asking) {
+        attach_leave(a, reply_status(&a->end), NULL);
     } else if (a->conf->role != ROLE_OWNER) {
         attach_part(a, 128 + signum, "you left");
     } else if (!a->is_started && a->conf->is_ours) {
@@ -439,6 +444,7 @@ static void attach_shut(struct attach *a)
     attach_timer_off(&a->front);
     attach_timer_off(&a->repaint);
     attach_timer_off(&a->parted);
+    attach_timer_off(&a->verdict);
     attach_drop_token(a);
     loop_free(a->loop);
     free(a);

@@ -51,6 +51,7 @@ struct attach {
     struct loop_timer *front;   /* looks whether the terminal is ours again */
     struct loop_timer *repaint; /* until the size is told as it is */
     struct loop_timer *parted;  /* detaching waits no longer */
+    struct loop_timer *verdict; /* the record is asked no longer */
     /* what is owed to the server */
     unsigned signals_due;  /* bit per enum frame_signal */
     unsigned signals_sent; /* and no PONG came behind them */
@@ -67,6 +68,8 @@ struct attach {
     uint8_t keys[SOURCE_TURN_BYTES + 1];
     /* result */
     int status;
+    bool is_recorded; /* the end is the record's: nobody knows better */
+    bool is_asking;   /* the record, for it */
     bool wants_end;
     bool is_detached;
     char parting[REPLY_TEXT_MAX]; /* a sentence at the end */
@@ -102,6 +105,9 @@ void attach_timer_off(struct loop_timer **t);
 
 /* Get a ticket, then dial (a struct attach *; also a timer's callback). */
 void attach_fetch(void *arg);
+/* The agent was left alone, and does not know why: leave with what the record
+ * says of the end, if it comes to say so soon. */
+void attach_ask_end(struct attach *a);
 void attach_drop_token(struct attach *a);
 
 /* --- attach_stream.c --- */

@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "base/seal.h"
 #include "client/command.h"
+#include "client/tty.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 
 #define ATTACH_TELL_MS 1000    /* lost for that long: the user is told */
 #define ATTACH_SETTLED_MS 5000 /* a connection that held that long was good */
+#define ATTACH_VERDICT_MS 5000 /* for the record to say how it ended */
+#define ATTACH_ASK_MS 500      /* between two looks at it */
 #define ATTACH_FIRST_MS 60000  /* the gateway must answer once within this */
 
 static void attach_failed(struct attach *a, const struct reply_error *error,
@@ -146,7 +149,7 @@ static void attach_again(struct attach *a, int64_t asked_ms, const char *why)
 static void attach_ended(struct attach *a, const struct reply_end *end)
 {
     a->end = *end;
-    a->has_end = true;
+    a->has_end = a->is_recorded = true;
     if (a->link.was_ready && end->output_end > 0 &&
         (uint64_t)end->output_end > a->link.next)
         a->missing = (uint64_t)end->output_end - a->link.next;
@@ -230,6 +233,40 @@ static void attach_refused(struct attach *a, const struct ticket *t)
         attach_final(a, "cannot attach", t->e.text);
 }
 
+/* --- how it ended --- */
+
+static void attach_verdict_over(void *arg)
+{
+    struct attach *a = arg;
+
+    attach_leave(a, reply_status(&a->end), NULL);
+}
+
+/* What was asked for is a token: that there is none any more says the rest. */
+static void attach_answered(struct attach *a, const struct ticket *t)
+{
+    if (t->e.kind == ERR_NONE || ticket_is_passing(t)) {
+        attach_after(a, &a->pause, ATTACH_ASK_MS, attach_fetch);
+        return;
+    }
+    if (t->e.kind == ERR_ENDED && t->end.reason >= 0)
+        a->end = t->end;
+    attach_leave(a, reply_status(&a->end), NULL);
+}
+
+/* The terminal is the user's meanwhile: an interrupt ends the waiting. */
+void attach_ask_end(struct attach *a)
+{
+    a->is_asking = true;
+    attach_timer_off(&a->pause);
+    attach_timer_off(&a->notice);
+    progress_finish(a->conf->progress);
+    tty_restore();
+    attach_after(a, &a->verdict, ATTACH_VERDICT_MS, attach_verdict_over);
+    if (!a->ticket)
+        attach_fetch(a);
+}
+
 static void attach_fetched(void *arg)
 {
     struct attach *a = arg;
@@ -239,6 +276,9 @@ static void attach_fetched(void *arg)
         a->ticket = NULL;
         if (!a->legs)
             loop_stop(a->loop);
+    } else if (a->is_asking) {
+        a->ticket = NULL;
+        attach_answered(a, t);
     } else if (t->e.kind == ERR_NONE) {
         attach_dial(a);
         a->ticket = NULL;

@@ -404,7 +404,7 @@ void progress_finish(struct progress *p)
     if (p->is_raw)
         progress_clear(p);
     progress_end_line(p);
-    p->is_after = p->is_raw;
+    p->is_after |= p->is_raw;
     p->is_raw = false;
     p->corner = 0;
 }

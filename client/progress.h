@@ -44,7 +44,7 @@ void progress_begin(struct progress *p, bool raw);
 /* A key that interrupts was typed while stages are shown: its echo stands in
  * the line. */
 void progress_interrupted(struct progress *p);
-/* The terminal is ours again. */
+/* The terminal is ours again. Safe to call again. */
 void progress_finish(struct progress *p);
 
 /* can_leave: Ctrl-C leaves now */
