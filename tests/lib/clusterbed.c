@@ -12,9 +12,7 @@
 #include "controller/podview.h"
 #include "tests/lib/clusteruser.h"
 #include "tests/lib/programs.h"
-#include "tests/lib/stackproc.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -28,8 +26,6 @@
 
 #include <cmocka.h>
 
-#define ISSUER "https://identity.test"
-#define AUDIENCE "podterm-test"
 #define ARGS_MAX 60
 #define LOG_MAX (1 << 20)
 
@@ -46,8 +42,8 @@ static const char *given(const char *name)
 
 /* --- processes --- */
 
-static void spawn(struct clusterbed *b, struct clusterbed_process *p,
-                  const char *name, const char *path, char *const *argv)
+void clusterbed_spawn(struct clusterbed *b, struct clusterbed_process *p,
+                      const char *name, const char *path, char *const *argv)
 {
     int log, fds[3], fd;
     struct err e = {0};
@@ -71,7 +67,7 @@ static void spawn(struct clusterbed *b, struct clusterbed_process *p,
     close(fd);
 }
 
-static void stop(struct clusterbed_process *p, int signum)
+void clusterbed_stop(struct clusterbed_process *p, int signum)
 {
     if (p->pid <= 0)
         return;
@@ -80,8 +76,8 @@ static void stop(struct clusterbed_process *p, int signum)
     p->pid = 0;
 }
 
-static void wait_http(int port, const char *path, const char *head,
-                      const char *who)
+void clusterbed_serves(int port, const char *path, const char *head,
+                       const char *who)
 {
     int64_t until = loop_now_ms() + STACK_READY_MS;
 
@@ -98,10 +94,9 @@ static void wait_http(int port, const char *path, const char *head,
     }
 }
 
-void clusterbed_start(struct clusterbed *b, int i)
+void clusterbed_launch(struct clusterbed *b, int i)
 {
     struct clusterbed_process *p = &b->controllers[i];
-    own_mem char *identity = stack_identity(&b->stack, "anybody");
     own_mem char *exe = program_path("podterm-controller");
     own_mem char *listen = mem_printf("127.0.0.1:%d", p->port);
     own_mem char *state = mem_printf("%s/state", b->stack.dir);
@@ -135,9 +130,9 @@ void clusterbed_start(struct clusterbed *b, int i)
                                   "--runner-images",
                                   "localhost/*",
                                   "--oidc-issuer",
-                                  ISSUER,
+                                  CLUSTERBED_ISSUER,
                                   "--oidc-audience",
-                                  AUDIENCE,
+                                  CLUSTERBED_AUDIENCE,
                                   "--oidc-jwks-url",
                                   jwks,
                                   "--bundle-domains",
@@ -161,15 +156,24 @@ void clusterbed_start(struct clusterbed *b, int i)
     }
     for (const char *const *more = b->more; more && *more; more++)
         argv[n++] = *more;
-    spawn(b, p, name, exe, (char *const *)argv);
-    wait_http(p->port, "/livez", NULL, name);
+    clusterbed_spawn(b, p, name, exe, (char *const *)argv);
+}
+
+void clusterbed_start(struct clusterbed *b, int i)
+{
+    const int port = b->controllers[i].port;
+    own_mem char *identity = stack_identity(&b->stack, "anybody");
+    own_mem char *name = mem_printf("controller-%d", i);
+
+    clusterbed_launch(b, i);
+    clusterbed_serves(port, "/livez", NULL, name);
     /* it knows whom to believe */
-    wait_http(p->port, "/api/sessions", identity, name);
+    clusterbed_serves(port, "/api/sessions", identity, name);
 }
 
 void clusterbed_kill(struct clusterbed *b, int i, int signum)
 {
-    stop(&b->controllers[i], signum);
+    clusterbed_stop(&b->controllers[i], signum);
 }
 
 static void start_gateway(struct clusterbed *b)
@@ -198,8 +202,8 @@ static void start_gateway(struct clusterbed *b)
                           "10.0.0.0/8",
                           NULL};
 
-    spawn(b, &b->gateway, "gateway", exe, (char *const *)argv);
-    wait_http(b->stack.attach_port, "/livez", NULL, "the gateway");
+    clusterbed_spawn(b, &b->gateway, "gateway", exe, (char *const *)argv);
+    clusterbed_serves(b->stack.attach_port, "/livez", NULL, "the gateway");
 }
 
 /* What stands for the internet, and for who knows identities. */
@@ -210,8 +214,8 @@ static void start_web(struct clusterbed *b)
     char *const argv[] = {"python3",     "-m", "http.server", port,
                           "--directory", dir,  NULL};
 
-    spawn(b, &b->web, "web", "/usr/bin/python3", argv);
-    wait_http(b->web.port, "/identity.json", NULL, "the web server");
+    clusterbed_spawn(b, &b->web, "web", "/usr/bin/python3", argv);
+    clusterbed_serves(b->web.port, "/identity.json", NULL, "the web server");
 }
 
 void clusterbed_client(struct clusterbed *b, struct clusterbed_process *p,
@@ -227,7 +231,7 @@ void clusterbed_client(struct clusterbed *b, struct clusterbed_process *p,
 
     for (const char *const *more = args + 1; *more; more++)
         argv[n++] = *more;
-    spawn(b, p, who, exe, (char *const *)argv);
+    clusterbed_spawn(b, p, who, exe, (char *const *)argv);
 }
 
 void clusterbed_said(const struct clusterbed_process *p, const char *text,
@@ -281,8 +285,8 @@ char *clusterbed_identity(const struct stack *s, const char *who)
     struct err e = {0};
     char *token;
 
-    json_set_str(claims, "iss", ISSUER);
-    json_set_str(claims, "aud", AUDIENCE);
+    json_set_str(claims, "iss", CLUSTERBED_ISSUER);
+    json_set_str(claims, "aud", CLUSTERBED_AUDIENCE);
     json_set_str(claims, "sub", who);
     json_set_int(claims, "iat", loop_wall_s());
     json_set_int(claims, "exp", loop_wall_s() + 3600);
@@ -389,16 +393,24 @@ int clusterbed_warm(struct clusterbed *b, bool only_ready)
     return n;
 }
 
+static void connect_api(struct clusterbed *b)
+{
+    struct kube_conf conf = {0};
+    struct err e = {0};
+
+    if (kube_conf_file(given("KUBECONFIG"), &conf, &e) < 0)
+        fail_msg("KUBECONFIG: %s", e.text);
+    b->kube = kube_new(&conf);
+}
+
 static void make_namespace(struct clusterbed *b)
 {
     char id[ID_SIZE], body[256];
-    struct kube_conf conf = {0}, admin = {0};
+    struct kube_conf admin = {0};
     struct err e = {0};
 
-    if (kube_conf_file(given("KUBECONFIG"), &conf, &e) < 0 ||
-        kube_conf_file(given("KUBECONFIG"), &admin, &e) < 0)
+    if (kube_conf_file(given("KUBECONFIG"), &admin, &e) < 0)
         fail_msg("KUBECONFIG: %s", e.text);
-    b->kube = kube_new(&conf);
     random_id(id);
     snprintf(b->ns, sizeof b->ns, "podterm-test-%s", id);
     snprintf(body, sizeof body,
@@ -413,15 +425,13 @@ static void make_namespace(struct clusterbed *b)
 
 /* --- all of it --- */
 
-struct clusterbed *clusterbed_new(const char *store, const char *const *more)
+static struct clusterbed *surroundings(void)
 {
     struct clusterbed *b = mem_zero(1, sizeof *b);
     own_mem char *bundles = NULL, *state = NULL;
 
     seal_init();
     wspeer_patience_ms = CLUSTERBED_START_MS;
-    b->more = more;
-    b->store = store;
     assert_non_null(getcwd(b->here, sizeof b->here));
     b->stack.dir = scratch_new();
     b->stack.identity = clusterbed_identity;
@@ -434,9 +444,27 @@ struct clusterbed *clusterbed_new(const char *store, const char *const *more)
     b->stack.port = b->controllers[0].port;
     b->stack.attach_port = stack_free_port();
     b->web.port = stack_free_port();
-    make_namespace(b);
+    connect_api(b);
     publish_identity(b);
     start_web(b);
+    return b;
+}
+
+struct clusterbed *clusterbed_around(const char *ns)
+{
+    struct clusterbed *b = surroundings();
+
+    snprintf(b->ns, sizeof b->ns, "%s", ns);
+    return b;
+}
+
+struct clusterbed *clusterbed_new(const char *store, const char *const *more)
+{
+    struct clusterbed *b = surroundings();
+
+    b->more = more;
+    b->store = store;
+    make_namespace(b);
     clusterbed_start(b, 0);
     b->stack.log_path = mem_str(b->controllers[0].log);
     start_gateway(b);
@@ -448,12 +476,14 @@ void clusterbed_free(struct clusterbed *b)
     if (!b)
         return;
     for (int i = 0; i < CLUSTERBED_CONTROLLERS; i++) {
-        stop(&b->controllers[i], SIGTERM);
+        clusterbed_stop(&b->controllers[i], SIGTERM);
         free(b->controllers[i].log);
     }
-    stop(&b->gateway, SIGTERM);
-    stop(&b->web, SIGTERM);
-    clusterbed_call(b, "DELETE", NULL, NULL, "/api/v1/namespaces/%s", b->ns);
+    clusterbed_stop(&b->gateway, SIGTERM);
+    clusterbed_stop(&b->web, SIGTERM);
+    if (b->user)
+        clusterbed_call(b, "DELETE", NULL, NULL, "/api/v1/namespaces/%s",
+                        b->ns);
     kube_free(b->kube);
     token_signer_free(b->signer);
     free(b->user);
@@ -533,42 +563,4 @@ void clusterbed_expect(struct clusterbed *b, struct stack_link *l,
         else if (loop_now_ms() > until)
             fail_msg("no %s within %d ms: %s", text ? text : "EXIT",
                      CLUSTERBED_START_MS, buf_cstr(said));
-}
-
-/* --- processes of pods --- */
-
-static bool is_of_pod(pid_t pid, const char *uid)
-{
-    own_mem char *path = mem_printf("/proc/%d/cgroup", (int)pid);
-    char text[4096];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return strstr(text, uid) != NULL;
-}
-
-pid_t clusterbed_process(struct clusterbed *b, const char *sid,
-                         const char *name, const char *flag)
-{
-    own_json struct json *pod = clusterbed_pod(b, sid);
-    const char *uid = json_get_str(json_get(pod, "metadata"), "uid");
-    DIR *d = uid ? opendir("/proc") : NULL;
-    struct dirent *de;
-    pid_t found = 0;
-
-    while (d && !found && (de = readdir(d))) {
-        char text[8192];
-        pid_t pid = (pid_t)atoi(de->d_name);
-
-        if (pid > 0 && stackproc_cmdline(pid, text, sizeof text) &&
-            strstr(text, name) && (!flag || strstr(text, flag)) &&
-            is_of_pod(pid, uid))
-            found = pid;
-    }
-    if (d)
-        closedir(d);
-    return found;
 }

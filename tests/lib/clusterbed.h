@@ -14,6 +14,8 @@
 #include "tests/lib/stack.h"
 
 #define CLUSTERBED_TEMPLATE "infra/k8s/session-job.yaml" /* as shipped */
+#define CLUSTERBED_ISSUER "https://identity.test"
+#define CLUSTERBED_AUDIENCE "podterm-test"
 #define CLUSTERBED_CONTROLLERS 2
 #define CLUSTERBED_START_MS 60000 /* from POST to a running program */
 #define CLUSTERBED_GONE_MS 60000  /* for what is removed to be gone */
@@ -40,12 +42,25 @@ struct clusterbed {
 /* Controller 0, gateway and bundles. store: redis://…, or NULL; more:
  * NULL-terminated, or NULL. Both outlive the bed. */
 struct clusterbed *clusterbed_new(const char *store, const char *const *more);
-/* Removes the namespace; nothing of the sessions may be left before that but
+/* All but podterm itself, which the caller starts: clients are of stack.port
+ * and stack.attach_port, sessions are Jobs of ns. */
+struct clusterbed *clusterbed_around(const char *ns);
+/* Removes the namespace (not one that was there); nothing of the sessions may be left before that but
  * what its TTL keeps. */
 void clusterbed_free(struct clusterbed *b);
 
+/* Start a program whose output goes to a file of the bed; end it. Wait until
+ * a server of this machine answers a GET with 200. */
+void clusterbed_spawn(struct clusterbed *b, struct clusterbed_process *p,
+                      const char *name, const char *path, char *const *argv);
+void clusterbed_stop(struct clusterbed_process *p, int signum);
+void clusterbed_serves(int port, const char *path, const char *head,
+                       const char *who);
+
 /* Start controller i on the same state and wait until it serves; kill it. */
 void clusterbed_start(struct clusterbed *b, int i);
+/* The same of one that may not come to serve: nobody waits for it. */
+void clusterbed_launch(struct clusterbed *b, int i);
 void clusterbed_kill(struct clusterbed *b, int i, int signum);
 
 /* The real `podterm`, as who, on this bed's controller; args: the command and
@@ -98,5 +113,8 @@ void clusterbed_expect(struct clusterbed *b, struct stack_link *l,
  * the tests' own. */
 pid_t clusterbed_process(struct clusterbed *b, const char *sid,
                          const char *name, const char *flag);
+/* The same of any pod, by its uid; NULL: 0. */
+pid_t clusterbed_process_of(const char *uid, const char *name,
+                            const char *flag);
 
 #endif

@@ -3,9 +3,15 @@
 #include "base/mem.h"
 #include "base/own.h"
 
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+
+#include <cmocka.h>
 
 #define WORDS_MAX 32
 
@@ -40,6 +46,17 @@ char *manifests_ask(const char *const *words)
     out = mem_strn(c.out, c.len);
     child_fini(&c);
     return out;
+}
+
+int manifests_lock(void)
+{
+    own_mem char *path =
+        mem_printf("%s/installation", getenv("PODTERM_CLUSTER"));
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    return fd;
 }
 
 char *manifests_render(const char *overlay)

@@ -12,6 +12,10 @@ char *manifests_ask(const char *const *words);
 #define MANIFESTS_ASK(...)                                                     \
     manifests_ask((const char *const[]){__VA_ARGS__, NULL})
 
+/* The namespaces of an installation are there once in a cluster of the tests'
+ * own: whose they are, until the descriptor is closed. */
+int manifests_lock(void);
+
 /* infra/k8s/overlays/NAME as kustomize renders it, the caller's. */
 char *manifests_render(const char *overlay);
 /* Cut the next document (YAML) off; NULL behind the last. */

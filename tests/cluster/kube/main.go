@@ -37,9 +37,12 @@ func main() {
 		etcdmain.Main(os.Args)
 		return
 	}
+	if name == "cluster-dns" {
+		os.Exit(serveNames())
+	}
 	if program, ok := programs[name]; ok {
 		os.Exit(cli.Run(program()))
 	}
-	fmt.Fprintf(os.Stderr, "call this as etcd, kubectl, kubelet or kube-*, not as %q\n", name)
+	fmt.Fprintf(os.Stderr, "call this as etcd, kubectl, kubelet, cluster-dns or kube-*, not as %q\n", name)
 	os.Exit(2)
 }

@@ -1,0 +1,330 @@
+/*
+ * infra/k8s started for real: controllers, gateways and Redis in their pods,
+ * as who and with what the manifests give them, reached by their Services.
+ * In a cluster of the tests' own alone: it makes the namespaces of an
+ * installation.
+ */
+#include "base/file.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "tests/lib/manifests.h"
+#include "tests/lib/shippedbed.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SAID_MAX (1 << 20)
+#define PODS_MAX 8
+/* counts, five times a second, until a line is typed */
+#define COUNT                                                                  \
+    "(i=0; while :; do i=$((i+1)); echo \"n$i.\"; sleep 0.2; done) &"          \
+    " read x; kill $!; echo bye $x; exit 7"
+
+static struct shippedbed *bed;
+static struct clusterbed *around;
+
+static int setup(void **arg)
+{
+    (void)arg;
+    if (!getenv("PODTERM_CLUSTER"))
+        return 0;
+    bed = shippedbed_new();
+    around = bed->around;
+    return 0;
+}
+
+static int teardown(void **arg)
+{
+    (void)arg;
+    shippedbed_free(bed);
+    return 0;
+}
+
+static void need_own_cluster(void)
+{
+    if (!getenv("PODTERM_CLUSTER"))
+        skip();
+}
+
+/* --- what runs --- */
+
+static void is_filtered(pid_t pid)
+{
+    static const char *const lines[] = {"\nSeccomp:\t2\n", "\nNoNewPrivs:\t1\n",
+                                        "\nCapEff:\t0000000000000000\n",
+                                        "\nCapBnd:\t0000000000000000\n"};
+    own_mem char *path = mem_printf("/proc/%d/status", (int)pid);
+    struct err e = {0};
+    struct buf status;
+
+    assert_true(pid > 0);
+    buf_init(&status, SAID_MAX);
+    assert_int_equal(file_read(path, &status, &e), 0);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(buf_cstr(&status), lines[i]))
+            fail_msg("no %s in %s", lines[i], buf_cstr(&status));
+    buf_fini(&status);
+}
+
+static void is_as_it_started(const char *pod, const char *program)
+{
+    char *words[2] = {0};
+
+    assert_int_equal(
+        shippedbed_names(
+            words, 2,
+            (const char *const[]){"get", "pod", pod, "-o",
+                                  "jsonpath={.metadata.uid} "
+                                  "{.status.containerStatuses[*].restartCount}",
+                                  NULL}),
+        2);
+    assert_string_equal(words[1], "0");
+    is_filtered(clusterbed_process_of(words[0], program, NULL));
+    free(words[0]);
+    free(words[1]);
+}
+
+static void as_many_run_as_the_manifests_say_and_none_was_restarted(void **arg)
+{
+    static const struct {
+        const char *app, *program;
+        int count;
+    } apps[] = {
+        {"podterm-controller", "podterm-controller", 2},
+        {"podterm-gateway", "podterm-gateway", 2}, /* the autoscaler's least */
+        {"podterm-redis", "redis-server", 1},
+    };
+
+    (void)arg;
+    need_own_cluster();
+    for (size_t i = 0; i < sizeof apps / sizeof *apps; i++) {
+        char *pods[PODS_MAX];
+        int n = shippedbed_pods(apps[i].app, pods, PODS_MAX);
+
+        assert_int_equal(n, apps[i].count);
+        while (n-- > 0) {
+            is_as_it_started(pods[n], apps[i].program);
+            free(pods[n]);
+        }
+    }
+}
+
+/* The way in that overlays/local tells of. */
+static void a_port_can_be_forwarded_to_the_controller(void **arg)
+{
+    const int port = stack_free_port();
+    own_mem char *kubectl =
+        mem_printf("%s/bin/kubectl", getenv("PODTERM_CLUSTER"));
+    own_mem char *ports = mem_printf("%d:8080", port);
+    struct clusterbed_process p = {0};
+
+    (void)arg;
+    need_own_cluster();
+    clusterbed_spawn(
+        around, &p, "forward", kubectl,
+        (char *const[]){"kubectl", "-n", SHIPPEDBED_NS, "port-forward",
+                        "service/podterm-controller", ports, NULL});
+    clusterbed_serves(port, "/livez", NULL, "the forwarded port");
+    clusterbed_stop(&p, SIGTERM);
+    free(p.log);
+}
+
+/* --- sessions --- */
+
+static void a_user_types_sees_the_echo_and_gets_the_exit_code(void **arg)
+{
+    struct stack_bundle b;
+    struct seat s = {0};
+
+    (void)arg;
+    need_own_cluster();
+    clusterbed_pack(around, "ask",
+                    "printf 'name? '; read x; echo hello $x; exit 7", &b);
+    shippedbed_run(bed, &s, "ann", &b);
+    seat_expect(&s, "name?", CLUSTERBED_START_MS);
+    seat_say(&s, "ann\r");
+    seat_expect(&s, "hello ann", CLUSTERBED_START_MS);
+    assert_int_equal(seat_wait(&s, CLUSTERBED_START_MS), 7);
+    assert_true(seat_is_restored(&s));
+    seat_free(&s);
+}
+
+/* Ten seconds of a terminal and a fetch below its own profile. */
+static void an_agent_works_below_its_own_seccomp_profile(void **arg)
+{
+    own_json struct json *pod = NULL;
+    const struct json *agent;
+    struct stack_link l = {0};
+    struct stack_bundle b;
+    struct stack_session ss;
+    struct buf said;
+
+    (void)arg;
+    need_own_cluster();
+    buf_init(&said, SAID_MAX);
+    clusterbed_pack(around, "count", COUNT, &b);
+    stack_create(&around->stack, "ben", &b, "", &ss);
+    clusterbed_attach(around, &l, &ss, 0);
+    clusterbed_expect(around, &l, &said, "n50.");
+    pod = clusterbed_pod(around, ss.sid);
+    agent = json_at(json_get(json_get(pod, "spec"), "initContainers"), 0);
+    assert_string_equal(
+        json_get_str(
+            json_get(json_get(agent, "securityContext"), "seccompProfile"),
+            "localhostProfile"),
+        "podterm/agent.json");
+    is_filtered(clusterbed_process(around, ss.sid, "podterm-agent", "--main"));
+    stack_type(&l, l.input_acked, "ben\n", 4);
+    clusterbed_expect(around, &l, &said, NULL);
+    assert_non_null(strstr(buf_cstr(&said), "bye ben"));
+    assert_int_equal(l.exit_code, 7);
+    stack_cut(&l);
+    stack_session_fini(&ss);
+    buf_fini(&said);
+}
+
+static void a_deleted_session_leaves_nothing(void **arg)
+{
+    struct stack_link l = {0};
+    struct stack_bundle b;
+    struct stack_session ss;
+    struct buf said;
+
+    (void)arg;
+    need_own_cluster();
+    buf_init(&said, SAID_MAX);
+    clusterbed_pack(around, "sleep", "echo up; sleep 600", &b);
+    stack_create(&around->stack, "cat", &b, "", &ss);
+    clusterbed_attach(around, &l, &ss, 0);
+    clusterbed_expect(around, &l, &said, "up");
+    assert_int_equal(stack_delete(&around->stack, "cat", ss.sid), 202);
+    clusterbed_expect(around, &l, &said, NULL);
+    assert_string_equal(l.reason, "deleted");
+    stack_cut(&l);
+    clusterbed_wait_none(around, "jobs", ss.sid);
+    clusterbed_wait_none(around, "pods", ss.sid);
+    clusterbed_wait_none(around, "secrets", ss.sid);
+    stack_session_fini(&ss);
+    buf_fini(&said);
+}
+
+/* --- pods go --- */
+
+/* Until another pod leads than this one. */
+static void wait_led_by_another(const char *pod)
+{
+    int64_t until = loop_now_ms() + SHIPPEDBED_MOVE_MS;
+
+    for (;;) {
+        own_mem char *now = shippedbed_leader();
+
+        if (now && *now && strcmp(now, pod) != 0)
+            return;
+        if (loop_now_ms() > until)
+            fail_msg("nobody leads but %s", pod);
+        poll(NULL, 0, 200);
+    }
+}
+
+static void the_leading_pod_goes_and_sessions_go_on(void **arg)
+{
+    own_mem char *leader = NULL;
+    struct stack_bundle b;
+    struct seat before = {0}, after = {0};
+
+    (void)arg;
+    need_own_cluster();
+    clusterbed_pack(around, "hold", COUNT, &b);
+    shippedbed_run(bed, &before, "dan", &b);
+    seat_expect(&before, "n1.", CLUSTERBED_START_MS);
+    leader = shippedbed_leader();
+    assert_non_null(leader);
+    shippedbed_delete(leader);
+    wait_led_by_another(leader);
+    shippedbed_run(bed, &after, "eve", &b);
+    seat_expect(&after, "n1.", CLUSTERBED_START_MS);
+    seat_say(&after, "eve\r");
+    seat_expect(&after, "bye eve", CLUSTERBED_START_MS);
+    assert_int_equal(seat_wait(&after, CLUSTERBED_START_MS), 7);
+    shippedbed_wait_gone(leader);
+    seat_say(&before, "dan\r");
+    seat_expect(&before, "bye dan", CLUSTERBED_START_MS);
+    assert_int_equal(seat_wait(&before, CLUSTERBED_START_MS), 7);
+    seat_free(&before);
+    seat_free(&after);
+    shippedbed_wait_ready();
+}
+
+/* n1. n2. … one behind the other, and no other behind the last. */
+static void is_without_loss(const char *said, int least)
+{
+    const char *at = said;
+    int n = 0;
+
+    for (;;) {
+        own_mem char *text = mem_printf("n%d.\r\n", n + 1);
+        const char *found = strstr(at, text);
+
+        if (!found)
+            break;
+        at = found + strlen(text);
+        n++;
+    }
+    if (n < least || strstr(at, "\nn"))
+        fail_msg("no n%d. where it should be: %s", n + 1, said);
+}
+
+/* Every pod that could hold the connection, at once. */
+static void the_gateways_go_and_the_client_resumes(void **arg)
+{
+    char *pods[PODS_MAX];
+    struct stack_bundle b;
+    struct seat s = {0};
+    int n;
+
+    (void)arg;
+    need_own_cluster();
+    clusterbed_pack(around, "flow", COUNT, &b);
+    shippedbed_run(bed, &s, "fay", &b);
+    seat_expect(&s, "n5.", CLUSTERBED_START_MS);
+    n = shippedbed_pods("podterm-gateway", pods, PODS_MAX);
+    assert_true(n > 0);
+    for (int i = 0; i < n; i++)
+        shippedbed_delete(pods[i]);
+    for (int i = 0; i < n; i++) {
+        shippedbed_wait_gone(pods[i]);
+        free(pods[i]);
+    }
+    shippedbed_wait_ready();
+    seat_say(&s, "fay\r");
+    seat_expect(&s, "bye fay", CLUSTERBED_START_MS);
+    assert_int_equal(seat_wait(&s, CLUSTERBED_START_MS), 7);
+    /* (a pod goes 15 s later at the earliest) */
+    is_without_loss(s.out, 50);
+    assert_true(seat_is_restored(&s));
+    seat_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            as_many_run_as_the_manifests_say_and_none_was_restarted),
+        cmocka_unit_test(a_port_can_be_forwarded_to_the_controller),
+        cmocka_unit_test(a_user_types_sees_the_echo_and_gets_the_exit_code),
+        cmocka_unit_test(an_agent_works_below_its_own_seccomp_profile),
+        cmocka_unit_test(a_deleted_session_leaves_nothing),
+        cmocka_unit_test(the_leading_pod_goes_and_sessions_go_on),
+        cmocka_unit_test(the_gateways_go_and_the_client_resumes),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
