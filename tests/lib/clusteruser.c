@@ -16,7 +16,6 @@
 
 #include <cmocka.h>
 
-#define SHIPPED "infra/k8s/base/rbac.yaml"
 #define RBAC "apis/rbac.authorization.k8s.io/v1"
 
 static struct json *post(struct kube *k, const char *path,
@@ -32,9 +31,16 @@ static struct json *post(struct kube *k, const char *path,
     return out;
 }
 
-/* One of the shipped documents, moved into ns. */
-static void make(struct kube *k, const char *ns, struct json *doc)
+struct place {
+    struct kube *kube;
+    const char *ns;
+};
+
+/* One of the shipped documents, moved into the namespace. */
+static void make(void *arg, struct json *doc)
 {
+    struct kube *k = ((struct place *)arg)->kube;
+    const char *ns = ((struct place *)arg)->ns;
     const char *kind = json_get_str(doc, "kind");
     const char *resource = strcmp(kind, "ServiceAccount") == 0
                                ? "serviceaccounts"
@@ -53,10 +59,10 @@ static void make(struct kube *k, const char *ns, struct json *doc)
     json_free(post(k, path, doc));
 }
 
-static void make_all(struct kube *k, const char *ns)
+void clusteruser_each(void (*take)(void *arg, struct json *doc), void *arg)
 {
     size_t len;
-    own_mem char *text = tree_get(SHIPPED, &len);
+    own_mem char *text = tree_get(CLUSTERUSER_RBAC, &len);
     char *at = text;
 
     while (at) {
@@ -68,8 +74,8 @@ static void make_all(struct kube *k, const char *ns)
             *end = '\0';
         doc = yaml_parse(at, strlen(at), &e);
         if (!doc)
-            fail_msg(SHIPPED ": %s", e.text);
-        make(k, ns, doc);
+            fail_msg(CLUSTERUSER_RBAC ": %s", e.text);
+        take(arg, doc);
         at = end ? end + 4 : NULL;
     }
 }
@@ -104,7 +110,7 @@ char *clusteruser_make(struct kube *k, const struct kube_conf *admin,
     own_mem char *text = NULL;
     char *path = mem_printf("%s/kubeconfig", dir);
 
-    make_all(k, ns);
+    clusteruser_each(make, &(struct place){k, ns});
     token = token_of(k, ns, "podterm-controller");
     put(token_path, token);
     base64_encode((const uint8_t *)admin->ca, strlen(admin->ca), ca);

@@ -8,6 +8,11 @@
 
 #include "controller/kube.h"
 
+#define CLUSTERUSER_RBAC "infra/k8s/base/rbac.yaml"
+
+/* Each of the shipped documents. */
+void clusteruser_each(void (*take)(void *arg, struct json *doc), void *arg);
+
 /* Make them, with the namespace's other service account; the path of a
  * kubeconfig of that user in dir, the caller's. admin: who makes them. */
 char *clusteruser_make(struct kube *k, const struct kube_conf *admin,
