@@ -37,6 +37,7 @@ int jobview_of(const struct json *job, struct jobview *out, struct err *e)
         strlen(name) >= sizeof v.name)
         return err_set(e, ERR_INPUT, "no Job of a session");
     snprintf(v.name, sizeof v.name, "%s", name);
+    v.is_new = !json_get(json_get(job, "status"), "startTime");
     v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
     take_failure(&v, job);
     v.is_finished = v.is_failed || condition(job, "Complete");

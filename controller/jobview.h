@@ -16,6 +16,7 @@ struct jobview {
     char sid[ID_SIZE]; /* "" = a warm one */
     char pool[64];     /* "" = of none */
     char name[64], uid[64];
+    bool is_new;                 /* nobody has begun with it */
     bool is_leaving;             /* it is being deleted */
     bool is_finished, is_failed; /* no pod of it runs, or will */
     bool is_late;      /* activeDeadlineSeconds are over: pods are ended */

@@ -55,7 +55,7 @@ static void make_templates(void)
         {NULL, NULL}};
     static const char *const broken[][2] = {
         {"      restartPolicy: Never\n",
-         "      restartPolicy: Never\n      restartPolitely: Never\n"},
+         "      restartPolicy: Never\n      tolerations: [{resembles: x}]\n"},
         {NULL, NULL}};
     /* the agent makes its state file, and then has no key: an agent that
      * never can start */
@@ -114,6 +114,13 @@ static void run_client(struct clusterbed *b, struct clusterbed_process *p,
     clusterbed_client(b, p, who, args);
 }
 
+static void run_attach(struct clusterbed_process *p, const char *who,
+                       const char *sid, const char *more)
+{
+    clusterbed_client(bed, p, who,
+                      (const char *const[]){"attach", sid, more, NULL});
+}
+
 static int setup(void **arg)
 {
     struct stack_bundle hello;
@@ -132,6 +139,16 @@ static int setup(void **arg)
     run_client(odd, &pending, "pia", &hello, NULL);
     pending_from_ms = loop_now_ms();
     return 0;
+}
+
+static int code_of(struct clusterbed_process *p)
+{
+    int status;
+
+    assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
+    p->pid = 0;
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
 }
 
 static void client_fini(struct clusterbed_process *p)
@@ -207,7 +224,8 @@ static void ended(struct clusterbed *b, const struct stack_session *ss, int ms,
 
 /* --- ends of a running session --- */
 
-/* The agent cannot know why the platform stops it. */
+/* The agent cannot know why the platform stops it; the record, which
+ * `podterm` asks then, does. */
 static void told_lost(struct seen *s)
 {
     clusterbed_expect(bed, &s->link, &s->said, NULL);
@@ -219,10 +237,13 @@ static void an_evicted_pod_is_told_as_that(void **arg)
     own_json struct json *pod = NULL;
     own_mem char *body = NULL;
     const char *name;
+    struct clusterbed_process viewer = {0};
     struct seen s;
 
     (void)arg;
-    begin(&s, &ask, "", "name?");
+    begin(&s, &ask, ",\"viewers\":[\"vic\"]", "name?");
+    run_attach(&viewer, "vic", s.ss.sid, "--view");
+    clusterbed_said(&viewer, "name?", AT_ONCE_MS);
     pod = clusterbed_pod(bed, s.ss.sid);
     name = json_get_str(json_get(pod, "metadata"), "name");
     body = mem_printf("{apiVersion: policy/v1, kind: Eviction, "
@@ -234,6 +255,9 @@ static void an_evicted_pod_is_told_as_that(void **arg)
                      201);
     told_lost(&s);
     ended(bed, &s.ss, CLUSTERBED_GONE_MS, "evicted", "viction");
+    clusterbed_said(&viewer, "the platform needed its place", AT_ONCE_MS);
+    assert_int_equal(code_of(&viewer), 125);
+    client_fini(&viewer);
     clusterbed_wait_none(bed, "pods", s.ss.sid);
     clusterbed_wait_none(bed, "secrets", s.ss.sid);
     leave(&s);
@@ -323,6 +347,38 @@ static void a_child_killed_for_memory_is_not_the_programs_end(void **arg)
     leave(&s);
 }
 
+/* As where the kernel kills a container for memory as one (cgroup v2): nobody
+ * is left to tell the agent, and only the platform knows. */
+static void a_runner_killed_as_one_for_memory_is_told_as_that(void **arg)
+{
+    struct clusterbed_process client = {0};
+    struct stack_bundle hog;
+    struct stack_session ss;
+    pid_t shim;
+
+    (void)arg;
+    if (!getenv("PODTERM_CLUSTER"))
+        skip(); /* its processes are of other machines */
+    clusterfiles_compile(
+        bed, "hog-one",
+        EAT "int main(void)\n{\n    int status;\n    if (fork() == 0)\n"
+            "        eat();\n    wait(&status);\n"
+            "    puts(\"now all\");\n    fflush(stdout);\n"
+            "    for (;;)\n        pause();\n}\n",
+        &hog);
+    stack_create(&bed->stack, "ann", &hog, "", &ss);
+    run_attach(&client, "ann", ss.sid, NULL);
+    clusterbed_said(&client, "now all", CLUSTERBED_START_MS);
+    shim = clusterbed_process(bed, ss.sid, "/run/podterm/ipc/shim", NULL);
+    assert_true(shim > 0);
+    assert_int_equal(kill(shim, SIGKILL), 0); /* PID 1: nobody outlives it */
+    assert_int_equal(code_of(&client), 125);
+    clusterbed_said(&client, "it used too much memory", 0);
+    ended(bed, &ss, CLUSTERBED_GONE_MS, "out_of_memory", "memory");
+    client_fini(&client);
+    stack_session_fini(&ss);
+}
+
 static void a_fork_bomb_is_bounded_and_troubles_nobody_else(void **arg)
 {
     struct stack_bundle bomb;
@@ -402,45 +458,65 @@ static void an_agent_that_cannot_start_says_why_at_once(void **arg)
                    "agent could not start: --key-fd 3: 32 bytes");
 }
 
-static void a_session_waits_while_the_quota_is_used_up(void **arg)
+/* It holds from when it is counted. */
+static void wait_for_quota(void)
 {
-    static const char quota[] =
-        "{metadata: {name: full}, spec: {hard: {count/jobs.batch: 0}}}";
+    int64_t until = loop_now_ms() + AT_ONCE_MS;
+    bool is_counted = false;
+
+    while (!is_counted) {
+        own_json struct json *quota = NULL;
+
+        assert_int_equal(
+            clusterbed_call(bed, "GET", NULL, &quota,
+                            "/api/v1/namespaces/%s/resourcequotas/full",
+                            bed->ns),
+            200);
+        is_counted = json_get(json_get(quota, "status"), "used") != NULL;
+        assert_true(loop_now_ms() < until);
+        poll(NULL, 0, 50);
+    }
+}
+
+/* A quota of none of these, and a session that waits meanwhile, saying so. */
+static void waits_for(const char *quota_of, const char *says)
+{
+    own_mem char *quota =
+        mem_printf("{metadata: {name: full}, spec: {hard: {%s: 0}}}", quota_of);
     struct clusterbed_process client = {0};
     struct stack_bundle quick;
-    int status;
 
-    (void)arg;
     clusterbed_pack(bed, "quick", "exit 7", &quick);
     assert_int_equal(clusterbed_call(bed, "POST", quota, NULL,
                                      "/api/v1/namespaces/%s/resourcequotas",
                                      bed->ns),
                      201);
+    wait_for_quota();
     run_client(bed, &client, "quinn", &quick, NULL);
     clusterbed_said(&client, "waiting", AT_ONCE_MS);
-    clusterbed_said(&client, "exceeded quota", AT_ONCE_MS);
+    clusterbed_said(&client, says, AT_ONCE_MS);
     assert_int_equal(
         clusterbed_call(bed, "DELETE", NULL, NULL,
                         "/api/v1/namespaces/%s/resourcequotas/full", bed->ns),
         200);
-    assert_int_equal(waitpid(client.pid, &status, 0), client.pid);
-    client.pid = 0;
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 7);
+    assert_int_equal(code_of(&client), 7);
     client_fini(&client);
 }
 
-/* --- what was begun first --- */
-
-static int code_of(struct clusterbed_process *p)
+static void a_session_waits_while_the_quota_is_used_up(void **arg)
 {
-    int status;
-
-    assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
-    p->pid = 0;
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    (void)arg;
+    waits_for("count/jobs.batch", "exceeded quota");
 }
+
+/* The Job is made; what the cluster says of its pod we may not read. */
+static void a_session_waits_while_no_pod_may_be_made(void **arg)
+{
+    (void)arg;
+    waits_for("pods", "NoPod: its Job has no pod yet");
+}
+
+/* --- what was begun first --- */
 
 static void an_image_that_cannot_be_pulled_is_told_and_then_the_end(void **arg)
 {
@@ -473,12 +549,14 @@ int main(void)
             full_scratch_ends_the_session_as_evicted_and_all_learn_it),
         cmocka_unit_test(a_program_that_takes_all_memory_ends_out_of_memory),
         cmocka_unit_test(a_child_killed_for_memory_is_not_the_programs_end),
+        cmocka_unit_test(a_runner_killed_as_one_for_memory_is_told_as_that),
         cmocka_unit_test(a_fork_bomb_is_bounded_and_troubles_nobody_else),
         cmocka_unit_test(an_image_the_node_has_not_and_may_not_pull_is_named),
         cmocka_unit_test(a_job_the_api_refuses_ends_at_once_in_words),
         cmocka_unit_test(an_agent_that_always_crashes_is_named),
         cmocka_unit_test(an_agent_that_cannot_start_says_why_at_once),
         cmocka_unit_test(a_session_waits_while_the_quota_is_used_up),
+        cmocka_unit_test(a_session_waits_while_no_pod_may_be_made),
         cmocka_unit_test(
             an_image_that_cannot_be_pulled_is_told_and_then_the_end),
         cmocka_unit_test(a_pod_pending_for_minutes_is_attached_by_itself),

@@ -111,8 +111,9 @@ static void stages_are_told_once_each_and_the_end_is_the_reports(void **arg)
     kubebed_hears(&bed, "a:ended=exited");
     kubebed_empty(&bed);
     assert_string_equal(bed.said,
-                        "a:launched a:scheduled/done a:pulled/done "
-                        "a:listening=127.0.0.1:7440 a:running a:ended=exited ");
+                        "a:claimed=s- a:launched a:scheduled/done "
+                        "a:pulled/done a:listening=127.0.0.1:7440 a:running "
+                        "a:ended=exited ");
     /* it stays to be looked at; its key does not */
     assert_int_equal(kubeworld_count(bed.world, "jobs", ""), 1);
     assert_int_equal(kubeworld_count(bed.world, "secrets", ""), 0);
@@ -233,6 +234,60 @@ static void a_job_that_is_over_without_a_pod_is_told(void **arg)
     kubebed_empty(&bed);
 }
 
+#define NO_POD "a:scheduled/waiting=NoPod"
+
+static void a_job_without_a_pod_is_told_once_and_goes_on_with_it(void **arg)
+{
+    (void)arg;
+    bed.inside->pod_ms = 100;
+    launch();
+    kubebed_hears(&bed, NO_POD);
+    kubeworld_repeat(bed.world, "jobs", job);
+    settle();
+    heard_once(NO_POD);
+    kubeworld_pod(bed.world, job, POD);
+    kubeworld_pod_is(bed.world, POD, KW_RUNS);
+    kubebed_hears(&bed, "running");
+    heard_once("waiting");
+}
+
+static void a_pod_in_time_is_not_missed(void **arg)
+{
+    (void)arg;
+    bed.inside->pod_ms = 100;
+    kubebed_begin(&bed);
+    kubebed_launch(&bed, sid);
+    kubebed_until(&bed, "jobs", "", 1);
+    kubeworld_pod(bed.world, job, POD);
+    kubeworld_pod_is(bed.world, POD, KW_WAITS("ErrImagePull"));
+    kubebed_hears(&bed, "ErrImagePull");
+    settle();
+    heard_never("NoPod");
+}
+
+static void (*say_end)(void *arg, const char *of, const struct launch_end *end);
+static char end_detail[256];
+
+static void keep_end(void *arg, const char *of, const struct launch_end *end)
+{
+    snprintf(end_detail, sizeof end_detail, "%s", end->detail);
+    say_end(arg, of, end);
+}
+
+static void a_job_that_is_late_without_a_pod_says_so(void **arg)
+{
+    (void)arg;
+    bed.inside->look_ms = bed.inside->pod_ms = 100;
+    say_end = bed.launcher->sink.ended;
+    bed.launcher->sink.ended = keep_end;
+    launch();
+    kubebed_hears(&bed, NO_POD);
+    kubeworld_job_is(bed.world, job, KW_JOB_LATE);
+    kubebed_hears(&bed, "a:ended=start_failed");
+    assert_non_null(strstr(end_detail, "not start in time. (NoPod: its Job"));
+    kubebed_empty(&bed);
+}
+
 static void a_jobs_failure_does_not_hide_what_its_pod_says(void **arg)
 {
     (void)arg;
@@ -322,6 +377,16 @@ static void take_up(const char *ref, struct launch *what)
         fail_msg("%s", e.text);
     bed.launcher->take_up(bed.launcher, sid, ref, bed.trusted, what);
     bed.launcher->begin(bed.launcher, bed.trusted);
+}
+
+static void the_next_leader_misses_a_pod_too(void **arg)
+{
+    (void)arg;
+    launch();
+    kubebed_next(&bed, false);
+    bed.inside->pod_ms = 100;
+    take_up("", NULL);
+    kubebed_hears(&bed, NO_POD);
 }
 
 static void a_session_goes_on_under_the_next_leader(void **arg)
@@ -511,10 +576,14 @@ int main(void)
         T(an_end_while_it_runs_waits_for_the_pod),
         T(a_pod_that_never_goes_is_told_all_the_same),
         T(a_job_that_is_over_without_a_pod_is_told),
+        T(a_job_without_a_pod_is_told_once_and_goes_on_with_it),
+        T(a_pod_in_time_is_not_missed),
+        T(a_job_that_is_late_without_a_pod_says_so),
         T(a_jobs_failure_does_not_hide_what_its_pod_says),
         T(a_job_that_goes_while_its_secret_is_made_is_told),
         T(what_a_watch_missed_the_next_list_shows),
         T(a_job_that_was_never_seen_is_missed),
+        T(the_next_leader_misses_a_pod_too),
         T(a_session_goes_on_under_the_next_leader),
         T(a_start_goes_on_wherever_it_was),
         T(what_is_gone_is_ended_and_what_nobody_knows_removed),
