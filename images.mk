@@ -9,4 +9,5 @@ run-packages:
 	@echo $(RUN_PACKAGES)
 .PHONY: test-images
 test-images: deps-images deps-test ## what the images are to be, and not to be (as root)
-	@tests/images/run --build $(BUILD) --packages "$(RUN_PACKAGES)"
+	@tests/images/run --build $(BUILD) --packages "$(RUN_PACKAGES)" \
+		--version $(VERSION)
