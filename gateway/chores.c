@@ -65,6 +65,10 @@ static void chores_done(void *arg)
         log_info("certificate.loaded", NULL);
     }
     gw->tls_files = c->tls_files;
+    if (!gw->are_keys_told && keyset_is_loaded(gw->keyset)) {
+        log_info("keyset.loaded", NULL);
+        gw->are_keys_told = true;
+    }
     is_whole = gw->is_store_well && keyset_is_loaded(gw->keyset);
     if (c->read_keys && !c->keys_e.kind)
         gw->keys_ms = gw->now_ms + gw->set.jwks_refresh_ms;

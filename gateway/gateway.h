@@ -134,6 +134,7 @@ struct gateway {
     uint8_t seal_key[SEAL_KEY_BYTES];
 
     bool is_store_well;
+    bool are_keys_told; /* that there are some */
     bool is_chore_running;
     bool is_chore_asked; /* once more, at once */
     bool is_draining, is_over;

@@ -483,6 +483,8 @@ void bench_run(const char *a1, const char *a2, const char *a3)
     const char *const args[] = {a1, a2, a3, NULL};
 
     bench_start(bench, args);
+    /* (before that it says it has no keys yet) */
+    assert_true(bench_logged(bench, "\"ev\":\"keyset.loaded\"", 10000));
 }
 
 struct wspeer *bench_pair(struct wspeer **agent, char sid[ID_SIZE])
