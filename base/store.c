@@ -1,4 +1,5 @@
 /* What holds for every store, and what a row can do without one. */
+#include "base/digest.h"
 #include "base/redis.h"
 #include "base/store_internal.h"
 
@@ -188,6 +189,19 @@ int store_spend(struct store *s, const char *jti, int64_t expires_s,
     return s->ops->spend(s, jti, expires_s, now_s, e);
 }
 
+/* What others choose is in no key's name. */
+int store_give_out(struct store *s, const char *name, int64_t expires_s,
+                   int64_t now_s, struct err *e)
+{
+    uint8_t sum[SHA256_BYTES];
+    char id[SHA256_HEX + 1];
+
+    sha256(name, strlen(name), sum);
+    hex_encode(sum, sizeof(sum), id);
+    id[ID_LEN] = '\0';
+    return s->ops->give_out(s, id, expires_s, now_s, e);
+}
+
 int store_changed_since(struct store *s, int64_t rev, struct store_rev *out,
                         int cap, struct err *e)
 {
@@ -212,4 +226,9 @@ int store_demand(struct store *s, int64_t deficit, struct err *e)
     if (deficit > STORE_DEMAND_MAX)
         deficit = STORE_DEMAND_MAX;
     return s->ops->demand ? s->ops->demand(s, deficit, e) : 0;
+}
+
+int store_sweep(struct store *s, struct err *e)
+{
+    return s->ops->sweep ? s->ops->sweep(s, e) : 0;
 }

@@ -149,6 +149,17 @@ int store_prune(struct store *s, int64_t before_ms, struct err *e);
 int store_spend(struct store *s, const char *jti, int64_t expires_s,
                 int64_t now_s, struct err *e);
 
+/* Give out what has this name, once until expires_s: 0, or -1: ERR_TOKEN it
+ * was. Like a spent id, but no gateway's to write. */
+int store_give_out(struct store *s, const char *name, int64_t expires_s,
+                   int64_t now_s, struct err *e);
+
+#define STORE_SPENT_S_MAX 600 /* no token's id is kept for longer */
+/* Whoever may spend ids may write anything in their place, and so fill a Redis
+ * that drops nothing: remove what store_spend would not have written. Returns
+ * how many went. SQLite, where nobody else writes: 0. */
+int store_sweep(struct store *s, struct err *e);
+
 struct store_rev {
     char id[ID_SIZE];
     int64_t rev;

@@ -46,6 +46,9 @@ struct store_ops {
     int (*list)(struct store *s, const struct store_query *q,
                 struct store_session **out, struct err *e);
     int (*prune)(struct store *s, int64_t before_ms, struct err *e);
+    /* id: a digest's, ID_LEN bytes */
+    int (*give_out)(struct store *s, const char *id, int64_t expires_s,
+                    int64_t now_s, struct err *e);
     int (*spend)(struct store *s, const char *jti, int64_t expires_s,
                  int64_t now_s, struct err *e);
     int (*changed_since)(struct store *s, int64_t rev, struct store_rev *out,
@@ -54,6 +57,7 @@ struct store_ops {
     /* NULL = has nothing to say, or to do */
     bool (*warning)(struct store *s, char out[160]);
     int (*demand)(struct store *s, int64_t deficit, struct err *e);
+    int (*sweep)(struct store *s, struct err *e);
 };
 
 struct store {

@@ -349,16 +349,14 @@ static int store_redis_update(struct store *s, const char *id,
 /* --- spent ids, health, demand --- */
 
 /* By the server's clock: it forgets the id when it has expired. */
-static int store_redis_spend(struct store *s, const char *jti,
-                             int64_t expires_s, int64_t now_s, struct err *e)
+static int set_once(struct store *s, const char *kind, const char *id,
+                    int64_t expires_s, int64_t now_s, struct err *e)
 {
     own_redis_reply struct redis_reply *r = NULL;
     char name[NAME_SIZE], life[NUMBER_SIZE];
     struct redis_cmd c = {0};
 
-    if (strlen(jti) > ID_LEN) /* a key's name is no place for more */
-        return err_set(e, ERR_TOKEN, "token id is too long");
-    name_of(name, "t", jti);
+    name_of(name, kind, id);
     number(life, expires_s > now_s ? expires_s - now_s : 1);
     redis_arg(&c, "SET");
     redis_arg(&c, name);
@@ -370,10 +368,24 @@ static int store_redis_spend(struct store *s, const char *jti,
     if (!r)
         return -1;
     if (r->kind == REDIS_NIL)
-        return err_set(e, ERR_TOKEN, "token id was spent before");
+        return err_set(e, ERR_TOKEN, "id was spent before");
     return r->kind == REDIS_TEXT && strcmp(r->text, "OK") == 0
                ? 0
                : store_redis_odd(e);
+}
+
+static int store_redis_spend(struct store *s, const char *jti,
+                             int64_t expires_s, int64_t now_s, struct err *e)
+{
+    if (strlen(jti) > ID_LEN) /* a key's name is no place for more */
+        return err_set(e, ERR_TOKEN, "token id is too long");
+    return set_once(s, "t", jti, expires_s, now_s, e);
+}
+
+static int store_redis_give_out(struct store *s, const char *id,
+                                int64_t expires_s, int64_t now_s, struct err *e)
+{
+    return set_once(s, "g", id, expires_s, now_s, e);
 }
 
 static int store_redis_ping(struct store *s, struct err *e)
@@ -445,11 +457,13 @@ static const struct store_ops store_redis_ops = {
     .update = store_redis_update,
     .list = store_redis_list,
     .prune = store_redis_prune,
+    .give_out = store_redis_give_out,
     .spend = store_redis_spend,
     .changed_since = store_redis_changed_since,
     .ping = store_redis_ping,
     .warning = store_redis_warning,
     .demand = store_redis_demand,
+    .sweep = store_redis_sweep,
 };
 
 struct store *store_redis_open(const struct store_conf *conf, struct err *e)

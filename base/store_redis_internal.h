@@ -11,6 +11,7 @@
  *   o:OWNER, ol:OWNER   the same of one owner: all, live
  *   k:OWNER:KEY         hash of an idempotency record; expires
  *   t:JTI               a spent token id; expires
+ *   g:DIGEST            of what was given out; expires
  *   demand              list for KEDA; expires
  * OWNER and KEY are digests: what users choose is in no key's name.
  * Every operation is one command or one script, so that each is atomic.
@@ -30,6 +31,7 @@ extern const char store_redis_lua_update[];
 extern const char store_redis_lua_list[];
 extern const char store_redis_lua_prune[];
 extern const char store_redis_lua_demand[];
+extern const char store_redis_lua_sweep[];
 
 struct store_redis {
     struct store base; /* first: one pointer is both */
@@ -65,5 +67,6 @@ int store_redis_list(struct store *s, const struct store_query *q,
 int store_redis_changed_since(struct store *s, int64_t rev,
                               struct store_rev *out, int cap, struct err *e);
 int store_redis_prune(struct store *s, int64_t before_ms, struct err *e);
+int store_redis_sweep(struct store *s, struct err *e);
 
 #endif

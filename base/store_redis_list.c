@@ -10,6 +10,11 @@
 #define CHANGES_MAX 1000 /* asked for at once */
 #define PRUNE_MAX 500    /* removed in one step */
 #define PAGES_MAX 50     /* asked for one, where rows cannot be read */
+/* Keys looked at in one step: all of their names may be as long as Redis takes
+ * them, and lie in its memory twice. */
+#define SWEEP_KEYS 100
+#define SWEEP_STEPS 20000 /* then the next sweep goes on with what is left */
+#define CURSOR_SIZE 24
 
 struct page {
     char set[STORE_REDIS_OWNER_SIZE + 4];
@@ -156,6 +161,54 @@ int store_redis_prune(struct store *s, int64_t before_ms, struct err *e)
         if (store_redis_number(r, &n) < 0)
             return store_redis_odd(e);
         total += n;
+    }
+    return (int)total;
+}
+
+/* From cursor on; how many went, and cursor is where to go on. */
+static int64_t sweep_step(struct store *s, char cursor[CURSOR_SIZE],
+                          struct err *e)
+{
+    own_redis_reply struct redis_reply *r = NULL;
+    char longest[12], life[12], keys[12];
+    struct redis_cmd c = {0};
+    int64_t gone;
+
+    snprintf(longest, sizeof(longest), "%zu",
+             strlen(STORE_REDIS_PREFIX "t:") + ID_LEN);
+    snprintf(life, sizeof(life), "%d", STORE_SPENT_S_MAX);
+    snprintf(keys, sizeof(keys), "%d", SWEEP_KEYS);
+    redis_arg(&c, "EVAL");
+    redis_arg(&c, store_redis_lua_sweep);
+    redis_arg(&c, "0");
+    redis_arg(&c, cursor);
+    redis_arg(&c, longest);
+    redis_arg(&c, life);
+    redis_arg(&c, keys);
+    r = store_redis_run(s, &c, NULL, e);
+    if (!r)
+        return -1;
+    if (r->kind != REDIS_ARRAY || r->count != 2 ||
+        r->items[0]->kind != REDIS_TEXT || r->items[0]->len >= CURSOR_SIZE ||
+        store_redis_number(r->items[1], &gone) < 0)
+        return store_redis_odd(e);
+    snprintf(cursor, CURSOR_SIZE, "%s", r->items[0]->text);
+    return gone;
+}
+
+int store_redis_sweep(struct store *s, struct err *e)
+{
+    char cursor[CURSOR_SIZE] = "0";
+    int64_t total = 0;
+
+    for (int i = 0; i < SWEEP_STEPS; i++) {
+        int64_t gone = sweep_step(s, cursor, e);
+
+        if (gone < 0)
+            return -1;
+        total += gone;
+        if (strcmp(cursor, "0") == 0)
+            break;
     }
     return (int)total;
 }

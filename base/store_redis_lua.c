@@ -161,3 +161,22 @@ const char store_redis_lua_demand[] =
     "  redis.call('EXPIRE', list, ARGV[2])\n"
     "end\n"
     "return redis.call('LLEN', list)\n";
+
+/*
+ * where to go on ('0' = from the start), bytes of the longest name, longest
+ * life in s, how many keys to look at; gives where to go on ('0' = all were
+ * seen) and how many went. DEL works in a Redis that is full.
+ */
+const char store_redis_lua_sweep[] =
+    "local longest, life = tonumber(ARGV[2]), tonumber(ARGV[3])\n"
+    "local seen = redis.call('SCAN', ARGV[1], 'MATCH', 'podterm:t:*',\n"
+    "                        'COUNT', ARGV[4])\n"
+    "local gone = 0\n"
+    "for _, key in ipairs(seen[2]) do\n"
+    "  local ttl = redis.call('TTL', key)\n"
+    "  if #key > longest or ttl == -1 or ttl > life or\n"
+    "     redis.pcall('STRLEN', key) ~= 1 then\n"
+    "    gone = gone + redis.call('DEL', key)\n"
+    "  end\n"
+    "end\n"
+    "return {seen[1], gone}\n";

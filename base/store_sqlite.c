@@ -317,6 +317,16 @@ static int store_sqlite_spend(struct store *base, const char *jti,
     return r;
 }
 
+static int store_sqlite_give_out(struct store *s, const char *id,
+                                 int64_t expires_s, int64_t now_s,
+                                 struct err *e)
+{
+    char jti[ID_SIZE + 2];
+
+    snprintf(jti, sizeof(jti), "g:%s", id); /* no token's */
+    return store_sqlite_spend(s, jti, expires_s, now_s, e);
+}
+
 static int store_sqlite_ping(struct store *base, struct err *e)
 {
     struct store_sqlite *s = store_sqlite_of(base);
@@ -340,6 +350,7 @@ static const struct store_ops store_sqlite_ops = {
     .update = store_sqlite_update,
     .list = store_sqlite_list,
     .prune = store_sqlite_prune,
+    .give_out = store_sqlite_give_out,
     .spend = store_sqlite_spend,
     .changed_since = store_sqlite_changed_since,
     .ping = store_sqlite_ping,

@@ -206,6 +206,73 @@ static void of_many_who_spend_an_id_at_once_one_wins(void **arg)
     munmap(p.won, (SPENDS + 1) * sizeof(*p.won));
 }
 
+/* --- who starts a session, and in what --- */
+
+#define RUNNERS 20
+
+struct choice {
+    const char *id;
+    int me;
+    atomic_int *won; /* RUNNERS, then choices that stood, then failures */
+};
+
+static int choose(void *arg, struct store_session *row, struct err *e)
+{
+    const struct choice *c = arg;
+
+    if (row->launch_ref[0])
+        return err_set(e, ERR_CONFLICT, "another has chosen");
+    snprintf(row->launch_ref, sizeof(row->launch_ref), "w-%d", c->me);
+    return 0;
+}
+
+static int chooses(void *arg)
+{
+    struct choice c = *(struct choice *)arg;
+    struct err e = {0};
+    struct store *s = open_store(shelf.path, &e);
+
+    if (!s)
+        return 1;
+    c.me = (int)getpid();
+    for (int i = 0; i < RUNNERS; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "w-%d", i);
+        if (store_give_out(s, name, 100, 50, &e) == 0)
+            atomic_fetch_add(&c.won[i], 1);
+        else
+            atomic_fetch_add(&c.won[RUNNERS + 1], e.kind != ERR_TOKEN);
+    }
+    if (store_update_if(s, c.id, choose, &c, NULL, &e) == 0)
+        atomic_fetch_add(&c.won[RUNNERS], 1);
+    else
+        atomic_fetch_add(&c.won[RUNNERS + 1], e.kind != ERR_CONFLICT);
+    store_free(s);
+    return 0;
+}
+
+static void of_many_who_choose_one_choice_stands(void **arg)
+{
+    struct choice c = {.won = shared_ints(RUNNERS + 2)};
+    char id[ID_SIZE];
+    struct err e = {0};
+
+    (void)arg;
+    shelf_plain(shelf.s, "ann", id);
+    c.id = id;
+    in_processes(4, chooses, &c);
+    for (int i = 0; i <= RUNNERS; i++)
+        assert_int_equal(c.won[i], 1);
+    assert_int_equal(c.won[RUNNERS + 1], 0);
+    /* until it expires, and apart from token ids */
+    assert_int_equal(store_give_out(shelf.s, "x", 100, 50, &e), 0);
+    assert_int_equal(store_give_out(shelf.s, "x", 100, 51, &e), -1);
+    assert_int_equal(e.kind, ERR_TOKEN);
+    assert_int_equal(store_spend(shelf.s, "x", 100, 50, &e), 0);
+    munmap(c.won, (RUNNERS + 2) * sizeof(*c.won));
+}
+
 static void a_killed_writer_leaves_a_whole_store(void **arg)
 {
     atomic_int *told = shared_ints(1);
@@ -302,6 +369,7 @@ int main(void)
         SHELF_BOTH(one_key_makes_one_session_however_many_ask_at_once),
         SHELF_BOTH(no_change_of_another_process_is_lost),
         SHELF_BOTH(of_many_who_spend_an_id_at_once_one_wins),
+        SHELF_BOTH(of_many_who_choose_one_choice_stands),
         SHELF_BOTH(a_thousand_who_ask_at_once_get_the_quota),
         SHELF_BOTH(a_killed_writer_leaves_a_whole_store),
     };
