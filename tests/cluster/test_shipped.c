@@ -8,8 +8,11 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "base/redis.h"
 #include "tests/lib/manifests.h"
+#include "tests/lib/programs.h"
 #include "tests/lib/shippedbed.h"
+#include "tests/lib/tree.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -313,6 +317,85 @@ static void the_gateways_go_and_the_client_resumes(void **arg)
     seat_free(&s);
 }
 
+/* --- Redis stands still --- */
+
+/* A value that kubectl finds by this path, the caller's. */
+static char *value_of(const char *kind, const char *name, const char *path)
+{
+    return MANIFESTS_ASK("-n", SHIPPEDBED_NS, "get", kind, name, "-o", path);
+}
+
+/* As whoever has KEDA's password. */
+static void run_without_end(const char *host)
+{
+    char *dir = scratch_new();
+    own_mem char *password =
+        value_of("secret", "podterm-redis-keda",
+                 "go-template={{.data.password|base64decode}}");
+    own_mem char *file = mem_printf("%s/password", dir);
+    struct redis_conf conf = {
+        .port = 6379, .user = "keda", .password_file = file};
+    struct redis_cmd c = {0};
+    struct redis *redis;
+    struct err e = {0};
+
+    snprintf(conf.host, sizeof conf.host, "%s", host);
+    tree_put(dir, "password", password);
+    assert_int_equal(chmod(file, 0600), 0);
+    redis = redis_new(&conf, &e);
+    assert_non_null(redis);
+    redis_arg(&c, "EVAL");
+    redis_arg(&c, "while true do end");
+    redis_arg(&c, "0");
+    assert_null(redis_call(redis, &c, NULL, &e));
+    if (!strstr(e.text, "no answer"))
+        fail_msg("%s", e.text);
+    redis_free(redis);
+    scratch_remove(dir);
+}
+
+static void wait_restarted(const char *pod)
+{
+    int64_t until = loop_now_ms() + SHIPPEDBED_MOVE_MS;
+
+    for (;;) {
+        own_mem char *times = value_of(
+            "pod", pod, "jsonpath={.status.containerStatuses[0].restartCount}");
+
+        if (strcmp(times, "0") != 0)
+            return;
+        if (loop_now_ms() > until)
+            fail_msg("%s is not started again", pod);
+        poll(NULL, 0, 500);
+    }
+}
+
+static void a_script_without_end_has_redis_started_again(void **arg)
+{
+    own_mem char *host = NULL;
+    struct stack_bundle b;
+    struct seat before = {0}, after = {0};
+
+    (void)arg;
+    need_own_cluster();
+    clusterbed_pack(around, "still", COUNT, &b);
+    shippedbed_run(bed, &before, "gus", &b);
+    seat_expect(&before, "n1.", CLUSTERBED_START_MS);
+    host = value_of("pod", "podterm-redis-0", "jsonpath={.status.podIP}");
+    run_without_end(host);
+    wait_restarted("podterm-redis-0");
+    shippedbed_wait_ready();
+    seat_say(&before, "gus\r");
+    seat_expect(&before, "bye gus", CLUSTERBED_START_MS);
+    assert_int_equal(seat_wait(&before, CLUSTERBED_START_MS), 7);
+    shippedbed_run(bed, &after, "hal", &b);
+    seat_expect(&after, "n1.", CLUSTERBED_START_MS);
+    seat_say(&after, "hal\r");
+    assert_int_equal(seat_wait(&after, CLUSTERBED_START_MS), 7);
+    seat_free(&before);
+    seat_free(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_deleted_session_leaves_nothing),
         cmocka_unit_test(the_leading_pod_goes_and_sessions_go_on),
         cmocka_unit_test(the_gateways_go_and_the_client_resumes),
+        cmocka_unit_test(a_script_without_end_has_redis_started_again),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
