@@ -105,9 +105,19 @@ static int json_check(const cJSON *j, struct err *e)
 
 struct json *json_parse(const void *text, size_t len, struct err *e)
 {
+    struct json *j = json_parse_upto(text, len, JSON_NODES_MAX, e);
+
+    if (!j && e->kind == ERR_TOO_LARGE)
+        e->kind = ERR_INPUT;
+    return j;
+}
+
+struct json *json_parse_upto(const void *text, size_t len, size_t nodes_max,
+                             struct err *e)
+{
     cJSON *root;
 
-    if (json_scan(text, len, e) < 0)
+    if (json_scan(text, len, nodes_max, e) < 0)
         return NULL;
     root = cJSON_ParseWithLength(text, len);
     if (!root) {

@@ -26,6 +26,9 @@ struct json; /* a value; a tree is owned by its root; wiped when freed */
  * NULL with ERR_INPUT saying what and at which byte (or which name is there
  * twice). */
 struct json *json_parse(const void *text, size_t len, struct err *e);
+/* The same of at most so many values: with more ERR_TOO_LARGE. */
+struct json *json_parse_upto(const void *text, size_t len, size_t nodes_max,
+                             struct err *e);
 void json_free(struct json *root);
 static inline void own_json_release(struct json **j)
 {

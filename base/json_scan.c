@@ -10,7 +10,7 @@
 struct scan {
     const uint8_t *p;
     size_t len, pos;
-    size_t depth, nodes;
+    size_t depth, nodes, nodes_max;
     const char *wrong; /* what is wrong at pos */
 };
 
@@ -247,7 +247,7 @@ static int scan_bare(struct scan *s)
 static int scan_value(struct scan *s)
 {
     scan_space(s);
-    if (s->nodes++ == JSON_NODES_MAX)
+    if (s->nodes++ == s->nodes_max)
         return scan_fail(s, "too many values");
     if (scan_bare(s) < 0)
         return -1;
@@ -255,14 +255,15 @@ static int scan_value(struct scan *s)
     return 0;
 }
 
-int json_scan(const void *text, size_t len, struct err *e)
+int json_scan(const void *text, size_t len, size_t nodes_max, struct err *e)
 {
-    struct scan s = {.p = text, .len = len};
+    struct scan s = {.p = text, .len = len, .nodes_max = nodes_max};
 
     if (scan_value(&s) == 0) {
         if (s.pos == s.len)
             return 0;
         s.wrong = "bytes behind the value";
     }
-    return err_set(e, ERR_INPUT, "JSON, byte %zu: %s", s.pos, s.wrong);
+    return err_set(e, s.nodes > nodes_max ? ERR_TOO_LARGE : ERR_INPUT,
+                   "JSON, byte %zu: %s", s.pos, s.wrong);
 }

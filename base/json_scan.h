@@ -15,7 +15,7 @@
 
 /* 0 when len bytes are one JSON value within the limits of base/json.h
  * (duplicate names aside), else -1 with ERR_INPUT and the byte. */
-int json_scan(const void *text, size_t len, struct err *e);
+int json_scan(const void *text, size_t len, size_t nodes_max, struct err *e);
 
 /* Bytes of the UTF-8 sequence at p (1..4), or 0 when it is invalid: cut,
  * overlong, a surrogate, above U+10FFFF. left >= 1. Source: RFC 3629. */

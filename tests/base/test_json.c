@@ -178,6 +178,7 @@ static char *zeros(size_t count)
 static void values_are_counted_to_their_limit(void **state)
 {
     own_mem char *fits = zeros(JSON_NODES_MAX - 1);
+    struct err why = {0};
     own_mem char *more = zeros(JSON_NODES_MAX);
     own_json struct json *j = NULL;
     struct err e = {0};
@@ -187,6 +188,12 @@ static void values_are_counted_to_their_limit(void **state)
     assert_int_equal(json_count(j), JSON_NODES_MAX - 1);
     assert_null(json_parse(more, strlen(more), &e));
     assert_non_null(strstr(e.text, "too many values"));
+    assert_int_equal(e.kind, ERR_INPUT);
+    assert_null(json_parse_upto("[0,0]", 5, 2, &why));
+    assert_int_equal(why.kind, ERR_TOO_LARGE);
+    json_free(j);
+    j = json_parse_upto(more, strlen(more), JSON_NODES_MAX + 1, &e);
+    assert_int_equal(json_count(j), JSON_NODES_MAX);
 }
 
 static void many_names_are_judged_in_no_time(void **state)
