@@ -3,7 +3,9 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/own.h"
 #include "base/yaml.h"
+#include "controller/jobjudge.h"
 #include "controller/podview.h"
 
 #include <stdio.h>
@@ -32,119 +34,7 @@ static const struct json *named(const struct json *list, const char *name)
     return json_find(list, "name", name);
 }
 
-static bool is_number(const struct json *in, const char *name, int64_t value)
-{
-    int64_t is;
-
-    return json_get_int(in, name, &is) == 0 && is == value;
-}
-
-static bool is_set(const struct json *in, const char *name, bool value)
-{
-    bool is;
-
-    return json_get_bool(in, name, &is) == 0 && is == value;
-}
-
-/* --- what is refused --- */
-
-static int want(bool holds, const char *what, struct err *e)
-{
-    return holds ? 0 : err_set(e, ERR_INPUT, "the Job's template: %s", what);
-}
-
-static int check_job(const struct json *job, struct err *e)
-{
-    const struct json *spec = json_get(job, "spec");
-
-    if (want(json_get_is(job, "apiVersion", "batch/v1") &&
-                 json_get_is(job, "kind", "Job"),
-             "it must be a batch/v1 Job", e) < 0 ||
-        want(is_number(spec, "backoffLimit", 0), "backoffLimit must be 0", e) <
-            0 ||
-        want(is_number(spec, "parallelism", 1) &&
-                 is_number(spec, "completions", 1),
-             "parallelism and completions must be 1", e) < 0)
-        return -1;
-    return want(json_get_is(pod_of(job), "restartPolicy", "Never"),
-                "the pod's restartPolicy must be Never", e);
-}
-
-static int check_pod(const struct json *pod, struct err *e)
-{
-    static const char *const shared[] = {"hostNetwork", "hostPID", "hostIPC",
-                                         "shareProcessNamespace", NULL};
-    const struct json *volumes = json_get(pod, "volumes");
-
-    for (const char *const *name = shared; *name; name++)
-        if (json_get(pod, *name) && !is_set(pod, *name, false))
-            return err_set(e, ERR_INPUT,
-                           "the Job's template: %s must not be set", *name);
-    for (size_t i = 0; i < json_count(volumes); i++)
-        if (json_get(json_at(volumes, i), "hostPath"))
-            return want(false, "a hostPath volume would be the node's", e);
-    if (want(is_set(pod, "automountServiceAccountToken", false),
-             "automountServiceAccountToken must be false", e) < 0)
-        return -1;
-    return want(is_set(json_get(pod, "securityContext"), "runAsNonRoot", true),
-                "securityContext.runAsNonRoot must be true", e);
-}
-
-static int check_container(const struct json *c, struct err *e)
-{
-    const struct json *s = json_get(c, "securityContext");
-    const struct json *drop = json_get(json_get(s, "capabilities"), "drop");
-
-    if (want(is_set(s, "allowPrivilegeEscalation", false),
-             "allowPrivilegeEscalation must be false in both containers",
-             e) < 0 ||
-        want(is_set(s, "readOnlyRootFilesystem", true),
-             "readOnlyRootFilesystem must be true in both containers", e) < 0 ||
-        want(!json_get(s, "privileged") || is_set(s, "privileged", false),
-             "privileged must not be set", e) < 0)
-        return -1;
-    for (size_t i = 0; i < json_count(drop); i++) {
-        const char *name = json_str(json_at(drop, i));
-
-        if (name && strcmp(name, "ALL") == 0)
-            return 0;
-    }
-    return want(false, "capabilities must drop ALL in both containers", e);
-}
-
-static int64_t user_of(const struct json *c)
-{
-    int64_t uid = -1;
-
-    json_get_int(json_get(c, "securityContext"), "runAsUser", &uid);
-    return uid;
-}
-
-static int check_runner(const struct json *agent, const struct json *runner,
-                        struct err *e)
-{
-    const struct json *mounts = json_get(runner, "volumeMounts");
-    const char *ours[] = {JOBSPEC_VOLUME, JOBSPEC_STATE};
-
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        if (named(mounts, ours[i]))
-            return err_set(e, ERR_INPUT,
-                           "the Job's template: the runner must not mount %s",
-                           ours[i]);
-    for (size_t i = 0; i < json_count(mounts); i++) {
-        const struct json *m = json_at(mounts, i);
-
-        if ((json_get_is(m, "name", "ipc") ||
-             json_get_is(m, "name", "bundle")) &&
-            !is_set(m, "readOnly", true))
-            return want(false, "the runner must mount ipc and bundle readOnly",
-                        e);
-    }
-    return want(user_of(agent) > 0 && user_of(runner) > 0 &&
-                    user_of(agent) != user_of(runner),
-                "agent and runner must have a runAsUser each, and not the same",
-                e);
-}
+/* --- reading it --- */
 
 static int64_t port_of(const struct json *agent)
 {
@@ -155,37 +45,26 @@ static int64_t port_of(const struct json *agent)
     return port;
 }
 
-/* Only the two: nobody else is to be in a session's pod. */
-static int check_containers(const struct json *pod, struct err *e)
+static int judge(const struct json *job, struct err *e)
 {
-    const struct json *init = json_get(pod, "initContainers");
-    const struct json *all = json_get(pod, "containers");
-    const struct json *agent = named(init, PODVIEW_AGENT);
-    const struct json *runner = named(all, PODVIEW_RUNNER);
-    const struct json *volume = named(json_get(pod, "volumes"), JOBSPEC_VOLUME);
+    const struct json *agent =
+        named(json_get(pod_of(job), "initContainers"), PODVIEW_AGENT);
+    const int64_t port = port_of(agent);
 
-    if (want(json_count(init) == 1 && agent, "initContainers must be agent",
-             e) < 0 ||
-        want(json_count(all) == 1 && runner, "containers must be runner", e) <
-            0 ||
-        want(json_get_is(agent, "restartPolicy", "Always"),
-             "the agent's restartPolicy must be Always", e) < 0 ||
-        want(json_is_object(json_get(volume, "secret")),
-             "there must be a volume session with a secret", e) < 0 ||
-        check_container(agent, e) < 0 || check_container(runner, e) < 0)
-        return -1;
-    if (want(port_of(agent) > 0 && port_of(agent) < 65536,
-             "the agent must have a port named agent", e) < 0)
-        return -1;
-    return check_runner(agent, runner, e);
+    if (jobjudge_template(job, JOBSPEC_VOLUME, e) < 0)
+        return err_wrap(e, "the Job's template");
+    return port > 0 && port < 65536
+               ? 0
+               : err_set(e, ERR_INPUT,
+                         "the Job's template: the agent must have a port "
+                         "named agent");
 }
 
 struct jobspec *jobspec_of(struct json *job, struct err *e)
 {
     struct jobspec *j;
 
-    if (check_job(job, e) < 0 || check_pod(pod_of(job), e) < 0 ||
-        check_containers(pod_of(job), e) < 0) {
+    if (judge(job, e) < 0) {
         json_free(job);
         return NULL;
     }
@@ -247,10 +126,20 @@ void jobspec_warm_name(const char *id, char out[JOBSPEC_NAME_SIZE])
     name_of(id, true, out);
 }
 
+static const char *id_behind(const char *head, const char *name)
+{
+    return strncmp(name, head, 2) == 0 && id_is_valid(name + 2) ? name + 2
+                                                                : NULL;
+}
+
+const char *jobspec_id(const char *name)
+{
+    return id_behind("s-", name);
+}
+
 const char *jobspec_warm_id(const char *name)
 {
-    return strncmp(name, "w-", 2) == 0 && id_is_valid(name + 2) ? name + 2
-                                                                : NULL;
+    return id_behind("w-", name);
 }
 
 /* The object below name, made where there is none. */
@@ -272,6 +161,42 @@ static void label(struct json *meta, const char *sid, bool is_warm)
         json_set_str(labels, PODVIEW_LABEL, sid);
 }
 
+/* Of all that decides what a warm pod is; in hex. */
+static void made_of(const struct jobspec *j, const char *agent_image,
+                    const char *runner_image, char out[2 * SHA256_BYTES + 1])
+{
+    own_mem char *text = json_text(j->job);
+    own_mem char *all =
+        mem_printf("%s\n%s\n%s", agent_image, runner_image, text);
+    uint8_t hash[SHA256_BYTES];
+
+    sha256(all, strlen(all), hash);
+    hex_encode(hash, sizeof hash, out);
+}
+
+int jobspec_is_now(const struct jobspec *j, const struct json *pod,
+                   const char *job_name, const char *agent_image,
+                   const char *runner_image, struct err *e)
+{
+    const struct jobjudge_like like = {pod_of(j->job), agent_image,
+                                       runner_image};
+    char now[2 * SHA256_BYTES + 1];
+
+    if (!jobspec_warm_id(job_name))
+        return jobjudge_pooled(json_get(pod, "spec"), &like, e);
+    made_of(j, agent_image, runner_image, now);
+    if (json_get_is(json_get(json_get(pod, "metadata"), "annotations"),
+                    JOBSPEC_MADE_OF, now))
+        return 0;
+    return err_set(e, ERR_INPUT,
+                   "it was made of another template or other images");
+}
+
+static void note(struct json *meta, const char *name, const char *value)
+{
+    json_set_str(below(meta, "annotations"), name, value);
+}
+
 struct json *jobspec_job(const struct jobspec *j,
                          const struct jobspec_values *v)
 {
@@ -279,15 +204,20 @@ struct json *jobspec_job(const struct jobspec *j,
     struct json *meta = below(job, "metadata");
     struct json *spec = mine(json_get(job, "spec"));
     const struct json *pod = pod_of(job);
-    char name[JOBSPEC_NAME_SIZE];
+    char name[JOBSPEC_NAME_SIZE], hash[2 * SHA256_BYTES + 1];
 
     name_of(v->sid, v->is_warm, name);
     json_set_str(meta, "name", name);
     label(meta, v->sid, v->is_warm);
     if (!v->is_warm)
-        json_set_str(below(meta, "annotations"), JOBSPEC_ANNOTATION, v->record);
-    json_set_str(below(meta, "annotations"), JOBSPEC_TRUST, v->trust);
-    label(below(below(spec, "template"), "metadata"), v->sid, v->is_warm);
+        note(meta, JOBSPEC_ANNOTATION, v->record);
+    note(meta, JOBSPEC_TRUST, v->trust);
+    meta = below(below(spec, "template"), "metadata");
+    label(meta, v->sid, v->is_warm);
+    if (v->is_warm) {
+        made_of(j, v->agent_image, v->runner_image, hash);
+        note(meta, JOBSPEC_MADE_OF, hash);
+    }
     json_set_int(spec, "activeDeadlineSeconds", v->deadline_s);
     json_set_str(mine(named(json_get(pod, "initContainers"), PODVIEW_AGENT)),
                  "image", v->agent_image);

@@ -1,9 +1,7 @@
 /*
  * A session's Job and the Secret it owns, filled from a template that the
  * operator may change (infra/k8s/session-job.yaml). What would break the
- * session's isolation is refused when the template is read, with the member's
- * name: a service account's token, the node's namespaces or paths, privileges,
- * the Secret or the agent's state in reach of the runner, a second pod.
+ * session's isolation is refused when the template is read (jobjudge.h).
  * Source: SECURITY rules 5, 6, 9; kubernetes.io, "Jobs", "Sidecar Containers".
  */
 #ifndef PODTERM_CONTROLLER_JOBSPEC_H
@@ -14,6 +12,7 @@
 
 #define JOBSPEC_ANNOTATION "podterm.dev/record" /* the row, without secrets */
 #define JOBSPEC_TRUST "podterm.dev/trust"       /* kids, one a line */
+#define JOBSPEC_MADE_OF "podterm.dev/made-of"   /* a warm pod's */
 #define JOBSPEC_MANAGER "app.kubernetes.io/managed-by" /* label: podterm */
 #define JOBSPEC_SELECTOR "app.kubernetes.io/managed-by=podterm"
 #define JOBSPEC_VOLUME "session" /* of the Secret, in the agent alone */
@@ -43,8 +42,15 @@ int jobspec_port(const struct jobspec *j);
 /* "s-SID", of Job and Secret alike; a warm one's: "w-ID". */
 void jobspec_name(const char *sid, char out[JOBSPEC_NAME_SIZE]);
 void jobspec_warm_name(const char *id, char out[JOBSPEC_NAME_SIZE]);
-/* The id in such a warm one's name, borrowed; NULL = it is no such name. */
+/* The id in such a name, borrowed; NULL = it is no such name. */
+const char *jobspec_id(const char *name);
 const char *jobspec_warm_id(const char *name);
+/* Whether a warm pod (the API's object) is what would be made now: of this
+ * template and these images, or, of KEDA's, like it (jobjudge.h). 0, or -1
+ * with *e saying what is not. */
+int jobspec_is_now(const struct jobspec *j, const struct json *pod,
+                   const char *job_name, const char *agent_image,
+                   const char *runner_image, struct err *e);
 /* Both the caller's. The Secret belongs to the Job of that uid, and holds
  * what's spec and key: its text is wiped when it is freed. */
 struct json *jobspec_job(const struct jobspec *j,
