@@ -389,6 +389,68 @@ static void one_setting_turns_gvisor_and_the_agents_profile_on(void **arg)
     jobspec_free(spec);
 }
 
+/* The pod that KEDA makes, out of what an overlay renders. */
+static struct json *keda_pod_of(const char *rendered)
+{
+    own_mem char *copy = mem_str(rendered);
+    char *at = copy, *doc;
+    struct err e = {0};
+
+    while ((doc = manifests_next(&at))) {
+        own_json struct json *j = yaml_parse(doc, strlen(doc), &e);
+
+        if (json_get_is(j, "kind", "ScaledJob"))
+            return json_dup(json_get(
+                json_get(json_get(j, "spec"), "jobTargetRef"), "template"));
+    }
+    fail_msg("no ScaledJob in what was rendered");
+    return NULL;
+}
+
+/* What a component adds to a session's pod it adds to KEDA's runners. */
+static void kedas_pods_are_like_a_sessions(void **arg)
+{
+    static const char *const components[] = {
+        "../../../keda", "../../../keda, ../../components/gvisor",
+        "../../../keda, ../../components/agent-seccomp",
+        "../../../keda, ../../components/gvisor, "
+        "../../components/agent-seccomp"};
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof components / sizeof *components; i++) {
+        own_mem char *here = mem_printf("%s/keda-%zu", dir, i);
+        own_mem char *overlay = mem_printf("%s/k8s/overlays/gke", here);
+        own_mem char *cp = mem_printf(
+            "cp -r infra %s && sed -i 's|^components:.*|components: [%s]|' "
+            "%s/kustomization.yaml",
+            here, components[i], overlay);
+        own_mem char *path = mem_printf("%s/template.yaml", dir);
+        own_mem char *all = NULL, *text = NULL;
+        own_json struct json *pod = NULL;
+        const struct json *spec, *init;
+        struct jobspec *template;
+        struct err e = {0};
+
+        assert_int_equal(system(cp), 0);
+        all = MANIFESTS_ASK("kustomize", overlay);
+        text = template_of(all);
+        tree_put(dir, "template.yaml", text);
+        template = jobspec_load(path, &e);
+        if (!template)
+            fail_msg("%s: %s", components[i], e.text);
+        pod = keda_pod_of(all);
+        spec = json_get(pod, "spec");
+        init = json_get(spec, "initContainers");
+        if (jobspec_is_now(
+                template, pod, "podterm-warm-x",
+                json_get_str(json_find(init, "name", "agent"), "image"),
+                json_get_str(json_at(json_get(spec, "containers"), 0), "image"),
+                &e) < 0)
+            fail_msg("%s: %s", components[i], e.text);
+        jobspec_free(template);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +461,7 @@ int main(void)
         cmocka_unit_test(a_session_is_admitted),
         cmocka_unit_test(what_breaks_the_restricted_standard_is_refused),
         cmocka_unit_test(one_setting_turns_gvisor_and_the_agents_profile_on),
+        cmocka_unit_test(kedas_pods_are_like_a_sessions),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

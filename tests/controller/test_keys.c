@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/own.h"
 #include "controller/keys.h"
 #include "tests/lib/tree.h"
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -191,6 +193,60 @@ static void keys_that_are_given_are_taken_and_none_is_made(void **state)
     assert_int_equal(mode_of("given/podterm-keys/standby.pem"), 0600);
 }
 
+/* kubectl, with a cluster of files KIND+NAME; the FAIL_AT-th creation fails.
+ * (Options before the verb are taken away.) */
+static const char kubectl[] =
+    "#!/usr/bin/env bash\n"
+    "set -eu\n"
+    "[ \"$1\" != -n ] || shift 2\n"
+    "file=$CLUSTER/${2/\\//+}\n"
+    "case $1 in\n"
+    "get) [ ! -e \"$file\" ] || cat \"$file\" ;;\n"
+    "delete) rm \"$file\" ;;\n"
+    "label) if [ \"$2\" = --local ]; then sed 's/$/unfinished/'\n"
+    "    else sed -i s/unfinished// \"$file\"; fi ;;\n"
+    "create)\n"
+    "    if [ \"$2\" != -f ]; then echo \"$2+${3/generic/$4} \"; exit; fi\n"
+    "    read -r name label\n"
+    "    echo x >>\"$CLUSTER/../tries\"\n"
+    "    [ \"$(wc -l <\"$CLUSTER/../tries\")\" != \"$FAIL_AT\" ]\n"
+    "    [ ! -e \"$CLUSTER/$name\" ]\n"
+    "    echo \"uid $label\" >\"$CLUSTER/$name\" ;;\n"
+    "esac\n";
+
+static int give(int fail_at)
+{
+    own_mem char *line =
+        mem_printf("cd infra/k8s && mkdir -p %s/cluster && PATH=%s:$PATH "
+                   "CLUSTER=%s/cluster FAIL_AT=%d ./make-keys >%s/said 2>&1",
+                   top, top, top, fail_at, top);
+    int status = system(line);
+
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void keys_given_half_are_given_whole_the_next_time(void **state)
+{
+    char path[128];
+
+    (void)state;
+    tree_put(top, "kubectl", kubectl);
+    path_of("kubectl", path);
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_not_equal(give(4), 0);
+    path_of("cluster/secret+podterm-keys", path);
+    assert_int_equal(access(path, F_OK), 0);
+    path_of("cluster/configmap+podterm-jwks", path);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(give(0), 0);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_not_equal(give(0), 0); /* all are there: none is changed */
+    assert_int_equal(unlink(path), 0);
+    assert_int_not_equal(give(0), 0); /* nor where one is missing */
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -203,6 +259,7 @@ int main(void)
         T(session_keys_differ_and_come_again),
         T(tokens_verify_against_the_published_set),
         T(keys_that_are_given_are_taken_and_none_is_made),
+        T(keys_given_half_are_given_whole_the_next_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
