@@ -209,8 +209,11 @@ int kube_said(int status, const struct buf *body, struct err *e)
                    said ? said : "(nothing that is JSON)");
 }
 
-static int take_answer(const struct http_answer *a, struct json **out,
-                       struct err *e)
+/* How an answer begins: metadata come first in it. */
+#define HEAD_BYTES 8192
+
+static int take_answer(const struct http_answer *a, const struct kube_call *c,
+                       struct json **out, struct err *e)
 {
     struct json *j;
 
@@ -220,9 +223,13 @@ static int take_answer(const struct http_answer *a, struct json **out,
     }
     if (!out)
         return a->status;
-    j = json_parse(a->body.data, a->body.len, e);
+    j = json_parse_upto(a->body.data, a->body.len, KUBE_VALUES_MAX, e);
     if (!j) {
-        e->kind = ERR_SYSTEM;
+        if (e->kind != ERR_TOO_LARGE)
+            e->kind = ERR_SYSTEM;
+        else if (c->head)
+            buf_append(c->head, a->body.data,
+                       a->body.len < HEAD_BYTES ? a->body.len : HEAD_BYTES);
         return err_wrap(e, "the Kubernetes API's answer");
     }
     *out = j;
@@ -263,7 +270,7 @@ static int once(struct kube *k, const struct kube_call *c, const char *body,
     t.request.keep = keep_take(k);
     if (http_do(&t.request, &a, e) == 0) {
         *wait_ms = retry_after_ms(a.retry_after);
-        r = take_answer(&a, out, e);
+        r = take_answer(&a, c, out, e);
         http_answer_fini(&a);
     }
     keep_give(k, t.request.keep);
@@ -272,9 +279,10 @@ static int once(struct kube *k, const struct kube_call *c, const char *body,
 }
 
 static bool is_to_repeat(const struct kube *k, const struct kube_call *c,
-                         int got, int try)
+                         int got, int try, const struct err *e)
 {
-    if (is_over(k, c->stop) || try == KUBE_TRIES)
+    if (is_over(k, c->stop) || try == KUBE_TRIES ||
+        (got < 0 && e->kind == ERR_TOO_LARGE)) /* it would be again */
         return false;
     /* the token may just have been exchanged */
     return got < 0 || got == STATUS_BUSY ||
@@ -293,7 +301,7 @@ int kube_do(struct kube *k, const struct kube_call *c, struct json **out,
         uint16_t more;
 
         got = once(k, c, body, out, &wait_ms, e);
-        if (!is_to_repeat(k, c, got, try))
+        if (!is_to_repeat(k, c, got, try, e))
             break;
         random_bytes(&more, sizeof more);
         if (wait_ms < step_ms)

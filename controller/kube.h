@@ -17,6 +17,7 @@
 #define KUBE_CALLS_S 10
 #define KUBE_CALLS_BURST 20
 #define KUBE_ANSWER_MAX (4 * 1024 * 1024) /* bytes of an answer */
+#define KUBE_VALUES_MAX 100000            /* in it; a pod has about 1000 */
 #define KUBE_TRIES 5                      /* of a call that may be made again */
 #define KUBE_WAIT_MAX_MS 10000 /* between two, whatever Retry-After says */
 
@@ -41,6 +42,7 @@ struct kube_call {
     int64_t until_ms; /* monotonic: over by then, tries and all; it waits for
                          no turn, but takes one. 0 = no such time */
     const atomic_bool *stop; /* cancels this call alone: kube_wake. NULL */
+    struct buf *head; /* gets how an answer of too many values begins; NULL */
 };
 
 /*
@@ -50,7 +52,7 @@ struct kube_call {
  *
  * returns  the HTTP status (200..499), with the answer's object in *out (the
  *          caller's; may be NULL) or, from 400 on, the API's own sentence in
- *          *e; -1: ERR_PEER nobody who is who he should be answers, ERR_SYSTEM
+ *          *e; -1: ERR_TOO_LARGE it has too many bytes or values, ERR_PEER nobody who is who he should be answers, ERR_SYSTEM
  *          he answers nonsense or 5xx to the last, ERR_TIMEOUT cancelled
  */
 int kube_do(struct kube *k, const struct kube_call *c, struct json **out,
@@ -62,8 +64,9 @@ int kube_do(struct kube *k, const struct kube_call *c, struct json **out,
 #define KUBE_VERSION_SIZE 128 /* of a collection; opaque */
 
 /* Give each object of a collection to take (borrowed) until it says false;
- * path as for kube_watch_start. 0 with the collection's version, or -1. */
-int kube_list(struct kube *k, const char *path,
+ * path as for kube_watch_start, stop as in kube_call. One that is too large by
+ * itself is left out, and logged. 0 with the collection's version, or -1. */
+int kube_list(struct kube *k, const char *path, const atomic_bool *stop,
               bool (*take)(void *arg, const struct json *object), void *arg,
               char version[KUBE_VERSION_SIZE], struct err *e);
 
@@ -71,7 +74,7 @@ int kube_list(struct kube *k, const char *path,
 
 #define KUBE_WATCH_S 300            /* of one watch, asked of the server */
 #define KUBE_SILENCE_S 90           /* without a byte: it is dead */
-#define KUBE_LINE_MAX (1024 * 1024) /* bytes of an event */
+#define KUBE_LINE_MAX (1024 * 1024) /* of an event; larger ones are left out */
 #define KUBE_RELIST_MS 600000       /* all is listed again, whatever happens */
 
 enum kube_event {

@@ -45,7 +45,10 @@ static void wake(void *arg)
         .is_ours = &r->is_ours,
     };
 
-    activate_send(&what, &r->failure);
+    if (launch_leads(&l->base.sink))
+        activate_send(&what, &r->failure);
+    else
+        err_set(&r->failure, ERR_BUSY, "another controller leads");
 }
 
 static void wake_again(void *arg)
@@ -70,8 +73,9 @@ static void woken(void *arg)
         kube_run_launched(r);
         return;
     }
-    if (kind == ERR_CONFLICT && r->is_again) {
-        r->is_again = false; /* it was just becoming one's; perhaps ours */
+    if (kind == ERR_BUSY || (kind == ERR_CONFLICT && r->is_again)) {
+        /* it was just becoming one's, perhaps ours; or it was not asked */
+        r->is_again = r->is_again && kind == ERR_BUSY;
         kube_run_later(r, ASK_AGAIN_MS, wake_again);
         return;
     }
@@ -139,26 +143,29 @@ static void take(struct kube_run *r, const struct podview *pod)
     r->pod_listed = r->l->pods_list;
 }
 
-static void claim(struct kube_run *r)
+void kube_run_claim(struct kube_run *r)
 {
     struct launch_sink *sink = &r->l->base.sink;
 
     r->state = RUN_CLAIMING;
-    r->is_claimed = true;
     sink->claimed(sink->arg, r->sid, r->job);
 }
 
+/* Also a Job of its own: whoever led before may have chosen a warm one. */
 void kube_run_start(struct kube_run *r)
 {
     if (r->wakes++ < WAKES_MAX &&
-        kube_pool_take(r->l->pool, r->what->image, &r->warm)) {
+        kube_pool_take(r->l->pool, r->what->image, &r->warm))
         take(r, &r->warm.pod);
-        claim(r);
-    } else if (r->is_claimed) {
-        claim(r); /* the record still names one that is not to be had */
-    } else {
-        kube_run_make(r);
-    }
+    kube_run_claim(r);
+}
+
+bool kube_run_is_any_waking(const struct kube_launcher *l)
+{
+    for (const struct kube_run *r = l->runs; r; r = r->next)
+        if (r->warm.job[0] && !r->told_running && r->state <= RUN_FOLLOWED)
+            return true;
+    return false;
 }
 
 void kube_run_claimed(struct kube_run *r)
@@ -174,13 +181,24 @@ void kube_run_claimed(struct kube_run *r)
     wake_again(r);
 }
 
+/* It was never asked, and may be another's by now: it stays. */
+void kube_run_refused(struct kube_run *r)
+{
+    if (r->state != RUN_CLAIMING || !r->uid[0])
+        return;
+    kube_pool_refused(r->l->pool, r->job);
+    start_anew(r);
+}
+
 /* --- a claim of an earlier process --- */
 
-void kube_run_seek(struct kube_run *r, const char *job)
+void kube_run_seek(struct kube_run *r, const char *job, const char *uid)
 {
     snprintf(r->job, sizeof r->job, "%s", job);
-    r->is_claimed = true;
+    snprintf(r->uid, sizeof r->uid, "%s", uid);
     r->state = RUN_SEEKING;
+    if (r->l->pods_list > KUBE_FIRST_LIST) /* no list comes that tells */
+        kube_run_found(r, kube_pool_seen(r->l->pool, job));
 }
 
 void kube_run_found(struct kube_run *r, const struct podview *v)

@@ -37,6 +37,9 @@ void kube_try_fini(struct kube_try *t);
 bool kube_is_plain(const char *text, size_t size);
 /* Fills *e with what a Status says; -1. */
 int kube_said(int status, const struct buf *body, struct err *e);
+/* The name of the first object in a text that is not parsed; "" = not found. */
+#define KUBE_NAME_SIZE 254
+void kube_name_in(const char *text, size_t len, char out[KUBE_NAME_SIZE]);
 /* Until then, or cancelled, or *stop (NULL = never) by kube_wake. */
 void kube_sleep(struct kube *k, int64_t ms, const atomic_bool *stop);
 

@@ -1,5 +1,6 @@
 #include "controller/kube_job.h"
 
+#include "base/digest.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "controller/jobview.h"
@@ -25,6 +26,48 @@ static char *job_path(const struct kube_place *p, const char *name)
     return mem_printf("/apis/batch/v1/namespaces/%s/jobs/%s", p->ns, name);
 }
 
+/* --- whose --- */
+
+/* Kubernetes' rule for a value, lower case alone: a digest begins with x-. */
+static bool is_label(const char *name)
+{
+    static const char ends[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    const size_t len = strlen(name);
+
+    return len > 0 && len < KUBE_LABEL_SIZE && strchr(ends, name[0]) &&
+           strchr(ends, name[len - 1]) && strncmp(name, "x-", 2) != 0 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-._") == len;
+}
+
+void kube_job_label(const char *name, char out[KUBE_LABEL_SIZE])
+{
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX + 1];
+
+    if (is_label(name)) {
+        snprintf(out, KUBE_LABEL_SIZE, "%s", name);
+        return;
+    }
+    sha256(name, strlen(name), digest);
+    hex_encode(digest, sizeof digest, hex);
+    snprintf(out, KUBE_LABEL_SIZE, "x-%.40s", hex);
+}
+
+char *kube_job_selector(const struct kube_place *p)
+{
+    return mem_printf("?labelSelector=" JOBSPEC_SELECTOR "," KUBE_INSTALLATION
+                      "=%s",
+                      p->installation);
+}
+
+/* Right before each call: the one before may have taken its time. */
+static int may_act(const struct kube_place *p, struct err *e)
+{
+    if (!p->sink || launch_leads(p->sink))
+        return 0;
+    return err_set(e, ERR_BUSY, "another controller leads");
+}
+
 /* --- make --- */
 
 /*
@@ -46,6 +89,15 @@ static int refused(int status, struct err *e)
     else if (status != FORBIDDEN)
         e->kind = ERR_INPUT;
     return -1;
+}
+
+/* In a pod's template too: its pods are looked for by it. */
+static void label(const struct kube_place *p, const struct json *of)
+{
+    const struct json *labels = json_get(json_get(of, "metadata"), "labels");
+
+    json_set_str((struct json *)(uintptr_t)labels, KUBE_INSTALLATION,
+                 p->installation);
 }
 
 static int take_uid(const struct json *job, char uid[KUBE_UID_SIZE],
@@ -98,8 +150,11 @@ static int make_job(const struct kube_place *p, const struct launch *what,
     struct kube_call post = {.method = "POST", .path = path, .body = body};
     const char *name = json_get_str(json_get(body, "metadata"), "name");
     struct err why = {0};
-    int status = kube_do(p->kube, &post, &made, &why);
+    int status;
 
+    label(p, body);
+    label(p, json_get(json_get(body, "spec"), "template"));
+    status = kube_do(p->kube, &post, &made, &why);
     if (status == 201)
         return take_uid(made, uid, e);
     if (status == CONFLICT)
@@ -118,8 +173,10 @@ static int make_secret(const struct kube_place *p, const struct launch *what,
     struct kube_call post = {
         .method = "POST", .path = path, .body = body, .is_secret = true};
     struct err why = {0};
-    int status = kube_do(p->kube, &post, NULL, &why);
+    int status;
 
+    label(p, body);
+    status = kube_do(p->kube, &post, NULL, &why);
     if (status == 201 ||
         (status == CONFLICT && strstr(why.text, "already exists")))
         return 0;
@@ -130,9 +187,9 @@ static int make_secret(const struct kube_place *p, const struct launch *what,
 static int make_both(const struct kube_place *p, const struct launch *what,
                      bool is_warm, char uid[KUBE_UID_SIZE], struct err *e)
 {
-    if (make_job(p, what, is_warm, uid, e) < 0)
+    if (may_act(p, e) < 0 || make_job(p, what, is_warm, uid, e) < 0)
         return err_wrap(e, "making the session's Job");
-    if (make_secret(p, what, is_warm, uid, e) < 0)
+    if (may_act(p, e) < 0 || make_secret(p, what, is_warm, uid, e) < 0)
         return err_wrap(e, "making the session's Secret");
     return 0;
 }
@@ -169,6 +226,8 @@ int kube_job_claim(const struct kube_place *p, const char *pod, const char *sid,
     json_set_str(json_set(meta, "labels", json_object()), PODVIEW_LABEL, sid);
     json_set_str(notes, JOBSPEC_ANNOTATION, record ? record : "");
     json_set_str(notes, JOBSPEC_TRUST, trust ? trust : "");
+    if (may_act(p, e) < 0)
+        return -1;
     status = kube_do(p->kube, &call, NULL, &why);
     if (status == 200 || status == ABSENT)
         return 0;
@@ -199,7 +258,15 @@ static int remove_that(const struct kube_place *p, const char *name,
     json_set_str(body, "apiVersion", "v1");
     json_set_str(body, "propagationPolicy", "Background");
     json_set_str(json_set(body, "preconditions", json_object()), "uid", uid);
+    if (may_act(p, e) < 0)
+        return -1;
     return removed(kube_do(p->kube, &call, NULL, &why), &why, e);
+}
+
+/* By its name alone nothing is ours but what has a whole one of our own. */
+static bool is_own(const char *name)
+{
+    return jobspec_id(name) || jobspec_warm_id(name);
 }
 
 /* Which Job has that name: 0 with its uid, "" = none. */
@@ -230,6 +297,8 @@ int kube_job_remove(const struct kube_place *p, const char *name,
 
     if (*uid)
         return remove_that(p, name, uid, e);
+    if (!is_own(name))
+        return 0;
     if (uid_of(p, name, found, e) < 0)
         return -1;
     return *found ? remove_that(p, name, found, e) : 0;
@@ -241,6 +310,10 @@ int kube_job_forget(const struct kube_place *p, const char *name, struct err *e)
         mem_printf("/api/v1/namespaces/%s/secrets/%s", p->ns, name);
     struct err why = {0};
 
+    if (!is_own(name))
+        return 0; /* one of KEDA's has none */
+    if (may_act(p, e) < 0)
+        return -1;
     return removed(
         kube_do(p->kube, &(struct kube_call){.method = "DELETE", .path = path},
                 NULL, &why),
@@ -253,21 +326,22 @@ int kube_job_list(const struct kube_place *p,
                   bool (*take)(void *arg, const struct json *job), void *arg,
                   struct err *e)
 {
-    own_mem char *path = jobs_path(p, "?labelSelector=" JOBSPEC_SELECTOR);
+    own_mem char *which = kube_job_selector(p);
+    own_mem char *path = jobs_path(p, which);
     char version[KUBE_VERSION_SIZE];
 
-    return kube_list(p->kube, path, take, arg, version, e);
+    return kube_list(p->kube, path, NULL, take, arg, version, e);
 }
 
 int kube_job_list_claimed(const struct kube_place *p,
                           bool (*take)(void *arg, const struct json *pod),
                           void *arg, struct err *e)
 {
-    own_mem char *path =
-        mem_printf("/api/v1/namespaces/%s/pods?labelSelector=" PODVIEW_POOL
-                   "," PODVIEW_LABEL,
-                   p->ns);
+    own_mem char *which = kube_job_selector(p);
+    own_mem char *path = mem_printf("/api/v1/namespaces/%s/pods%s," PODVIEW_POOL
+                                    "," PODVIEW_LABEL,
+                                    p->ns, which);
     char version[KUBE_VERSION_SIZE];
 
-    return kube_list(p->kube, path, take, arg, version, e);
+    return kube_list(p->kube, path, NULL, take, arg, version, e);
 }

@@ -1,8 +1,9 @@
 /*
  * What is done to the objects of one session: Job and Secret made, removed,
  * listed. Each may be done again after it failed half way, by whoever leads
- * then: names are the session's, and a removal says whom it means. Blocking:
- * from worker threads.
+ * then: names are the session's, and a removal says whom it means. Nothing is
+ * done by who does not lead (any more): ERR_BUSY. Blocking: from worker
+ * threads.
  * Source: SECURITY rules 9, 18; kubernetes.io, "Garbage Collection".
  */
 #ifndef PODTERM_CONTROLLER_KUBE_JOB_H
@@ -12,13 +13,24 @@
 #include "controller/kube.h"
 
 #define KUBE_UID_SIZE 64
+#define KUBE_LABEL_SIZE 64 /* of a label's value, and its end */
+/* On Jobs, pods and Secrets: whose they are. Nobody else's are looked at. */
+#define KUBE_INSTALLATION "podterm.dev/installation"
 
 struct kube_place { /* where sessions live; borrowed parts */
     struct kube *kube;
+    const struct launch_sink *sink; /* who knows whether we lead; NULL = yes */
     const char *ns;
     const struct jobspec *spec;
     const char *agent_image;
+    char installation[KUBE_LABEL_SIZE]; /* kube_job_label */
 };
+
+/* An installation's name as a label: itself where it may be one, or else a
+ * digest of it. */
+void kube_job_label(const char *name, char out[KUBE_LABEL_SIZE]);
+/* Of those, the query of a list or a watch; the caller's. */
+char *kube_job_selector(const struct kube_place *p);
 
 /*
  * Make what's Job, then its Secret; what is there already is ours. 0 with the
@@ -33,8 +45,8 @@ int kube_job_make(const struct kube_place *p, const struct launch *what,
 int kube_job_make_warm(const struct kube_place *p, const struct launch *what,
                        char uid[KUBE_UID_SIZE], struct err *e);
 
-/* Remove the Job of that name and uid with all it owns, or its Secret alone.
- * Gone is fine. uid "": the name is one of our own making, and whether there
+/* Remove the Job of that name and uid with all it owns, or its Secret alone,
+ * which only what has a name of our own making has. Gone is fine. uid "": the name is one of our own making, and whether there
  * is such a Job is not known. 0, or -1: again later (ERR_TIMEOUT:
  * cancelled). */
 int kube_job_remove(const struct kube_place *p, const char *name,

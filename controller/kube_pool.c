@@ -23,7 +23,9 @@ struct warm {
     bool is_making;  /* with a worker */
     bool is_leaving; /* it is removed, has left, or is a session's */
     bool is_unfit;   /* nobody is to have it; removed until it is gone */
+    int64_t vain_ms; /* monotonic: since when it seems nobody's; 0 = not */
     bool is_dropped; /* its worker's done frees it */
+    bool is_alleged; /* so far only a pod speaks of its Job */
     bool has_job, has_pod;
     uint32_t job_listed, pod_listed;
     struct podview pod;
@@ -37,9 +39,12 @@ struct kube_pool {
     struct kube_launcher *l;
     struct warm *all;
     struct loop_timer *tick, *again;
+    int64_t burst_ms; /* monotonic: of its first claim; 0 = there is none */
     bool is_on;
-    bool has_pods;   /* all that were there have been listed */
-    int64_t deficit; /* as KEDA was told; -1 = not yet */
+    bool has_pods;    /* all that were there have been listed */
+    int64_t deficit;  /* as KEDA was told; -1 = not yet */
+    int64_t unfit_ms; /* monotonic: since when it makes such; 0 = it does not */
+    char unfit[ERR_TEXT_MAX]; /* as was logged last */
 };
 
 static void keep(struct kube_pool *p);
@@ -138,12 +143,20 @@ static void make(void *arg)
     kube_job_make_warm(&w->p->l->place, w->what, w->made_uid, &w->failure);
 }
 
+static void make_later(struct kube_pool *p, int64_t ms);
+
 static void keep_again(void *arg)
 {
     struct kube_pool *p = arg;
 
     loop_timer_stop(p->again);
     p->again = NULL;
+    if (p->burst_ms && kube_run_is_any_waking(p->l) &&
+        loop_now_ms() - p->burst_ms < KUBE_POOL_BURST_MAX_MS) {
+        make_later(p, KUBE_POOL_BURST_LOOK_MS);
+        return;
+    }
+    p->burst_ms = 0;
     keep(p);
 }
 
@@ -166,6 +179,10 @@ static void made(void *arg)
     }
     if (w->made_uid[0])
         memcpy(w->uid, w->made_uid, sizeof w->uid);
+    if (w->uid[0] && w->has_pod && strcmp(w->pod.job_uid, w->uid) != 0) {
+        memset(&w->pod, 0, sizeof w->pod); /* of a Job of that name alone */
+        w->has_pod = false;
+    }
     if (w->failure.kind == ERR_NONE) {
         launch_free(w->what);
         w->what = NULL;
@@ -209,8 +226,9 @@ static bool has_door(const struct warm *w)
 
 static bool is_listening(const struct warm *w)
 {
-    return !w->is_leaving && !w->is_unfit && w->uid[0] && w->has_pod &&
-           w->pod.is_listening && !w->pod.is_leaving && !w->pod.is_over;
+    return !w->is_leaving && !w->is_unfit && !w->is_alleged && w->uid[0] &&
+           w->has_pod && w->pod.is_listening && !w->pod.is_leaving &&
+           !w->pod.is_over;
 }
 
 static bool is_ready(const struct warm *w)
@@ -242,7 +260,7 @@ static struct warm *worst(struct kube_pool *p)
     struct warm *found = NULL;
 
     for (struct warm *w = p->all; w; w = w->next)
-        if (!w->is_leaving && !w->is_making &&
+        if (!w->is_leaving && !w->is_making && !w->is_alleged &&
             (!found || worth_of_leaving(p, w) >= worth_of_leaving(p, found)))
             found = w;
     return found;
@@ -268,11 +286,21 @@ static void tell_deficit(struct kube_pool *p, int64_t counted)
     if (!p->has_pods)
         return; /* those there are would seem to be missing */
 
+    /* (the next would be no better) */
+    if (p->unfit_ms && loop_now_ms() - p->unfit_ms < KUBE_POOL_UNFIT_MS)
+        deficit = 0;
     deficit = deficit > 0 ? deficit : 0;
     if (deficit == p->deficit)
         return;
     p->deficit = deficit;
     sink->demand(sink->arg, deficit);
+}
+
+/* Given out, and yet no session's. */
+static bool is_vain(const struct kube_pool *p, const struct warm *w)
+{
+    return w->vain_ms && loop_now_ms() - w->vain_ms > p->l->vain_ms &&
+           !w->pod.sid[0] && !kube_run_of_job(p->l, w->job);
 }
 
 static void keep(struct kube_pool *p)
@@ -283,6 +311,13 @@ static void keep(struct kube_pool *p)
     if (!p->is_on)
         return;
     for (struct warm *w = p->all; w; w = w->next) {
+        if (w->is_alleged)
+            continue;
+        if (is_vain(p, w)) {
+            w->vain_ms = 0;
+            w->is_leaving = false;
+            w->is_unfit = true;
+        }
         if (is_late(w) || w->is_unfit || (w->pod.is_stuck && !w->is_leaving))
             leave(w);
         else if (w->what && !w->is_making && !w->is_leaving && !p->again)
@@ -329,6 +364,32 @@ void kube_pool_known(struct kube_pool *p, const char *job, const char *uid,
         w->is_unfit = true;
 }
 
+void kube_pool_look(const struct kube_pool *p, const struct json *pod,
+                    struct podview *v)
+{
+    const struct kube_launcher *l = p->l;
+    struct err e = {0};
+
+    if (v->pool[0] && !v->sid[0] &&
+        jobspec_is_now(l->spec, pod, v->job, l->set->agent_image,
+                       l->set->runner_image, &e) < 0)
+        snprintf(v->unfit, sizeof v->unfit, "%s", e.text);
+}
+
+/* Said once, however many are made alike. */
+static void is_not_to_be_used(struct warm *w, const char *why)
+{
+    struct kube_pool *p = w->p;
+
+    w->is_unfit = true;
+    if (!w->id[0] && p->has_pods) /* made since we look */
+        p->unfit_ms = loop_now_ms();
+    if (strcmp(p->unfit, why) == 0)
+        return;
+    snprintf(p->unfit, sizeof p->unfit, "%s", why);
+    log_warn("pool.unfit", "job", "s", w->job, "why", "s", why, NULL);
+}
+
 void kube_pool_pod(struct kube_pool *p, const struct podview *v, bool is_gone,
                    uint32_t list)
 {
@@ -337,20 +398,22 @@ void kube_pool_pod(struct kube_pool *p, const struct podview *v, bool is_gone,
     if (!v->job[0] || !p->is_on)
         return;
     if (!w && !is_gone && !v->is_over && !v->is_leaving && !v->sid[0] &&
-        !kube_run_of_job(p->l, v->job))
+        !jobspec_id(v->job) && !kube_run_of_job(p->l, v->job)) {
         w = add(p, v->job, v->job_uid);
-    if (!w)
+        w->is_alleged = true;
+    }
+    if (!w || (w->uid[0] && strcmp(w->uid, v->job_uid) != 0))
         return;
-    if (!w->uid[0])
-        memcpy(w->uid, v->job_uid, sizeof w->uid);
     w->has_pod = true;
     w->pod = *v;
     if (list)
         w->pod_listed = list;
-    if (v->sid[0] || kube_run_of_job(p->l, v->job))
+    if ((v->sid[0] && !w->is_unfit) || kube_run_of_job(p->l, v->job))
         w->is_leaving = true; /* a session's, whoever gave it out */
     else if (v->is_running)
         w->is_unfit = true; /* a program ran in it, and nobody's does */
+    else if (v->unfit[0] && !w->is_unfit)
+        is_not_to_be_used(w, v->unfit);
     if (is_gone || v->is_over)
         drop(w);
     keep(p);
@@ -365,12 +428,28 @@ static void job_gone(struct warm *w)
         drop(w);
 }
 
+/* Its Job is one that we look for; was the pod its own? */
+static void prove(struct warm *w, const struct jobview *v)
+{
+    w->is_alleged = false;
+    if (strcmp(w->uid, v->uid) == 0)
+        return;
+    memcpy(w->uid, v->uid, sizeof w->uid);
+    memset(&w->pod, 0, sizeof w->pod);
+    w->has_pod = false;
+}
+
 void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,
                    uint32_t list)
 {
     struct warm *w = find(p, v->name);
 
-    if (!w)
+    if (!w && p->is_on && v->pool[0] && !jobspec_id(v->name) && !is_gone &&
+        !v->is_finished && !v->is_leaving)
+        w = add(p, v->name, v->uid);
+    if (w && w->is_alleged)
+        prove(w, v);
+    if (!w || (w->uid[0] && strcmp(w->uid, v->uid) != 0))
         return;
     w->has_job = true;
     if (list)
@@ -395,7 +474,37 @@ void kube_pool_listed(struct kube_pool *p, bool is_job, uint32_t list)
     keep(p);
 }
 
+void kube_pool_stray(struct kube_pool *p, const char *job, const char *uid)
+{
+    struct warm *w = find(p, job);
+
+    if (!p->is_on || w)
+        return;
+    log_info("pool.stray", "job", "s", job, NULL);
+    w = add(p, job, uid);
+    w->has_job = w->is_unfit = true;
+    keep(p);
+}
+
 /* --- taking one --- */
+
+void kube_pool_refused(struct kube_pool *p, const char *job)
+{
+    struct warm *w = find(p, job);
+
+    if (w)
+        w->vain_ms = loop_now_ms();
+}
+
+const struct podview *kube_pool_seen(struct kube_pool *p, const char *job)
+{
+    struct warm *w = find(p, job);
+
+    if (!w || !w->has_pod)
+        return NULL;
+    w->is_leaving = true;
+    return &w->pod;
+}
 
 void kube_pool_door(const struct kube_pool *p, struct kube_warm *w)
 {
@@ -429,6 +538,8 @@ bool kube_pool_take(struct kube_pool *p, const char *image,
     out->pod = best->pod;
     kube_pool_door(p, out);
     best->is_leaving = true;
+    if (!p->burst_ms)
+        p->burst_ms = loop_now_ms();
     make_later(p, KUBE_POOL_REFILL_MS);
     keep(p);
     return true;
@@ -441,6 +552,8 @@ void kube_pool_begin(struct kube_pool *p)
     p->is_on = true;
     p->has_pods = false;
     p->deficit = -1;
+    p->unfit_ms = 0;
+    p->unfit[0] = '\0';
     p->tick = loop_timer_start(p->l->loop, TICK_MS, TICK_MS, tick, p);
 }
 

@@ -18,7 +18,16 @@
 /* After one was given out: what is started in its place would hold up, on a
  * small cluster, the session that begins. */
 #define KUBE_POOL_REFILL_MS 500
-#define KUBE_POOL_LATE_S 300 /* to become ready; then it is removed */
+/* And as long as any that took one does not run yet, up to this since the
+ * first of them. */
+#define KUBE_POOL_BURST_MAX_MS 3000
+#define KUBE_POOL_BURST_LOOK_MS 100 /* between looks */
+#define KUBE_POOL_LATE_S 300        /* to become ready; then it is removed */
+/* One that was given out and is nobody's is removed then: later than it is
+ * known who leads, whatever clocks do. */
+#define KUBE_POOL_VAIN_MS 15000
+/* After KEDA made one that is not to be used: it is asked for none. */
+#define KUBE_POOL_UNFIT_MS 30000
 /* One that leaves within that time is not given out any more. */
 #define KUBE_POOL_LAST_S 10
 /* What agents of a pool with one secret are called at the TLS door. */
@@ -52,9 +61,21 @@ void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,
                    uint32_t list);
 void kube_pool_listed(struct kube_pool *p, bool is_job, uint32_t list);
 
+/* Of one that is nobody's yet: fills v->unfit. From any thread. */
+void kube_pool_look(const struct kube_pool *p, const struct json *pod,
+                    struct podview *v);
+
+/* A Job that nobody has made: it is removed. */
+void kube_pool_stray(struct kube_pool *p, const char *job, const char *uid);
+
 /* Take a ready one for a session of that image; false: there is none. */
 bool kube_pool_take(struct kube_pool *p, const char *image,
                     struct kube_warm *out);
+/* One that was taken had been given out before, to whom is not known. */
+void kube_pool_refused(struct kube_pool *p, const char *job);
+/* Take that one for the session whose it is already: its pod, borrowed; NULL
+ * = there is none. */
+const struct podview *kube_pool_seen(struct kube_pool *p, const char *job);
 /* The door of one that was taken before; pod's uid is known. */
 void kube_pool_door(const struct kube_pool *p, struct kube_warm *w);
 

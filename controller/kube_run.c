@@ -16,7 +16,6 @@
 
 #define NO_WORKER_MS 20 /* the pool is full: again */
 #define REMOVE_AGAIN_MS 2000
-#define FIRST_LIST 1 /* of pods: what there is is not known before */
 
 /* --- the table --- */
 
@@ -78,8 +77,8 @@ static void stop_timers(struct kube_run *r)
 {
     loop_timer_stop(r->retry);
     loop_timer_stop(r->last);
-    loop_timer_stop(r->pull);
-    r->retry = r->last = r->pull = NULL;
+    loop_timer_stop(r->look);
+    r->retry = r->last = r->look = NULL;
 }
 
 static void run_free(struct kube_run *r)
@@ -275,7 +274,7 @@ static void removed(void *arg)
         return;
     }
     if (r->is_pod_gone || r->is_quiet ||
-        (!r->has_pod && r->l->pods_list > FIRST_LIST))
+        (!r->has_pod && r->l->pods_list > KUBE_FIRST_LIST))
         kube_run_finish(r);
     else
         last_look(r, r->l->gone_ms, pod_stays);
@@ -370,7 +369,6 @@ static void make_failed(struct kube_run *r)
 }
 
 static void job_over(struct kube_run *r);
-static void advance(struct kube_run *r);
 
 /* Its start is done: all there is to know lies in the cluster. */
 void kube_run_launched(struct kube_run *r)
@@ -389,8 +387,14 @@ void kube_run_launched(struct kube_run *r)
     } else {
         if (r->is_job_over)
             job_over(r);
-        advance(r);
+        kube_run_advance(r);
     }
+}
+
+/* That it is owned by a Job of this name is anybody's word. */
+static bool is_its(const struct kube_run *r, const struct podview *v)
+{
+    return strcmp(v->job_uid, r->uid) == 0;
 }
 
 static void made(void *arg)
@@ -400,6 +404,10 @@ static void made(void *arg)
     if (!kube_run_is_back(r))
         return;
     memcpy(r->uid, r->made_uid, sizeof r->uid);
+    if (r->uid[0] && r->has_pod && !is_its(r, &r->pod)) {
+        memset(&r->pod, 0, sizeof r->pod);
+        r->has_pod = r->is_pod_gone = false;
+    }
     if (r->failure.kind) {
         make_failed(r);
         return;
@@ -421,114 +429,21 @@ void kube_run_make(struct kube_run *r)
 
 /* --- what the watches tell --- */
 
-static bool is_no_image(const char *waits_for)
-{
-    return strcmp(waits_for, "ErrImagePull") == 0 ||
-           strcmp(waits_for, "ImagePullBackOff") == 0;
-}
-
-static void tell_wait(struct kube_run *r)
-{
-    const struct podview *v = &r->pod;
-    struct launch_sink *sink = &r->l->base.sink;
-    char detail[160];
-
-    if (!v->waits_for[0] || r->told_listening ||
-        strcmp(v->waits_for, r->told_wait) == 0 ||
-        (is_no_image(v->waits_for) && is_no_image(r->told_wait)))
-        return; /* a kubelet says the two in turn */
-    snprintf(r->told_wait, sizeof r->told_wait, "%s", v->waits_for);
-    snprintf(detail, sizeof detail, "%s%s%.90s", v->waits_for,
-             v->waits_why[0] ? ": " : "", v->waits_why);
-    sink->stage(sink->arg, r->sid, v->is_scheduled ? "pulled" : "scheduled",
-                "waiting", detail);
-}
-
-static void look_again(void *arg)
-{
-    advance(arg);
-}
-
-/* An image that cannot be had, or an agent that always dies, is waited for
- * a while: a registry may be away, a name just wrong. */
-static bool is_hopeless(struct kube_run *r)
-{
-    const struct podview *v = &r->pod;
-    bool fails = is_no_image(v->waits_for);
-
-    if (v->is_pulled || r->told_listening)
-        return false; /* the runner runs: its agent has listened */
-    if (v->is_stuck || v->has_report || /* what was reported stands */
-        (!v->is_listening && v->agent_restarts >= LAUNCHER_KUBE_CRASHES))
-        return true;
-    if (fails && !r->pull_fails_ms) {
-        r->pull_fails_ms = loop_now_ms();
-        loop_timer_stop(r->pull); /* the pod may show nothing new by then */
-        r->pull = loop_timer_start(r->l->loop, LAUNCHER_KUBE_PULL_S * 1000 + 1,
-                                   0, look_again, r);
-    }
-    if (!v->waits_for[0])
-        r->pull_fails_ms = 0;
-    return fails && loop_now_ms() - r->pull_fails_ms >
-                        (int64_t)LAUNCHER_KUBE_PULL_S * 1000;
-}
-
-char *kube_run_addr(const struct kube_run *r, const struct podview *v)
-{
-    bool is_v6 = strchr(v->ip, ':') != NULL;
-
-    return mem_printf("%s%s%s:%d", is_v6 ? "[" : "", v->ip, is_v6 ? "]" : "",
-                      r->l->agent_port);
-}
-
-static void tell_listening(struct kube_run *r)
-{
-    struct launch_sink *sink = &r->l->base.sink;
-    own_mem char *addr = kube_run_addr(r, &r->pod);
-
-    log_debug("session.listening", "sid", "s", r->sid, NULL);
-    r->told_listening = true;
-    sink->stage(sink->arg, r->sid, "pulled", "done", "");
-    sink->listening(sink->arg, r->sid, addr, r->pod.uid, r->l->base.isolation);
-}
-
-static void advance(struct kube_run *r)
-{
-    const struct podview *v = &r->pod;
-    struct launch_sink *sink = &r->l->base.sink;
-
-    if (r->is_quiet || !r->has_pod ||
-        (r->state != RUN_MAKING && r->state != RUN_FOLLOWED))
-        return;
-    if (v->is_scheduled && !r->told_scheduled) {
-        r->told_scheduled = true;
-        sink->stage(sink->arg, r->sid, "scheduled", "done", "");
-    }
-    tell_wait(r);
-    /* the program needs both containers; until then what keeps the runner
-     * waiting is ours to tell */
-    if (v->is_listening && v->is_pulled && !r->told_listening)
-        tell_listening(r);
-    if (v->is_running && r->told_listening && !r->told_running) {
-        r->told_running = true;
-        sink->running(sink->arg, r->sid, 0);
-    }
-    if (!v->is_over && is_hopeless(r))
-        kube_run_end(r, REASON_START_FAILED,
-                     "The session's pod cannot be started.");
-    else if (r->is_to_mark && !r->is_working)
-        kube_run_mark(r);
-}
-
 void kube_run_pod(struct kube_run *r, const struct podview *v, bool is_gone)
 {
-    if (r->state == RUN_TOLD || (r->has_pod && strcmp(v->uid, r->pod.uid) != 0))
+    /* which Job is made is not known yet: judged once it is */
+    bool is_early = r->state == RUN_MAKING && !r->uid[0];
+
+    if (r->state == RUN_TOLD || (r->uid[0] && !is_its(r, v)) ||
+        (r->has_pod && !is_early && strcmp(v->uid, r->pod.uid) != 0))
         return;
     r->has_pod = true;
     r->pod = *v;
     r->is_pod_gone = is_gone;
+    if (is_early)
+        return;
     if (!v->is_over && !is_gone) {
-        advance(r);
+        kube_run_advance(r);
     } else if (r->state == RUN_FOLLOWED || r->state == RUN_REMOVING) {
         kube_run_finish(r); /* others look when they are done */
     }

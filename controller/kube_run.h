@@ -12,12 +12,16 @@
 
 #include <stdatomic.h>
 
+#define KUBE_FIRST_LIST 1 /* of pods: what there is is not known before */
+
 struct kube_known {    /* a Job that was listed */
     char sid[ID_SIZE]; /* "" = a warm one's */
     char name[64];
     char uid[KUBE_UID_SIZE];
     bool is_finished;
-    bool has_job;         /* it was listed itself, not only its pod */
+    bool is_spoilt;       /* its pod says it is somebody's, and not with our
+                             record: nobody is to have it */
+    bool is_anothers;     /* it says it is another installation's */
     char *record, *trust; /* NULL = none */
 };
 
@@ -32,7 +36,9 @@ struct kube_launcher {
     struct kube_place place;
     struct jobspec *spec;
     int agent_port;
-    int64_t gone_ms, look_ms, room_ms, right_ms; /* LAUNCHER_KUBE_*_MS */
+    /* LAUNCHER_KUBE_*_MS */
+    int64_t gone_ms, look_ms, room_ms, right_ms, pod_ms;
+    int64_t vain_ms; /* KUBE_POOL_VAIN_MS */
     struct kube_run *runs;
     int count;
     struct kube_known *known;
@@ -43,7 +49,7 @@ struct kube_launcher {
 };
 
 enum kube_state {
-    RUN_CLAIMING, /* a warm pod, until its name is in the record */
+    RUN_CLAIMING, /* until its name is in the record */
     RUN_WAKING,   /* it is told whose it is */
     RUN_SEEKING,  /* one that was claimed before is looked for */
     RUN_MAKING,   /* Job and Secret */
@@ -64,7 +70,6 @@ struct kube_run {
     struct kube_warm warm;         /* a warm pod's door, until it is ours */
     bool is_again;                 /* it may have been told before */
     bool is_ours;                  /* its door opened to the session's key */
-    bool is_claimed;               /* the record names a warm one */
     bool is_to_mark;               /* its pod does not say yet whose it is */
     int wakes;                     /* warm pods that were tried */
     bool is_quiet;                 /* nothing is told */
@@ -82,7 +87,7 @@ struct kube_run {
     char wanted_detail[256];
     struct loop_timer *retry; /* a worker is asked again */
     struct loop_timer *last;  /* for the pod to be seen, or to go */
-    struct loop_timer *pull;  /* an image has failed for long enough */
+    struct loop_timer *look;  /* for what it waits for to have lasted */
     int64_t forbidden_ms;     /* since when; 0 = it is not */
     bool is_working;
     atomic_bool is_dropped; /* its worker's done frees it */
@@ -120,21 +125,32 @@ bool kube_run_is_back(struct kube_run *r);
 void kube_run_make(struct kube_run *r);
 /* Its start is done; what its pod shows is told. May free it. */
 void kube_run_launched(struct kube_run *r);
-/* Where the agent of its pod listens; the caller's. */
-char *kube_run_addr(const struct kube_run *r, const struct podview *v);
 /* After the end: remove what is left. */
 void kube_run_clean(struct kube_run *r);
 /* Ask a worker again after a while; asking before forgets it. */
 void kube_run_later(struct kube_run *r, int64_t ms, void (*cb)(void *arg));
 
+/* --- kube_stages.c --- */
+
+/* Tell what its pod shows, as far as it is not told yet. */
+void kube_run_advance(struct kube_run *r);
+/* Where the agent of its pod listens; the caller's. */
+char *kube_run_addr(const struct kube_run *r, const struct podview *v);
+
 /* --- kube_claim.c --- */
 
 /* A warm pod, or else a Job of its own. */
 void kube_run_start(struct kube_run *r);
-/* The claim is in the record. */
+/* Does any that took a warm pod not run yet? */
+bool kube_run_is_any_waking(const struct kube_launcher *l);
+/* What it has the name of is to be in the record, before it is begun. */
+void kube_run_claim(struct kube_run *r);
+/* The claim is in the record; or another session has what was claimed. */
 void kube_run_claimed(struct kube_run *r);
-/* Its pod was claimed before, and may have been told. */
-void kube_run_seek(struct kube_run *r, const char *job);
+void kube_run_refused(struct kube_run *r);
+/* Its pod was claimed before, and may have been told. uid: of that Job; "" =
+ * not known. */
+void kube_run_seek(struct kube_run *r, const char *job, const char *uid);
 /* That pod is seen, or (NULL) there is none. */
 void kube_run_found(struct kube_run *r, const struct podview *v);
 /* Write on its pod whose it is. */

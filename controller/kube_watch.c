@@ -34,6 +34,7 @@ struct stream { /* one watch request; the try is first: it is their arg */
     struct buf line;
     int status;
     bool has_expired, has_heard;
+    bool is_left_out; /* the rest of a line that is too long */
 };
 
 static bool is_over(const struct kube_watch *w)
@@ -59,7 +60,8 @@ static bool on_listed(void *arg, const struct json *object)
 
 static int list_all(struct kube_watch *w, struct err *e)
 {
-    if (kube_list(w->kube, w->path, on_listed, w, w->version, e) < 0)
+    if (kube_list(w->kube, w->path, &w->is_stopped, on_listed, w, w->version,
+                  e) < 0)
         return -1;
     if (!is_over(w))
         w->event(w->arg, KUBE_ALL_LISTED, NULL);
@@ -116,6 +118,19 @@ static int take_event(struct stream *s, const struct json *ev, struct err *e)
     return 0; /* others, BOOKMARK among them, only move the version */
 }
 
+/* Lest one fat object hide all others: it is in the next list, or as much left
+ * out of that. */
+static void leave_out(struct stream *s, const char *text, size_t len,
+                      const char *why)
+{
+    char name[KUBE_NAME_SIZE];
+
+    kube_name_in(text, len, name);
+    log_warn("kube.left_out", "path", "s", s->w->path, "name", "s", name,
+             "error", "s", why, NULL);
+    s->has_heard = true;
+}
+
 static int take_line(struct stream *s, const char *text, size_t len,
                      struct err *e)
 {
@@ -123,7 +138,12 @@ static int take_line(struct stream *s, const char *text, size_t len,
 
     if (len == 0 || is_over(s->w))
         return 0;
-    ev = json_parse(text, len, e);
+    ev = json_parse_upto(text, len, KUBE_VALUES_MAX, e);
+    if (!ev && e->kind == ERR_TOO_LARGE) {
+        leave_out(s, text, len, e->text);
+        *e = (struct err){0};
+        return 0;
+    }
     if (!ev)
         return err_set(e, ERR_SYSTEM, "watch: no event");
     return take_event(s, ev, e);
@@ -141,10 +161,13 @@ static int on_head(void *arg, const struct http_answer *a, struct err *e)
 static int add(struct stream *s, const uint8_t *bytes, size_t len,
                struct err *e)
 {
-    if (buf_append(&s->line, bytes, len) == 0)
+    if (s->is_left_out || buf_append(&s->line, bytes, len) == 0)
         return 0;
-    return err_set(e, ERR_SYSTEM, "watch: an event of more than %d bytes",
-                   KUBE_LINE_MAX);
+    if (s->status != 200)
+        return err_set(e, ERR_SYSTEM, "watch: an answer of too many bytes");
+    leave_out(s, (const char *)s->line.data, s->line.len, "too many bytes");
+    s->is_left_out = true;
+    return 0;
 }
 
 /* Lines come in pieces of any size. */
@@ -158,9 +181,11 @@ static int on_data(void *arg, const uint8_t *bytes, size_t len, struct err *e)
 
         if (add(s, bytes, n, e) < 0)
             return -1;
-        if (take_line(s, (const char *)s->line.data, s->line.len, e) < 0)
+        if (!s->is_left_out &&
+            take_line(s, (const char *)s->line.data, s->line.len, e) < 0)
             return -1;
         buf_clear(&s->line);
+        s->is_left_out = false;
         bytes = end + 1;
         len -= n + 1;
     }

@@ -42,7 +42,9 @@ struct launch_sink {
     void (*stage)(void *arg, const char *sid, const char *stage,
                   const char *state, const char *detail);
     /* It is to run in what has this name: claim_kept when that is in the
-     * record, so that whoever comes after us looks there. */
+     * record, so that whoever comes after us looks there; claim_refused when
+     * another session has it. Any that has not the session's id in its name
+     * could be another's. */
     void (*claimed)(void *arg, const char *sid, const char *ref);
     /* What it was started with will not be asked for again. */
     void (*launched)(void *arg, const char *sid);
@@ -55,7 +57,18 @@ struct launch_sink {
     /* So many warm runners are missing. */
     void (*demand)(void *arg, int64_t deficit);
     void *arg;
+    /* launch_leads. NULL = there is no other controller. */
+    bool (*leads)(void *arg);
+    void *leads_arg;
 };
+
+/* May we act for sessions, by the clock as it is now? Asked right before what
+ * is done, by whoever does it: a process that stood still acts on what was so
+ * before another led, until it is told. Any thread. */
+static inline bool launch_leads(const struct launch_sink *s)
+{
+    return !s->leads || s->leads(s->leads_arg);
+}
 
 struct launcher {
     const char *isolation; /* "full" or "none": what holds, after probe */
@@ -71,6 +84,7 @@ struct launcher {
     void (*take_up)(struct launcher *l, const char *sid, const char *ref,
                     const char *trusted, struct launch *what);
     void (*claim_kept)(struct launcher *l, const char *sid);
+    void (*claim_refused)(struct launcher *l, const char *sid);
     /* All that is to be taken up has been. NULL = it need not know. */
     void (*begin)(struct launcher *l, const char *trusted);
     /* Stop it now; ended follows, with this reason unless the session had

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "controller/kube_run.h"
+#include "controller/record.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,10 @@ static void job_news(const struct news *n)
     const uint32_t list = n->what == KUBE_LISTED ? n->l->jobs_list : 0;
 
     if (!r) {
+        /* made for one who led before, and asked for it long ago: what we
+         * make ourselves has its run before */
+        if (n->what == KUBE_CHANGED && jobspec_id(n->job.name) && n->job.is_new)
+            kube_pool_stray(n->l->pool, n->job.name, n->job.uid);
         kube_pool_job(n->l->pool, &n->job, n->what == KUBE_GONE, list);
         return;
     }
@@ -94,6 +99,8 @@ static void post(struct kube_launcher *l, enum kube_event what, bool is_job,
         got = is_job ? jobview_of(object, &n->job, &e)
                      : podview_of(object, &n->pod, &e);
     n->job.record = n->job.trust = NULL;
+    if (got == 0 && !is_job && what != KUBE_ALL_LISTED)
+        kube_pool_look(l->pool, object, &n->pod);
     if (got == 0)
         loop_post(l->loop, on_news, n);
     else
@@ -135,16 +142,18 @@ static struct kube_known *known_job(const struct kube_launcher *l,
 }
 
 /* By what lies in the cluster, or else by what the record says of it: that may
- * name a warm one that failed the session, and is another's now. */
+ * name a warm one that failed the session, and is another's now. Where both
+ * say the same it is that one, however many carry a copy of its mark. */
 static struct kube_known *known_find(const struct kube_launcher *l,
                                      const char *sid, const char *ref)
 {
-    struct kube_known *k;
+    struct kube_known *k = known_job(l, ref);
 
+    if (k && strcmp(k->sid, sid) == 0)
+        return k;
     for (size_t i = 0; i < l->known_count; i++)
         if (strcmp(l->known[i].sid, sid) == 0)
             return &l->known[i];
-    k = known_job(l, ref);
     return k && !k->sid[0] ? k : NULL;
 }
 
@@ -161,26 +170,46 @@ static struct kube_known *known_add(struct kube_launcher *l, const char *name,
     return k;
 }
 
+/* Whose a Job is its name says, which nobody can change. */
 static bool take_known(void *arg, const struct json *job)
 {
     struct kube_launcher *l = arg;
     struct kube_known *k;
+    const char *id;
     struct jobview v;
     struct err e = {0};
 
     if (jobview_of(job, &v, &e) < 0 || v.is_leaving)
         return true;
     k = known_add(l, v.name, v.uid);
-    memcpy(k->sid, v.sid, sizeof k->sid);
+    id = jobspec_id(v.name);
+    if (id)
+        memcpy(k->sid, id, sizeof k->sid);
     k->is_finished = v.is_finished;
-    k->has_job = true;
     k->record = v.record ? mem_str(v.record) : NULL;
     k->trust = v.trust ? mem_str(v.trust) : NULL;
     return true;
 }
 
-/* A warm pod that says whose it is: then its Job is that session's. One of
- * KEDA's is known by this alone. */
+/* With a record that we have written for that session? */
+static bool is_marked(const struct kube_launcher *l, const char *sid,
+                      const char *record)
+{
+    own_mem struct store_session *row = mem_zero(1, sizeof *row);
+    struct err e = {0};
+
+    if (record_parse(record, sid, l->set->installation, l->keys, row, &e) == 0)
+        return true;
+    err_wrap(&e, "what its pod says of session %s", sid);
+    log_err(&e, "session.mark");
+    return false;
+}
+
+/*
+ * A warm pod that says whose it is: then its Job is that session's. Anybody
+ * who may patch pods could have written that, therefore: of a Job that we have
+ * listed, and that is not known to be a session's, with our record.
+ */
 static bool take_claimed(void *arg, const struct json *pod)
 {
     struct kube_launcher *l = arg;
@@ -195,13 +224,18 @@ static bool take_claimed(void *arg, const struct json *pod)
     if (podview_of(pod, &v, &e) < 0 || !v.sid[0] || !v.pool[0] || v.is_leaving)
         return true;
     k = known_job(l, v.job);
-    if (!k)
-        k = known_add(l, v.job, v.job_uid);
+    if (!k || k->sid[0] || strcmp(k->uid, v.job_uid) != 0)
+        return true;
+    if (!is_marked(l, v.sid, record)) {
+        k->is_anothers = record_is_anothers(record, l->set->installation);
+        k->is_spoilt = !k->is_anothers;
+        return true;
+    }
     memcpy(k->sid, v.sid, sizeof k->sid);
     k->is_finished |= v.is_over;
     free(k->record);
     free(k->trust);
-    k->record = record ? mem_str(record) : NULL;
+    k->record = mem_str(record);
     k->trust = trust ? mem_str(trust) : NULL;
     return true;
 }
@@ -266,13 +300,21 @@ static void kube_launcher_claim_kept(struct launcher *base, const char *sid)
         kube_run_claimed(r);
 }
 
+static void kube_launcher_claim_refused(struct launcher *base, const char *sid)
+{
+    struct kube_run *r = kube_run_find((struct kube_launcher *)base, sid);
+
+    if (r)
+        kube_run_refused(r);
+}
+
 static struct kube_run *adopt(struct kube_launcher *l, const char *sid,
                               const struct kube_known *k)
 {
     struct kube_run *r = kube_run_new(l, sid);
 
     r->state = RUN_FOLLOWED;
-    r->has_job = k->has_job;
+    r->has_job = true;
     memcpy(r->job, k->name, sizeof r->job);
     memcpy(r->uid, k->uid, sizeof r->uid);
     r->record = k->record ? mem_str(k->record) : NULL;
@@ -294,9 +336,11 @@ static void kube_launcher_take_up(struct launcher *base, const char *sid,
     if (what && kube_trust_holds(what->trust, trusted)) {
         r = run_of(base, what);
         if (k && strcmp(k->name, own) != 0)
-            kube_run_seek(r, k->name);
+            kube_run_seek(r, k->name, k->uid);
         else if (!k && ref[0] && strcmp(ref, own) != 0)
-            kube_run_seek(r, ref);
+            kube_run_seek(r, ref, "");
+        else if (!ref[0])
+            kube_run_claim(r);
         else /* its Job, its Secret or both may be there: their names tell */
             kube_run_make(r);
         return;
@@ -310,25 +354,32 @@ static void kube_launcher_take_up(struct launcher *base, const char *sid,
     if (k->trust && !kube_trust_holds(k->trust, trusted))
         kube_run_end(r, REASON_RUNNER_LOST,
                      "A signing key this session trusts was withdrawn.");
+    else if (!k->is_finished)
+        kube_run_advance(r);
 }
 
 static void kube_launcher_begin(struct launcher *base, const char *trusted)
 {
     struct kube_launcher *l = (struct kube_launcher *)base;
+    own_mem char *which = kube_job_selector(&l->place);
     own_mem char *pods =
-        mem_printf("/api/v1/namespaces/%s/pods?labelSelector=" JOBSPEC_SELECTOR,
-                   l->place.ns);
-    own_mem char *jobs = mem_printf("/apis/batch/v1/namespaces/%s/jobs"
-                                    "?labelSelector=" JOBSPEC_SELECTOR,
-                                    l->place.ns);
+        mem_printf("/api/v1/namespaces/%s/pods%s", l->place.ns, which);
+    own_mem char *jobs =
+        mem_printf("/apis/batch/v1/namespaces/%s/jobs%s", l->place.ns, which);
 
-    for (size_t i = 0; i < l->known_count; i++)
-        if (!l->known[i].sid[0] && !l->known[i].is_finished)
-            kube_pool_known(l->pool, l->known[i].name, l->known[i].uid,
-                            l->known[i].trust, trusted);
+    kube_pool_begin(l->pool);
+    for (size_t i = 0; i < l->known_count; i++) {
+        const struct kube_known *k = &l->known[i];
+
+        if (k->sid[0] || k->is_finished || k->is_anothers)
+            continue;
+        if (k->is_spoilt)
+            kube_pool_stray(l->pool, k->name, k->uid);
+        else
+            kube_pool_known(l->pool, k->name, k->uid, k->trust, trusted);
+    }
     known_clear(l);
     l->pods_list = l->jobs_list = 1;
-    kube_pool_begin(l->pool);
     l->pods = kube_watch_start(l->place.kube, pods, pod_event, l);
     l->jobs = kube_watch_start(l->place.kube, jobs, job_event, l);
 }
@@ -384,6 +435,7 @@ static void kube_launcher_rest(struct launcher *base)
     /* news that were under way mean nothing to anybody now; what they are
      * told with is ours */
     loop_run_posted(l->loop);
+    l->pods_list = l->jobs_list = 0; /* what there is is not known any more */
 }
 
 static int kube_launcher_count(const struct launcher *base)
@@ -441,6 +493,7 @@ struct launcher *launcher_kube_new(struct loop *loop,
         .start = kube_launcher_start,
         .take_up = kube_launcher_take_up,
         .claim_kept = kube_launcher_claim_kept,
+        .claim_refused = kube_launcher_claim_refused,
         .begin = kube_launcher_begin,
         .end = kube_launcher_end,
         .discard = kube_launcher_discard,
@@ -461,6 +514,8 @@ struct launcher *launcher_kube_new(struct loop *loop,
     l->look_ms = LAUNCHER_KUBE_LOOK_MS;
     l->room_ms = LAUNCHER_KUBE_ROOM_MS;
     l->right_ms = LAUNCHER_KUBE_RIGHT_MS;
+    l->pod_ms = LAUNCHER_KUBE_POD_MS;
+    l->vain_ms = KUBE_POOL_VAIN_MS;
     l->pool = kube_pool_new(l);
     l->spec = jobspec_load(set->job_template, e);
     if (!l->spec || open_kube(l, e) < 0) {
@@ -468,9 +523,11 @@ struct launcher *launcher_kube_new(struct loop *loop,
         return NULL;
     }
     l->agent_port = jobspec_port(l->spec);
+    l->place.sink = &l->base.sink;
     l->place.spec = l->spec;
     l->place.ns = set->namespace;
     l->place.agent_image = set->agent_image;
+    kube_job_label(set->installation, l->place.installation);
     l->worker = worker_new(loop, LAUNCHER_KUBE_THREADS, QUEUE_MAX);
     l->waker = worker_new(loop, LAUNCHER_KUBE_WAKERS, QUEUE_MAX);
     return &l->base;

@@ -441,6 +441,12 @@ void lease_stop(struct lease *l)
     pthread_join(l->thread, NULL);
     loop_run_posted(l->loop); /* its last words */
     loop_timer_stop(l->timer);
+}
+
+void lease_free(struct lease *l)
+{
+    if (!l)
+        return;
     json_free(l->record);
     free(l->seen);
     free(l->collection);

@@ -47,11 +47,13 @@ struct lease *lease_start(struct loop *l, struct kube *k,
                           void (*changed)(void *arg, bool is_leader),
                           void *arg);
 /*
- * On the loop's thread, when nothing acts as the leader any more and before
- * kube_cancel: gives the Lease up, so that another takes it at once. changed
- * is not called for it. Takes LEASE_RELEASE_MS and a second; takes NULL.
+ * On the loop's thread, when nothing new is begun as the leader any more and
+ * before kube_cancel: gives the Lease up, so that another takes it at once.
+ * changed is not called for it. Takes LEASE_RELEASE_MS and a second; takes
+ * NULL. It may be asked who leads until it is freed: not we.
  */
 void lease_stop(struct lease *l);
+void lease_free(struct lease *l); /* after lease_stop; takes NULL */
 
 /* From any thread: are we the leader, told so, by the clock as it is now? */
 bool lease_is_leader(const struct lease *l);

@@ -173,7 +173,8 @@ static void demand_run(void *arg)
     struct live *l = arg;
     struct err e = {0};
 
-    if (store_demand(l->app->store, l->demand_said, &e) < 0)
+    if (launch_leads(&l->app->launcher->sink) &&
+        store_demand(l->app->store, l->demand_said, &e) < 0)
         log_err(&e, "pool.demand");
 }
 
@@ -208,8 +209,15 @@ static void told_demand(void *arg, int64_t deficit)
 struct launch_sink live_sink(struct live *l)
 {
     return (struct launch_sink){
-        told_stage,   told_claimed, told_launched, told_listening,
-        told_running, told_ended,   told_demand,   l};
+        .stage = told_stage,
+        .claimed = told_claimed,
+        .launched = told_launched,
+        .listening = told_listening,
+        .running = told_running,
+        .ended = told_ended,
+        .demand = told_demand,
+        .arg = l,
+    };
 }
 
 /* --- the table --- */

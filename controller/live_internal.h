@@ -37,7 +37,8 @@ struct session { /* one live session */
     struct facts known;          /* written, but for stages */
     char *record; /* to make a row of that the store has lost; NULL = none */
     bool is_writing, is_refused; /* refused: the record had ended already */
-    bool is_forgotten;           /* the write under way frees it */
+    char given[128];   /* the runner that is given out to it alone; "" = none */
+    bool is_forgotten; /* the write under way frees it */
     struct err failure;
     struct loop_timer *deadline, *retry;
     struct control *ender, *teller; /* END, VIEWERS under way */

@@ -2,6 +2,11 @@
  * One session's record: what the launcher told is written in order, one write
  * at a time. A record that the store has lost is written anew from what the
  * cluster keeps of it.
+ *
+ * Another controller may lead by now and have written to it, whatever we
+ * believe (a clock may stand still with its machine). Therefore a runner is
+ * given out once, by the store's word, and nothing is written to a record
+ * that names a runner of another's choice.
  */
 #include "controller/live_internal.h"
 
@@ -9,6 +14,7 @@
 #include "base/mem.h"
 #include "controller/app.h"
 #include "controller/counts.h"
+#include "controller/reaper.h"
 #include "controller/record.h"
 
 #include <stdio.h>
@@ -16,6 +22,8 @@
 #include <string.h>
 
 #define RETRY_MS 250 /* a write the store refused is tried again */
+/* A warm runner that was given out is not there for longer, or a session's. */
+#define GIVEN_S 90000
 
 static void apply_end(struct store_session *row, const struct launch_end *end)
 {
@@ -62,6 +70,14 @@ static void apply_facts(const struct facts *f, struct store_session *row)
         apply_end(row, &f->end);
 }
 
+/* None at all: the store has lost what was written last. */
+static bool is_anothers(const struct session *s,
+                        const struct store_session *row)
+{
+    return row->launch_ref[0] && strcmp(row->launch_ref, s->known.ref) != 0 &&
+           strcmp(row->launch_ref, s->writing.ref) != 0;
+}
+
 static int apply(void *arg, struct store_session *row, struct err *e)
 {
     struct session *s = arg;
@@ -69,6 +85,11 @@ static int apply(void *arg, struct store_session *row, struct err *e)
     s->is_refused = row->state == STATE_ENDED;
     if (s->is_refused)
         return err_set(e, ERR_ENDED, "the record has ended");
+    if (is_anothers(s, row))
+        return err_set(e, ERR_CONFLICT,
+                       "another controller has it run in %.60s",
+                       row->launch_ref);
+    memcpy(row->launch_ref, s->known.ref, sizeof row->launch_ref);
     apply_facts(&s->writing, row);
     s->is_untold = row->viewers_untold != 0;
     return 0;
@@ -119,6 +140,21 @@ static int write_anew(struct session *s, struct store_session *row,
     return 0;
 }
 
+/* Whoever claims it second is refused, whatever he knows. The session's own
+ * is no other's. */
+static int give_out_runner(struct session *s, struct err *e)
+{
+    const char *ref = s->writing.ref;
+    const int64_t now_s = loop_wall_s();
+
+    if (!ref[0] || strstr(ref, s->sid) || strcmp(ref, s->given) == 0)
+        return 0;
+    if (store_give_out(s->l->app->store, ref, now_s + GIVEN_S, now_s, e) < 0)
+        return -1;
+    memcpy(s->given, ref, sizeof s->given);
+    return 0;
+}
+
 static void write_run(void *arg)
 {
     struct session *s = arg;
@@ -128,6 +164,15 @@ static void write_run(void *arg)
 
     memset(&s->failure, 0, sizeof s->failure);
     s->is_refused = false;
+    if (!launch_leads(&s->l->app->launcher->sink)) {
+        err_set(&s->failure, ERR_BUSY, "another controller leads");
+        free(row);
+        return;
+    }
+    if (give_out_runner(s, &s->failure) < 0) {
+        free(row);
+        return;
+    }
     got = store_update_if(store, s->sid, apply, s, row, &s->failure);
     if (got < 0 && s->failure.kind == ERR_ABSENT && s->record) {
         memset(&s->failure, 0, sizeof s->failure);
@@ -171,6 +216,18 @@ static void facts_merge(struct facts *to, const struct facts *newer)
     }
 }
 
+/* The rest is written with what comes. */
+static void refuse_claim(struct session *s)
+{
+    struct launcher *launcher = s->l->app->launcher;
+
+    log_err(&s->failure, "session.claim");
+    s->writing.ref[0] = '\0';
+    facts_merge(&s->writing, &s->facts);
+    s->facts = s->writing;
+    launcher->claim_refused(launcher, s->sid);
+}
+
 static void written(void *arg)
 {
     struct session *s = arg;
@@ -178,6 +235,15 @@ static void written(void *arg)
     s->is_writing = false;
     if (s->is_forgotten) {
         session_free(s);
+        return;
+    }
+    if (s->failure.kind == ERR_TOKEN) {
+        refuse_claim(s);
+        return;
+    }
+    if (s->failure.kind == ERR_CONFLICT) {
+        log_err(&s->failure, "session.outrun");
+        reaper_anew(s->l->app->reaper); /* and s is gone */
         return;
     }
     if (s->failure.kind == ERR_SYSTEM || s->failure.kind == ERR_BUSY) {

@@ -13,6 +13,7 @@
 #include "controller/live.h"
 #include "controller/reaper.h"
 #include "controller/server.h"
+#include "controller/sweep.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@
 struct controller {
     struct app app;
     struct server *server;
+    struct sweep *sweep;
     struct lease *lease; /* NULL = we are alone */
     struct loop_signal *term, *interrupt, *hangup;
     struct loop_fd *life;
@@ -219,6 +221,14 @@ static void watch(struct controller *c)
             loop_fd_start(a->loop, (int)a->set->life_fd, LOOP_READ, on_life, c);
 }
 
+/* Also asked by the launcher's threads. */
+static bool leads(void *arg)
+{
+    const struct controller *c = arg;
+
+    return !c->lease || lease_is_leader(c->lease);
+}
+
 static void lead(void *arg, bool is_leader)
 {
     struct controller *c = arg;
@@ -249,9 +259,12 @@ static int start(struct controller *c, struct err *e)
 
     if (start_app(&c->app, e) < 0)
         return -1;
+    c->app.launcher->sink.leads = leads;
+    c->app.launcher->sink.leads_arg = c;
     c->app.reaper = reaper_start(&c->app, is_alone, e);
     if (!c->app.reaper)
         return -1;
+    c->sweep = sweep_start(&c->app, SWEEP_MS);
     if (!is_alone)
         join(c);
     tls_files_init(&c->tls_files, c->app.set->tls_cert, c->app.set->tls_key);
@@ -283,9 +296,11 @@ static void finish(struct controller *c)
     server_stop(c->server);
     live_free(a->live);
     lease_stop(c->lease);
+    sweep_stop(c->sweep);
     reaper_stop(a->reaper);
     if (a->launcher)
         a->launcher->free(a->launcher);
+    lease_free(c->lease);
     if (a->ws)
         ws_context_free(a->ws);
     identity_free(a->identity);

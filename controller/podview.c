@@ -174,20 +174,29 @@ bool podview_whose(const struct json *meta, char sid[ID_SIZE], char pool[64],
     return true;
 }
 
+static void take_owner(struct podview *v, const struct json *meta)
+{
+    const struct json *owner =
+        json_find(json_get(meta, "ownerReferences"), "kind", "Job");
+    bool is_controller = false;
+
+    json_get_bool(owner, "controller", &is_controller);
+    if (!is_controller)
+        return;
+    copy(v->job, sizeof v->job, json_get_str(owner, "name"));
+    copy(v->job_uid, sizeof v->job_uid, json_get_str(owner, "uid"));
+}
+
 int podview_of(const struct json *pod, struct podview *out, struct err *e)
 {
     const struct json *meta = json_get(pod, "metadata");
     const struct json *status = json_get(pod, "status");
-    const struct json *labels = json_get(meta, "labels");
     struct podview v = {0};
 
     if (!podview_whose(meta, v.sid, v.pool, v.uid))
         return err_set(e, ERR_INPUT, "no pod of a session");
     copy(v.name, sizeof v.name, json_get_str(meta, "name"));
-    copy(v.job, sizeof v.job,
-         json_get_str(labels, "batch.kubernetes.io/job-name"));
-    copy(v.job_uid, sizeof v.job_uid,
-         json_get_str(labels, "batch.kubernetes.io/controller-uid"));
+    take_owner(&v, meta);
     copy(v.ip, sizeof v.ip, json_get_str(status, "podIP"));
     v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
     take_phase(&v, status);

@@ -20,9 +20,11 @@
 struct podview {
     char sid[ID_SIZE]; /* "" = a warm one's, of nobody yet as far as it says */
     char pool[64];     /* "" = of none */
-    char job[64], job_uid[64]; /* whose pod it is; "" = not said */
-    char name[128], uid[64];   /* of the pod */
-    char ip[64];               /* "" = none yet */
+    /* Whose pod it is: its owner, for labels are anybody's who may write
+     * them; "" = no Job's. */
+    char job[64], job_uid[64];
+    char name[128], uid[64]; /* of the pod */
+    char ip[64];             /* "" = none yet */
     bool is_scheduled;
     bool is_pulled;    /* the runner's image is there: it runs or ran */
     bool is_listening; /* the agent has started, at ip */
@@ -34,6 +36,8 @@ struct podview {
     char waits_why[256];
     bool is_stuck; /* and never will: no time mends what is asked for */
     int agent_restarts;
+    /* why no session is to have it (kube_pool_look); "" = nothing */
+    char unfit[ERR_TEXT_MAX];
     /* the end */
     bool is_evicted, is_out_of_memory;
     char platform_says[256]; /* of an eviction; "" = nothing */

@@ -97,49 +97,72 @@ static int gather_rows(struct app *app, struct haul *h, struct err *e)
     return 0;
 }
 
-/* The store has no record of what lies there: where one is kept beside it,
- * the store was emptied. */
-static bool restore(struct app *app, const char *sid)
+/*
+ * The store has no record of what lies there: where one is kept beside it, the
+ * store was emptied. Only what the record itself says makes it an orphan; a
+ * store that refuses it, or another who leads by now, says nothing of it.
+ */
+static int restore(struct app *app, const char *sid, bool *is_orphan,
+                   struct err *e)
 {
     struct launcher *l = app->launcher;
+    const char *here = app->set->installation;
     own_mem char *record = l->record ? l->record(l, sid) : NULL;
     own_mem struct store_session *row = mem_zero(1, sizeof *row);
-    struct err e = {0};
+    struct err why = {0};
 
-    if (!record)
-        return false;
-    if (record_parse(record, sid, app->set->installation, &app->keys, row, &e) <
-            0 ||
-        (store_restore(app->store, row, &e) < 0 && e.kind != ERR_CONFLICT)) {
-        log_err(&e, "session.not_restored");
-        return false;
+    *is_orphan = false;
+    if (record_is_anothers(record, here)) {
+        log_warn("session.anothers", "sid", "s", sid, NULL);
+        return 0;
+    }
+    if (record_parse(record, sid, here, &app->keys, row, &why) < 0) {
+        log_err(&why, "session.not_restored");
+        *is_orphan = true;
+        return 0;
+    }
+    if (!launch_leads(&l->sink))
+        return err_set(e, ERR_BUSY, "another controller leads");
+    if (store_restore(app->store, row, &why) < 0 && why.kind != ERR_CONFLICT) {
+        *e = why;
+        return err_wrap(e, "session %s is not restored", sid);
     }
     log_info("session.restored", "sid", "s", sid, NULL);
-    return true;
+    return 0;
+}
+
+/* Is what lies there nobody's? */
+static int judge_unknown(struct app *app, const char *sid, bool *is_orphan,
+                         struct err *e)
+{
+    own_mem struct store_session *row = mem_zero(1, sizeof *row);
+    struct err why = {0};
+
+    if (store_get(app->store, sid, row, &why) == 0) {
+        *is_orphan = row->state == STATE_ENDED;
+        return 0;
+    }
+    if (why.kind == ERR_ABSENT)
+        return restore(app, sid, is_orphan, e);
+    *e = why;
+    return -1;
 }
 
 static int gather_unknown(struct app *app, struct haul *h, struct err *e)
 {
     struct launcher *l = app->launcher;
-    own_mem struct store_session *row = mem_zero(1, sizeof *row);
     own_mem char(*sids)[ID_SIZE] = NULL;
     int n = l->list(l, &sids, e);
 
     if (n > 0)
         h->unknown = mem_zero((size_t)n, sizeof *h->unknown);
     for (int i = 0; i < n; i++) {
-        struct err why = {0};
+        bool is_orphan;
 
-        if (store_get(app->store, sids[i], row, &why) == 0) {
-            if (row->state != STATE_ENDED)
-                continue;
-        } else if (why.kind != ERR_ABSENT) {
-            *e = why;
+        if (judge_unknown(app, sids[i], &is_orphan, e) < 0)
             return -1;
-        } else if (restore(app, sids[i])) {
-            continue;
-        }
-        memcpy(h->unknown[h->unknown_count++], sids[i], ID_SIZE);
+        if (is_orphan)
+            memcpy(h->unknown[h->unknown_count++], sids[i], ID_SIZE);
     }
     return n < 0 ? -1 : 0;
 }
@@ -290,21 +313,34 @@ static void turn(void *arg)
         loop_timer_again(r->turn, REAPER_FOLLOW_MS, 0);
 }
 
+/* Nobody acts for us from now on; who gathers has begun nothing yet. */
+static void cease(struct reaper *r)
+{
+    r->is_in_charge = false;
+    r->is_void = r->is_working;
+    if (!r->is_working || !r->is_gathering)
+        rest(r);
+}
+
 void reaper_lead(struct reaper *r, bool is_leader)
 {
     if (r->is_leader == is_leader)
         return;
     r->is_leader = is_leader;
     log_info(is_leader ? "controller.leads" : "controller.rests", NULL);
-    if (is_leader) {
+    if (is_leader)
         turn(r);
+    else
+        cease(r);
+}
+
+void reaper_anew(struct reaper *r)
+{
+    if (!r->is_in_charge)
         return;
-    }
-    r->is_in_charge = false;
-    r->is_void = r->is_working;
-    /* nobody acts for us from now on; who gathers has begun nothing yet */
-    if (!r->is_working || !r->is_gathering)
-        rest(r);
+    cease(r);
+    if (!r->is_working) /* else when that is done */
+        loop_timer_again(r->turn, REAPER_AGAIN_MS, 0);
 }
 
 bool reaper_leads(const struct reaper *r)
@@ -354,6 +390,7 @@ struct reaper *reaper_start(struct app *app, bool is_alone, struct err *e)
     struct reaper *r = mem_zero(1, sizeof *r);
 
     r->app = app;
+    r->is_leader = is_alone;
     r->trusted = spec_trust(&app->keys);
     if (is_alone && take_up_now(r, e) < 0) {
         reaper_stop(r);

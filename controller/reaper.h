@@ -25,6 +25,9 @@ struct reaper;
 struct reaper *reaper_start(struct app *app, bool is_alone, struct err *e);
 /* We lead from now on, or no more. On the loop. */
 void reaper_lead(struct reaper *r, bool is_leader);
+/* Another has led meanwhile, whoever does now: all that is under way is
+ * forgotten, and looked for anew in a while if we still lead. On the loop. */
+void reaper_anew(struct reaper *r);
 /* Does this controller look after sessions? On the loop. */
 bool reaper_leads(const struct reaper *r);
 void reaper_stop(struct reaper *r); /* takes NULL */

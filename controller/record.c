@@ -187,3 +187,16 @@ int record_parse(const char *text, const char *sid, const char *installation,
     *out = *row;
     return 0;
 }
+
+bool record_is_anothers(const char *text, const char *installation)
+{
+    own_json struct json *j = NULL;
+    struct err ignored = {0};
+    size_t len = text ? strnlen(text, RECORD_MAX + 1) : 0;
+
+    if (len == 0 || len > RECORD_MAX)
+        return false;
+    j = json_parse(text, len, &ignored);
+    return json_get_str(j, "installation") &&
+           !json_get_is(j, "installation", installation);
+}

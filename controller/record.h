@@ -30,5 +30,8 @@ char *record_text(const struct store_session *row, const char *installation,
 int record_parse(const char *text, const char *sid, const char *installation,
                  const struct keys *keys, struct store_session *out,
                  struct err *e);
+/* Does it name an installation that is not this one? Anybody may have written
+ * that: enough to leave it alone, and for nothing else. NULL = it does not. */
+bool record_is_anothers(const char *text, const char *installation);
 
 #endif

@@ -153,7 +153,7 @@ static const struct conf_row rows[] = {
     NAME("runner-image", runner_image, NULL, "image",
          "of the programs, unless the request names another"),
     TEXT("runner-images", runner_images, "", "images",
-         "that requests may name; one may end in *"),
+         "that requests may name; one may end in /*, :* or @*"),
     TEXT("lease", lease, "podterm-controller", "",
          "by which several controllers agree on a leader (empty: this one is "
          "alone)"),
@@ -336,6 +336,17 @@ static bool is_label(const char *text)
            strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
+/* ("example/x*" would be "example/x-of-others" too) */
+static int check_image(const char *pattern, struct err *e)
+{
+    const char *star = strchr(pattern, '*');
+
+    if (!star || (!star[1] && star > pattern && strchr("/:@", star[-1])))
+        return 0;
+    return err_set(e, ERR_INPUT, "\"%.200s\": * must end it, after / : or @",
+                   pattern);
+}
+
 /* What the cluster's launcher needs, and what it excludes. */
 static int check_kube(struct err *e)
 {
@@ -343,6 +354,13 @@ static int check_kube(struct err *e)
         return -1;
     if (strcmp(set.launcher, "local") == 0)
         return 0;
+    if (check_list("--runner-images", set.runner_images, check_image, e) < 0)
+        return -1;
+    if (strcmp(set.isolation, "strict") == 0)
+        return err_set(e, ERR_INPUT,
+                       "--isolation strict cannot be kept by --launcher "
+                       "kubernetes yet: a pod's programs share its network "
+                       "with the agent; leave it out");
     if (set.dev_issuer)
         return err_set(e, ERR_INPUT,
                        "--dev-issuer gives an identity to whoever asks: it "
@@ -513,14 +531,15 @@ int64_t settings_longest_s(const struct settings *s, int64_t lifetime_s)
            s->linger_detached_s + SETTINGS_SLACK_S;
 }
 
-/* "name" or "begin*" */
+/* A name, or check_image's; "host:*" means no image at "host:5000/". */
 static bool is_like(const char *pattern, const char *text)
 {
-    size_t len = strlen(pattern);
+    const size_t len = strcspn(pattern, "*");
 
-    if (len && pattern[len - 1] == '*')
-        return strncmp(pattern, text, len - 1) == 0;
-    return strcmp(pattern, text) == 0;
+    if (!pattern[len])
+        return strcmp(pattern, text) == 0;
+    return strncmp(pattern, text, len) == 0 &&
+           (pattern[len - 1] == '/' || !strchr(text + len, '/'));
 }
 
 bool settings_allows_image(const struct settings *s, const char *image)

@@ -134,6 +134,7 @@ static int teardown(void **arg)
     (void)arg;
     for (int i = 0; i < CANDIDATES; i++) {
         lease_stop(all[i].lease);
+        lease_free(all[i].lease);
         kube_free(all[i].kube);
     }
     call("DELETE", NULL, NULL, "/api/v1/namespaces/%s", ns);
@@ -201,6 +202,7 @@ static void one_leads_until_it_gives_up(void **arg)
     pass(3000); /* it is made anew by who held it */
     assert_ptr_equal(leader(), first);
     lease_stop(first->lease);
+    lease_free(first->lease);
     first->lease = NULL;
     first->is_leader = false;
     pass(SOON_MS);

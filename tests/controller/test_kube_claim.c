@@ -236,6 +236,30 @@ static void a_spec_too_large_for_one_wastes_no_others(void **arg)
     assert_int_equal(atomic_load(&told), 1);
 }
 
+/* Who led before may have chosen a warm one, and not have said so yet. */
+static void
+the_record_knows_also_of_a_job_of_its_own_before_there_is_one(void **arg)
+{
+    for (int i = 0; i < 2; i++) { /* a new session; one that is taken up */
+        teardown(arg);
+        setup(arg);
+        bed.set.warm_target = 0;
+        bed.keeps_no_claims = true;
+        if (i == 0)
+            kubebed_begin(&bed);
+        if (i == 0)
+            kubebed_launch(&bed, sid);
+        else
+            bed.launcher->take_up(bed.launcher, sid, "", bed.trusted,
+                                  kubebed_what(&bed, sid));
+        run_for(bed.loop, 200);
+        assert_string_equal(bed.ref, own);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", ""), 0);
+        bed.launcher->claim_kept(bed.launcher, sid);
+        kubebed_until(&bed, "jobs", own, 1);
+    }
+}
+
 static void another_image_has_a_job_of_its_own(void **arg)
 {
     struct launch *what = kubebed_what(&bed, sid);
@@ -246,7 +270,7 @@ static void another_image_has_a_job_of_its_own(void **arg)
     what->image = mem_str("example/other:1");
     bed.launcher->start(bed.launcher, what);
     kubebed_hears(&bed, "a:launched");
-    assert_int_equal(kubebed_said(&bed, "claimed"), 0);
+    assert_int_equal(kubebed_said(&bed, "claimed=w-"), 0);
     assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 1);
 }
 
@@ -469,6 +493,156 @@ static void however_often_leaders_change_it_runs_once(void **arg)
     }
 }
 
+/* --- a leader that stood still --- */
+
+static int changes(void)
+{
+    return kubeworld_asked(bed.world, "POST", "", "") +
+           kubeworld_asked(bed.world, "DELETE", "", "") +
+           kubeworld_asked(bed.world, "PATCH", "", "");
+}
+
+static void depose(bool is)
+{
+    atomic_store(&bed.is_deposed, is);
+}
+
+/* Before it is told that it leads no more, at any point of the way. */
+static void who_leads_no_more_changes_nothing(void **arg)
+{
+    own_mem char *first = NULL;
+    char other[ID_SIZE];
+    int before;
+
+    (void)arg;
+    begun();
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:listening");
+    until_marked();
+    kubebed_until(&bed, "jobs", "w-", TARGET + 1);
+    pods();
+    kubebed_warm(&bed, TARGET);
+    kubebed_until(&bed, "secrets", "w-", TARGET + 1);
+    first = mem_str(bed.ref);
+    before = changes();
+    atomic_store(&told, 0);
+
+    depose(true);
+    kubebed_sid('b', other);
+    kubebed_launch(&bed, other); /* one it would wake */
+    kubebed_sid('c', other);
+    {
+        struct launch *what = kubebed_what(&bed, other);
+
+        free(what->image); /* one it would make */
+        what->image = mem_str("example/other:1");
+        bed.launcher->start(bed.launcher, what);
+    }
+    kubebed_end(&bed, sid); /* one it would remove */
+    bed.set.warm_target = 0;
+    run_for(bed.loop, 3000);
+    assert_int_equal(changes(), before);
+    assert_int_equal(atomic_load(&told), 0);
+    assert_int_equal(kubebed_said(&bed, "ended"), 0);
+    assert_int_equal(kubebed_said(&bed, "launched"), 1);
+
+    bed.inside->gone_ms = 100;
+    depose(false); /* it was only late: nothing is left undone */
+    kubebed_hears(&bed, "b:launched");
+    kubebed_hears(&bed, "c:launched");
+    kubebed_hears(&bed, "a:ended=deleted");
+    kubebed_until(&bed, "jobs", first, 0);
+}
+
+static void a_job_made_for_who_led_before_is_removed(void **arg)
+{
+    own_mem char *late = NULL;
+
+    (void)arg;
+    begun();
+    late = mem_printf("s-%s", sid);
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_HOLD, 0, NULL, 1);
+    {
+        struct launch *what = kubebed_what(&bed, sid);
+
+        free(what->image);
+        what->image = mem_str("example/other:1");
+        bed.launcher->start(bed.launcher, what);
+    }
+    run_for(bed.loop, 100);
+    kubebed_next(&bed, true); /* the next has no such session any more */
+    kubebed_begin(&bed);
+    depose(true); /* as who asked for it is */
+    kubeworld_heal(bed.world);
+    kubebed_until(&bed, "jobs", late, 1);
+    depose(false);
+    kubebed_until(&bed, "jobs", late, 0);
+    assert_int_equal(kubeworld_count(bed.world, "secrets", late), 0);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "w-"), TARGET);
+}
+
+static void a_claim_refused_takes_the_next(void **arg)
+{
+    own_mem char *first = NULL;
+
+    (void)arg;
+    begun();
+    bed.inside->vain_ms = 4000;
+    bed.keeps_no_claims = true;
+    kubebed_launch(&bed, sid);
+    first = mem_str(bed.ref);
+    bed.keeps_no_claims = false;
+    bed.launcher->claim_refused(bed.launcher, sid);
+    kubebed_hears(&bed, "a:listening");
+    assert_string_not_equal(first, bed.ref);
+    assert_int_equal(atomic_load(&told), 1);
+    /* it may be another's: who was not told so looks at it for a while */
+    assert_int_equal(kubeworld_count(bed.world, "jobs", first), 1);
+    kubebed_until(&bed, "jobs", first, 0);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", bed.ref), 1);
+}
+
+static void a_claim_refused_that_is_anothers_stays(void **arg)
+{
+    own_mem char *first = NULL, *pod = NULL;
+
+    (void)arg;
+    begun();
+    bed.inside->vain_ms = 500;
+    bed.keeps_no_claims = true;
+    kubebed_launch(&bed, sid);
+    first = mem_str(bed.ref);
+    pod = mem_printf("p%s", first + 1);
+    bed.keeps_no_claims = false;
+    kubeworld_label(bed.world, pod, PODVIEW_LABEL,
+                    "anothersanothersanothersaa");
+    bed.launcher->claim_refused(bed.launcher, sid);
+    kubebed_hears(&bed, "a:listening");
+    run_for(bed.loop, 5000); /* two turns of the pool */
+    assert_int_equal(kubeworld_count(bed.world, "jobs", first), 1);
+}
+
+/* A session that is new to us, and whose runner another has chosen. */
+static void a_claim_is_found_also_when_all_has_been_listed(void **arg)
+{
+    own_mem char *ref = NULL;
+
+    (void)arg;
+    begun();
+    ref = kubeworld_name(bed.world, "jobs", "w-", 0);
+    bed.launcher->take_up(bed.launcher, sid, ref, bed.trusted,
+                          kubebed_what(&bed, sid));
+    kubebed_hears(&bed, "a:listening");
+    assert_int_equal(kubebed_said(&bed, "claimed"), 0);
+    bed.said[0] = 0;
+    kubebed_sid('b', sid);
+    bed.launcher->take_up(bed.launcher, sid, "w-gone", bed.trusted,
+                          kubebed_what(&bed, sid));
+    kubebed_hears(&bed, "b:listening");
+    assert_int_equal(kubebed_said(&bed, "b:claimed=w-"), 1);
+    assert_string_not_equal(ref, bed.ref);
+}
+
 static void one_that_was_given_out_is_not_given_out_again(void **arg)
 {
     own_mem char *ref = NULL, *pod = NULL;
@@ -503,6 +677,7 @@ int main(void)
         T(one_that_does_not_take_it_is_removed_and_the_next_asked),
         T(where_none_takes_it_a_job_of_its_own_does),
         T(a_spec_too_large_for_one_wastes_no_others),
+        T(the_record_knows_also_of_a_job_of_its_own_before_there_is_one),
         T(another_image_has_a_job_of_its_own),
         T(an_end_before_the_agent_was_told_tells_it_nothing),
         T(an_end_while_it_is_told_removes_it),
@@ -513,6 +688,11 @@ int main(void)
         T(a_job_of_its_own_is_found_whatever_was_claimed_before),
         T(whose_it_is_is_written_until_it_is_and_read_by_the_next),
         T(however_often_leaders_change_it_runs_once),
+        T(who_leads_no_more_changes_nothing),
+        T(a_job_made_for_who_led_before_is_removed),
+        T(a_claim_refused_takes_the_next),
+        T(a_claim_refused_that_is_anothers_stays),
+        T(a_claim_is_found_also_when_all_has_been_listed),
         T(one_that_was_given_out_is_not_given_out_again),
     };
 

@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "base/token_activate.h"
 #include "controller/activate.h"
+#include "controller/counts.h"
 #include "tests/lib/kubebed.h"
 #include "tests/lib/peer.h"
 
@@ -175,6 +176,57 @@ static void without_the_pools_secret_they_are_no_runners(void **arg)
     assert_int_equal(bed.demand, -1);
 }
 
+/* Its Job tells of itself once its pod is there: as its number of them grows. */
+static void is_removed(const char *job)
+{
+    int64_t until = loop_now_ms() + KUBEBED_SOON_MS;
+
+    while (kubeworld_count(bed.world, "jobs", job)) {
+        assert_true(loop_now_ms() < until);
+        kubeworld_repeat(bed.world, "jobs", job);
+        run_for(bed.loop, 50);
+    }
+}
+
+/* What the ScaledJob has that our own template has not, or may not have. */
+static void one_that_is_not_like_a_sessions_pod_is_not_used(void **arg)
+{
+    static const char *const cases[][2] = {
+        {"- {name: tmp, mountPath: /tmp}",
+         "- {name: tmp, mountPath: /tmp}\n"
+         "          - {name: pool-secret, mountPath: /peek, readOnly: true}"},
+        {"enableServiceLinks: false", "runtimeClassName: other"},
+        {"image: " KUBEWORLD_RUNNER, "image: example/runner:0"},
+        {"image: " KUBEWORLD_AGENT, "image: example/agent:0"},
+        {"          - --spec=/run/podterm/warm/warm.json\n",
+         "          - --spec=/run/podterm/warm/warm.json\n"
+         "          - --state-file=/run/podterm/ipc/agent.state\n"},
+        {"            runAsUser: 10001\n",
+         "            runAsUser: 10001\n"
+         "            seccompProfile: {type: Localhost, localhostProfile: x}"
+         "\n"},
+    };
+    char sid[ID_SIZE];
+
+    (void)arg;
+    kubebed_begin(&bed);
+    is_missing(TARGET);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        own_mem char *pod = mem_printf("p%zu", i);
+        own_mem char *job = mem_printf("podterm-warm-%zu", i);
+
+        kubeworld_altered(bed.world, job, pod, cases[i][0], cases[i][1]);
+        kubeworld_pod_is(bed.world, pod, KW_LISTENS);
+        is_removed(job);
+        is_missing(0); /* KEDA would make one after the other */
+        assert_int_equal(count_get(COUNT_WARM), 0);
+    }
+    kubebed_sid('a', sid);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    assert_int_equal(kubebed_said(&bed, "claimed=po"), 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -185,6 +237,7 @@ int main(void)
         T(the_next_leader_keeps_those_there_are),
         T(one_too_many_is_removed),
         T(a_session_opens_the_door_of_one),
+        T(one_that_is_not_like_a_sessions_pod_is_not_used),
         T(without_the_pools_secret_they_are_no_runners),
     };
 

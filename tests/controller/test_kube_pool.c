@@ -104,6 +104,53 @@ static void what_is_given_out_is_replaced_a_moment_later(void **arg)
     assert_true(loop_now_ms() - from >= KUBE_POOL_REFILL_MS);
 }
 
+static int given_out(char letter)
+{
+    char id[ID_SIZE];
+
+    kubebed_sid(letter, id);
+    kubebed_launch(&bed, id);
+    run_for(bed.loop, KUBE_POOL_REFILL_MS / 2);
+    return kubeworld_count(bed.world, "jobs", "w-");
+}
+
+/* Claims one after the other: no refill starts between them, nor before the
+ * last of their sessions runs. */
+static void a_burst_of_claims_is_over_before_any_is_replaced(void **arg)
+{
+    own_mem char *first = NULL, *second = NULL;
+    int64_t from;
+
+    (void)arg;
+    kubebed_begin(&bed);
+    filled();
+    from = loop_now_ms();
+    assert_int_equal(given_out('a'), TARGET);
+    first = mem_printf("p%s", bed.ref + 1);
+    assert_int_equal(given_out('b'), TARGET);
+    second = mem_printf("p%s", bed.ref + 1);
+    kubeworld_pod_is(bed.world, first, KW_RUNS);
+    kubebed_hears(&bed, "a:running");
+    run_for(bed.loop, KUBE_POOL_REFILL_MS);
+    if (loop_now_ms() - from < KUBE_POOL_BURST_MAX_MS - 500)
+        assert_int_equal(kubeworld_count(bed.world, "jobs", "w-"), TARGET);
+    kubeworld_pod_is(bed.world, second, KW_RUNS);
+    kubebed_until(&bed, "jobs", "w-", 2 * TARGET);
+}
+
+static void a_session_that_never_runs_holds_up_the_pool_for_a_while(void **arg)
+{
+    int64_t from;
+
+    (void)arg;
+    kubebed_begin(&bed);
+    filled();
+    from = loop_now_ms();
+    kubebed_launch(&bed, sid);
+    kubebed_until(&bed, "jobs", "w-", TARGET + 1);
+    assert_true(loop_now_ms() - from >= KUBE_POOL_BURST_MAX_MS);
+}
+
 static void what_goes_is_made_anew(void **arg)
 {
     own_mem char *job = NULL, *pod = NULL;
@@ -220,7 +267,7 @@ static void those_that_trust_a_key_that_is_withdrawn_are_replaced(void **arg)
     run_for(bed.loop, 300);
     kubebed_launch(&bed, sid); /* while they cannot even be removed */
     kubebed_hears(&bed, "a:launched");
-    assert_int_equal(kubebed_said(&bed, "claimed"), 0);
+    assert_int_equal(kubebed_said(&bed, "claimed=w-"), 0);
     kubebed_until(&bed, "jobs", first, 0);
 }
 
@@ -234,7 +281,7 @@ static void one_in_which_a_program_ran_is_given_to_nobody(void **arg)
     kubebed_warm(&bed, 0);
     kubebed_launch(&bed, sid);
     kubebed_hears(&bed, "a:launched");
-    assert_int_equal(kubebed_said(&bed, "claimed"), 0);
+    assert_int_equal(kubebed_said(&bed, "claimed=w-"), 0);
 }
 
 static void a_session_in_a_crowd_takes_one_or_makes_its_own(void **arg)
@@ -255,6 +302,30 @@ static void a_session_in_a_crowd_takes_one_or_makes_its_own(void **arg)
     kubebed_until(&bed, "jobs", "w-", 2 * TARGET);
 }
 
+/* After an upgrade: a session is not to run in what was mended. */
+static void those_made_of_other_images_are_replaced(void **arg)
+{
+    char *old[TARGET];
+
+    (void)arg;
+    kubebed_begin(&bed);
+    filled();
+    for (int i = 0; i < TARGET; i++)
+        old[i] = kubeworld_name(bed.world, "jobs", "w-", i);
+    kubebed_next(&bed, true);
+    bed.set.runner_image = "example/runner:2-fixed";
+    kubebed_next(&bed, false);
+    kubebed_begin(&bed);
+    for (int i = 0; i < TARGET; i++)
+        kubebed_until(&bed, "jobs", old[i], 0);
+    kubebed_until(&bed, "jobs", "w-", TARGET);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    assert_int_equal(kubebed_said(&bed, "claimed=w-"), 0);
+    for (int i = 0; i < TARGET; i++)
+        free(old[i]);
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -262,6 +333,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(it_is_kept_at_its_number_and_never_above),
         T(what_is_given_out_is_replaced_a_moment_later),
+        T(a_burst_of_claims_is_over_before_any_is_replaced),
+        T(a_session_that_never_runs_holds_up_the_pool_for_a_while),
         T(what_goes_is_made_anew),
         T(what_a_watch_missed_is_made_anew),
         T(faults_make_no_more_of_them),
@@ -269,6 +342,7 @@ int main(void)
         T(more_than_its_number_are_removed),
         T(the_next_leader_keeps_those_there_are),
         T(those_that_trust_a_key_that_is_withdrawn_are_replaced),
+        T(those_made_of_other_images_are_replaced),
         T(one_in_which_a_program_ran_is_given_to_nobody),
         T(a_session_in_a_crowd_takes_one_or_makes_its_own),
     };

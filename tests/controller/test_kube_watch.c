@@ -216,6 +216,16 @@ static void what_is_no_list_is_asked_for_again(void **arg)
     start(&silent, 1);
 }
 
+static void stops_soon(void **arg)
+{
+    int64_t begun = loop_now_ms();
+
+    kube_watch_stop(watch);
+    watch = NULL;
+    assert_true(loop_now_ms() - begun < 4000);
+    teardown(arg);
+}
+
 static void stopping_ends_it_wherever_it_is(void **arg)
 {
     const struct fileserver_reply watching[] = {kubed_says(LIST("1", "", "")),
@@ -223,7 +233,6 @@ static void stopping_ends_it_wherever_it_is(void **arg)
     const struct fileserver_reply waiting[] = {kubed_says(LIST("1", "", "")),
                                                kubed_refuses(500, NULL),
                                                kubed_says("{}"), silent};
-    int64_t begun;
 
     (void)arg;
     for (int i = 0; i < 2; i++) {
@@ -234,13 +243,12 @@ static void stopping_ends_it_wherever_it_is(void **arg)
         expect("ALL ");
         expect_asked(1, WATCH("1"));
         poll(NULL, 0, 100);
-        begun = loop_now_ms();
-        kube_watch_stop(watch);
-        watch = NULL;
-        assert_true(loop_now_ms() - begun < 4000);
-        if (i == 0)
-            kubed_stop(&kubed);
+        stops_soon(arg);
     }
+    start(&silent, 1); /* a list */
+    expect_asked(0, LISTS);
+    stops_soon(arg);
+    start(&silent, 1);
 }
 
 #define T(t) cmocka_unit_test_teardown(t, teardown)

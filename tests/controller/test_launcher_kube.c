@@ -333,7 +333,9 @@ static void what_a_watch_missed_the_next_list_shows(void **arg)
     heard_once("ended");
 }
 
-#define LISTS "jobs?labelSelector=" JOBSPEC_SELECTOR "&limit"
+#define LISTS                                                                  \
+    "jobs?labelSelector=" JOBSPEC_SELECTOR "," KUBE_INSTALLATION               \
+    "=" KUBEWORLD_INSTALLATION "&limit"
 
 static bool is_listed(void *arg)
 {

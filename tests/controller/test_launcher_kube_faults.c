@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #define POD "pod-1"
+#define FAT 25 /* more than a page */
 #define QUOTA                                                                  \
     "jobs.batch \"x\" is forbidden: exceeded quota: q, requested: "            \
     "count/jobs.batch=1"
@@ -126,6 +127,36 @@ static void an_api_that_comes_back_is_taken_up_again(void **arg)
     kubeworld_pod(bed.world, job, POD);
     kubeworld_pod_is(bed.world, POD, KW_RUNS);
     kubebed_hears(&bed, "running");
+}
+
+/* Who may annotate a pod fills it up: that hides nobody else's. */
+static void fat_objects_of_others_hide_no_session(void **arg)
+{
+    static const int notes[] = {9900, 120000};
+
+    for (size_t i = 0; i < 2; i++) {
+        anew(arg);
+        bed.set.is_keda = true; /* which has made them, and not too many */
+        bed.set.warm_target = 2 * FAT;
+        for (int k = 0; k < FAT; k++) {
+            own_mem char *fat = mem_printf("fat-%d", k);
+
+            kubeworld_foreign(bed.world, fat, fat);
+            if (k == 0 || i == 0) {
+                kubeworld_fatten(bed.world, "jobs", fat, notes[i]);
+                kubeworld_fatten(bed.world, "pods", fat, notes[i]);
+            }
+        }
+        kubebed_begin(&bed);
+        kubebed_launch(&bed, sid);
+        kubebed_hears(&bed, "a:launched");
+        kubeworld_fatten(bed.world, "pods", "fat-0", 120000); /* an event */
+        kubeworld_pod(bed.world, job, POD);
+        kubeworld_pod_is(bed.world, POD, KW_RUNS);
+        kubebed_hears(&bed, "running");
+        kubebed_next(&bed, false);
+        kubebed_begin(&bed);
+    }
 }
 
 static void what_is_refused_for_good_is_told_at_once(void **arg)
@@ -323,6 +354,7 @@ int main(void)
         T(an_api_that_is_busy_for_long_ends_nothing),
         T(an_api_that_comes_back_is_taken_up_again),
         T(a_right_that_comes_late_is_waited_for),
+        T(fat_objects_of_others_hide_no_session),
         T(what_is_refused_for_good_is_told_at_once),
         T(an_end_asked_for_while_nobody_answers_leaves_nothing),
         T(an_end_between_two_tries_is_the_last_of_it),

@@ -212,6 +212,7 @@ static void start(struct candidate *c, const struct lease_conf *conf)
 static void stop(struct candidate *c)
 {
     lease_stop(c->lease);
+    lease_free(c->lease);
     c->lease = NULL;
     c->is_told = false;
 }
@@ -232,6 +233,7 @@ static int teardown(void **arg)
     (void)arg;
     for (int i = 0; i < CANDIDATES; i++) {
         lease_stop(all[i].lease);
+        lease_free(all[i].lease);
         kubed_stop(&all[i].api);
         free(all[i].text);
         all[i] = (struct candidate){0};

@@ -218,6 +218,37 @@ static void what_is_no_pod_of_ours_is_refused(void **arg)
     assert_int_equal(podview_of(NULL, &v, &e), -1);
 }
 
+/* By its owner: labels are written by whoever may. */
+static void whose_pod_it_is_its_owner_says(void **arg)
+{
+    static const struct {
+        const char *owner, *job, *uid;
+    } cases[] = {
+        {"{kind: Job, name: j, uid: u, controller: true}", "j", "u"},
+        {"{kind: Job, name: j, uid: u, controller: false}", "", ""},
+        {"{kind: Job, name: j, uid: u}", "", ""},
+        {"{kind: ReplicaSet, name: j, uid: u, controller: true}", "", ""},
+        {"Job", "", ""},
+    };
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        own_mem char *text = mem_printf(
+            "metadata:\n  name: p\n  uid: x\n  labels: {" PODVIEW_POOL ": a, "
+            "batch.kubernetes.io/job-name: b, "
+            "batch.kubernetes.io/controller-uid: c}\n"
+            "  ownerReferences:\n  - %s\n",
+            cases[i].owner);
+        struct podview v;
+        struct err e = {0};
+        own_json struct json *pod = yaml_parse(text, strlen(text), &e);
+
+        assert_int_equal(podview_of(pod, &v, &e), 0);
+        assert_string_equal(v.job, cases[i].job);
+        assert_string_equal(v.job_uid, cases[i].uid);
+    }
+}
+
 static void members_of_another_type_are_absent(void **arg)
 {
     struct podview v = view("  phase: 7\n  podIP: [x]\n  conditions: {a: b}\n"
@@ -239,6 +270,7 @@ int main(void)
         cmocka_unit_test(the_platforms_word_comes_before_a_report),
         cmocka_unit_test(what_left_no_report_is_lost_unless_we_wanted_it),
         cmocka_unit_test(what_is_no_pod_of_ours_is_refused),
+        cmocka_unit_test(whose_pod_it_is_its_owner_says),
         cmocka_unit_test(members_of_another_type_are_absent),
     };
 

@@ -257,6 +257,17 @@ static void more_than_an_annotation_is_not_read(void **arg)
 
 #define T(t) cmocka_unit_test_setup(t, setup)
 
+static void whose_it_says_it_is_is_read_without_a_mac(void **arg)
+{
+    (void)arg;
+    assert_true(record_is_anothers("{\"installation\":\"there\"}", "here"));
+    assert_false(record_is_anothers("{\"installation\":\"here\"}", "here"));
+    assert_false(record_is_anothers("{\"installation\":7}", "here"));
+    assert_false(record_is_anothers("{\"installation\":\"there\"", "here"));
+    assert_false(record_is_anothers("", "here"));
+    assert_false(record_is_anothers(NULL, "here"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +279,7 @@ int main(void)
         T(what_is_ours_but_not_of_this_form_is_refused),
         T(the_longest_fits_into_an_annotation),
         T(more_than_an_annotation_is_not_read),
+        cmocka_unit_test(whose_it_says_it_is_is_read_without_a_mac),
     };
 
     seal_init();

@@ -141,6 +141,8 @@ static void what_does_not_fit_is_told(void **arg)
     LOADS("--namespace", "", "--namespace", "");
     LOADS("--namespace", "", "--namespace", "-a");
     LOADS("--namespace", "", "--namespace", "a-");
+    LOADS("--isolation", "", "--isolation", "strict");
+    LOADS(NULL, "", "--isolation", "best");
     LOADS("--warm-by", "", "--warm-by", "me");
     LOADS("--warm-target", "", "--warm-target", "1001");
     LOADS("--warm-max-age-s", "", "--warm-max-age-s", "1");
@@ -181,9 +183,24 @@ static void images_are_named_whole_or_by_their_beginning(void **arg)
     allows("example/more/*", "example/more/a:1", true);
     allows("example/more/*", "example/mor", false);
     allows("example/more/*", "evil/example/more/a", false);
-    allows("a*b", "acb", false); /* a star stands at the end alone */
-    allows("*", "whatever", true);
+    allows("example/runner:*", "example/runner:2", true);
+    allows("example/runner:*", "example/runner", false);
+    allows("example/runner@*", "example/runner@sha256:1", true);
+    allows("debian:*", "debian:12", true);
+    allows("debian:*", "debian:5000/evil", false); /* a port */
     allows(",,", "", false);
+}
+
+/* What begins so too is another's: the name goes on until / : or @. */
+static void a_star_stands_where_a_name_has_ended(void **arg)
+{
+    (void)arg;
+    LOADS("--runner-images", "", "--runner-images", "ghcr.io/acme*");
+    LOADS("--runner-images", "", "--runner-images", "x,debian*,y");
+    LOADS("--runner-images", "", "--runner-images", "*");
+    LOADS("--runner-images", "", "--runner-images", "a/*b");
+    LOADS("--runner-images", "", "--runner-images", "a/*,b/**");
+    LOADS(NULL, "", "--runner-images", "ghcr.io/acme/*,debian:*,a/b@*");
 }
 
 static void a_request_for_another_is_denied_in_words(void **arg)
@@ -239,6 +256,7 @@ int main(void)
         T(what_does_not_fit_is_told),
         T(kedas_runners_need_all_three),
         T(images_are_named_whole_or_by_their_beginning),
+        T(a_star_stands_where_a_name_has_ended),
         T(a_request_for_another_is_denied_in_words),
     };
 

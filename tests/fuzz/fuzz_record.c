@@ -19,6 +19,7 @@ static void read_one(const char *text, const struct keys *keys)
     static struct store_session row;
     struct err e = {0};
 
+    record_is_anothers(text, "here");
     if (record_parse(text, SID, "here", keys, &row, &e) < 0)
         return;
     if (strcmp(row.id, SID) != 0 || !row.owner_sub[0] || row.lifetime_s < 1 ||

@@ -7,6 +7,8 @@
 #include "tests/lib/api.h"
 
 #include "base/mem.h"
+#include "base/own.h"
+#include "tests/lib/tree.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -57,6 +59,28 @@ bool api_try_start(struct rest_server *s, const char *state_dir,
     return rest_start(s, args, text, size);
 }
 
+/* A pair of RSA takes a second of a processor: what the first controller of
+ * this process has made serves all. */
+static void share_keys(const char *state, bool is_made)
+{
+    static const char *const names[] = {"keys/signer.pem", "keys/standby.pem"};
+    static char *kept[2];
+    own_mem char *dir = mem_printf("%s/keys", state);
+    size_t len;
+
+    for (int i = 0; i < 2; i++) {
+        own_mem char *path = mem_printf("%s/%s", state, names[i]);
+
+        if (is_made && !kept[i]) {
+            kept[i] = tree_get(path, &len);
+        } else if (!is_made && kept[i]) {
+            tree_put(state, names[i], kept[i]);
+            assert_int_equal(chmod(path, 0600), 0);
+            assert_int_equal(chmod(dir, 0700), 0);
+        }
+    }
+}
+
 void api_start(struct api *a, const char *const *extra)
 {
     static int started;
@@ -65,6 +89,7 @@ void api_start(struct api *a, const char *const *extra)
         snprintf(a->state, sizeof a->state, "/tmp/podterm-api.XXXXXX");
         assert_non_null(mkdtemp(a->state));
         assert_int_equal(chmod(a->state, 0711), 0);
+        share_keys(a->state, false);
         snprintf(a->seen_path, sizeof a->seen_path, "%s/seen", a->state);
         a->seen = fopen(a->seen_path, "w");
         /* each controller wants uids of its own, here and in tests that run
@@ -75,6 +100,7 @@ void api_start(struct api *a, const char *const *extra)
     setenv("PODTERM_UID_FIRST", a->uids, 1);
     if (!api_try_start(&a->server, a->state, extra, a->log, sizeof a->log))
         fail_msg("the controller did not start: %s", a->log);
+    share_keys(a->state, true);
 }
 
 static int sessions_left(struct api *a)

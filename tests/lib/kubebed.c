@@ -4,8 +4,10 @@
 #include "base/own.h"
 #include "controller/counts.h"
 #include "controller/launcher_kube.h"
+#include "controller/record.h"
 #include "controller/spec.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/keysonce.h"
 #include "tests/lib/peer.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/tree.h"
@@ -16,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -81,6 +82,11 @@ static void on_demand(void *arg, int64_t deficit)
     ((struct kubebed *)arg)->demand = deficit;
 }
 
+static bool leads(void *arg)
+{
+    return !atomic_load(&((struct kubebed *)arg)->is_deposed);
+}
+
 /* --- birth and death --- */
 
 static void make_launcher(struct kubebed *b)
@@ -91,9 +97,9 @@ static void make_launcher(struct kubebed *b)
     if (!b->launcher)
         fail_msg("%s", e.text);
     b->inside = (struct kube_launcher *)b->launcher;
-    b->launcher->sink =
-        (struct launch_sink){on_stage,   on_claimed, on_launched, on_listening,
-                             on_running, on_ended,   on_demand,   b};
+    b->launcher->sink = (struct launch_sink){
+        on_stage, on_claimed, on_launched, on_listening, on_running,
+        on_ended, on_demand,  b,           leads,        b};
 }
 
 static void write_config(struct kubebed *b)
@@ -111,18 +117,14 @@ static void write_config(struct kubebed *b)
 
 void kubebed_start(struct kubebed *b, int warm)
 {
-    static char config[256], state[256];
-    struct err e = {0};
+    static char config[256];
 
     *b = (struct kubebed){.dir = scratch_new(), .demand = -1};
     certs_make(b->dir, "srv", "IP:127.0.0.1");
     b->world = kubeworld_new(b->dir);
     write_config(b);
     snprintf(config, sizeof config, "%s/config", b->dir);
-    snprintf(state, sizeof state, "%s/state", b->dir);
-    assert_int_equal(mkdir(state, 0700), 0);
-    if (keys_load(&b->keys, state, &e) < 0)
-        fail_msg("%s", e.text);
+    keysonce_load(&b->keys);
     b->loop = loop_new();
     b->set = (struct settings){
         .is_kube = true,
@@ -133,7 +135,7 @@ void kubebed_start(struct kubebed *b, int warm)
         .runner_image = KUBEBED_IMAGE,
         .runner_images = "",
         .issuer = "https://controller.example",
-        .installation = "here",
+        .installation = KUBEWORLD_INSTALLATION,
         .warm_target = warm,
         .warm_max_age_s = 3600,
         .lifetime_max_s = 3600,
@@ -188,6 +190,22 @@ void kubebed_sid(char letter, char out[ID_SIZE])
     assert_true(id_is_valid(out));
 }
 
+char *kubebed_record(const struct kubebed *b, const char *sid,
+                     const char *installation)
+{
+    own_mem struct store_session *row = mem_zero(1, sizeof *row);
+
+    snprintf(row->id, sizeof row->id, "%s", sid);
+    snprintf(row->owner_iss, sizeof row->owner_iss, "https://i.example");
+    snprintf(row->owner_sub, sizeof row->owner_sub, "ann");
+    snprintf(row->bundle_url, sizeof row->bundle_url, "https://b.example/x");
+    memset(row->bundle_sha256, 'a', 64);
+    random_id(row->psk_id);
+    row->created_ms = 1;
+    row->lifetime_s = 3600;
+    return record_text(row, installation, &b->keys);
+}
+
 struct launch *kubebed_what(struct kubebed *b, const char *sid)
 {
     struct launch *what = mem_zero(1, sizeof *what);
@@ -196,7 +214,7 @@ struct launch *kubebed_what(struct kubebed *b, const char *sid)
     what->spec = mem_printf("{\"v\":1,\"sid\":\"%s\"}", sid);
     what->trust = mem_str(b->trusted);
     what->image = mem_str(KUBEBED_IMAGE);
-    what->record = mem_printf("{\"v\":1,\"id\":\"%s\"}", sid);
+    what->record = kubebed_record(b, sid, b->set.installation);
     what->deadline_s = 600;
     return what;
 }

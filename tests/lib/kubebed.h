@@ -10,6 +10,8 @@
 #include "controller/kube_run.h"
 #include "tests/lib/kubeworld.h"
 
+#include <stdatomic.h>
+
 #define KUBEBED_SOON_MS 20000 /* generous: machines are busy */
 #define KUBEBED_IMAGE "example/runner:1"
 #define KUBEBED_SAID 16384
@@ -28,6 +30,7 @@ struct kubebed {
     char ref[64];            /* as claimed last */
     char sid[ID_SIZE];       /* whose */
     bool keeps_no_claims;
+    atomic_bool is_deposed; /* another leads, and nobody has told it yet */
     int64_t demand;
 };
 
@@ -42,6 +45,10 @@ void kubebed_next(struct kubebed *b, bool stays);
 
 /* An id that begins with this letter. */
 void kubebed_sid(char letter, char out[ID_SIZE]);
+/* The record beside one of that id, as that installation writes it with our
+ * keys; the caller's. */
+char *kubebed_record(const struct kubebed *b, const char *sid,
+                     const char *installation);
 /* What a session of that id starts with; the caller's. */
 struct launch *kubebed_what(struct kubebed *b, const char *sid);
 void kubebed_launch(struct kubebed *b, const char *sid);

@@ -4,6 +4,8 @@
 #include "base/own.h"
 #include "base/tls.h"
 #include "base/ws.h"
+#include "base/yaml.h"
+#include "tests/lib/tree.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -12,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define SCALED_JOB "infra/keda/pool/scaledjob.yaml"
 
 /* --- objects; under lock --- */
 
@@ -189,7 +193,19 @@ int kubeworld_watches(struct kubeworld *w)
 
 /* --- what happens --- */
 
-/* A Job's pod carries its template's labels and the Job's. */
+static void own_by(struct json *meta, const struct json *job)
+{
+    struct json *owner = json_set(
+        json_set(meta, "ownerReferences", json_array()), NULL, json_object());
+
+    json_set_str(owner, "apiVersion", "batch/v1");
+    json_set_str(owner, "kind", "Job");
+    json_set_str(owner, "name", json_get_str(kubeworld_meta(job), "name"));
+    json_set_str(owner, "uid", json_get_str(kubeworld_meta(job), "uid"));
+    json_set_bool(owner, "controller", true);
+}
+
+/* A Job's pod carries its template's notes and spec, and the Job's labels. */
 static void make_pod(struct kubeworld *w, const struct json *job,
                      const char *pod)
 {
@@ -200,11 +216,17 @@ static void make_pod(struct kubeworld *w, const struct json *job,
     struct json *labels =
         json_set(meta, "labels", from ? json_dup(from) : json_object());
 
+    from = json_get(kubeworld_meta(spec), "annotations");
+    if (from)
+        json_set(meta, "annotations", json_dup(from));
+    if (json_get(spec, "spec"))
+        json_set(j, "spec", json_dup(json_get(spec, "spec")));
     json_set_str(meta, "name", pod);
     json_set_str(labels, "batch.kubernetes.io/job-name",
                  json_get_str(kubeworld_meta(job), "name"));
     json_set_str(labels, "batch.kubernetes.io/controller-uid",
                  json_get_str(kubeworld_meta(job), "uid"));
+    own_by(meta, job);
     kubeworld_add(w, "pods", j);
 }
 
@@ -219,21 +241,64 @@ void kubeworld_pod(struct kubeworld *w, const char *job, const char *pod)
     pthread_mutex_unlock(&w->lock);
 }
 
-void kubeworld_foreign(struct kubeworld *w, const char *job, const char *pod)
+/* Each time it is there; text is taken. */
+static char *replaced(char *text, const char *what, const char *by)
+{
+    size_t from = 0;
+    char *at;
+
+    while ((at = strstr(text + from, what))) {
+        char *next = mem_printf("%.*s%s%s", (int)(at - text), text, by,
+                                at + strlen(what));
+
+        from = (size_t)(at - text) + strlen(by);
+        free(text);
+        text = next;
+    }
+    return text;
+}
+
+void kubeworld_altered(struct kubeworld *w, const char *job, const char *pod,
+                       const char *what, const char *by)
 {
     static const char labels[] =
         "{\"app.kubernetes.io/managed-by\":\"podterm\","
+        "\"podterm.dev/installation\":\"" KUBEWORLD_INSTALLATION "\","
         "\"podterm.dev/pool\":\"default\"}";
-    own_mem char *text = mem_printf(
-        "{\"metadata\":{\"name\":\"%s\",\"labels\":%s},\"spec\":{\"template\":"
-        "{\"metadata\":{\"labels\":%s}}}}",
-        job, labels, labels);
+    own_mem char *text = tree_get(SCALED_JOB, &(size_t){0});
+    own_json struct json *scaled = NULL;
+    struct json *j = json_object(), *meta, *template;
     struct err e = {0};
 
+    text = replaced(text, "image: podterm-agent", "image: " KUBEWORLD_AGENT);
+    text = replaced(text, "image: podterm-runner", "image: " KUBEWORLD_RUNNER);
+    if (what) {
+        assert(strstr(text, what));
+        text = replaced(text, what, by);
+    }
+    scaled = yaml_parse(text, strlen(text), &e);
+    if (!scaled) {
+        fprintf(stderr, "%s\n", e.text);
+        abort();
+    }
+    json_set(j, "spec",
+             json_dup(json_get(json_get(scaled, "spec"), "jobTargetRef")));
+    meta = json_set(j, "metadata", json_object());
+    json_set_str(meta, "name", job);
+    json_set(meta, "labels", json_parse(labels, strlen(labels), &e));
+    template =
+        (struct json *)(uintptr_t)json_get(json_get(j, "spec"), "template");
+    json_set(kubeworld_meta(template), "labels",
+             json_parse(labels, strlen(labels), &e));
     pthread_mutex_lock(&w->lock);
-    kubeworld_add(w, "jobs", json_parse(text, strlen(text), &e));
+    kubeworld_add(w, "jobs", j);
     make_pod(w, kubeworld_find(w, "jobs", job)->j, pod);
     pthread_mutex_unlock(&w->lock);
+}
+
+void kubeworld_foreign(struct kubeworld *w, const char *job, const char *pod)
+{
+    kubeworld_altered(w, job, pod, NULL, NULL);
 }
 
 static void status_is(struct kubeworld *w, const char *kind, const char *name,
@@ -267,6 +332,63 @@ void kubeworld_pod_is(struct kubeworld *w, const char *pod, const char *status)
 void kubeworld_job_is(struct kubeworld *w, const char *job, const char *status)
 {
     status_is(w, "jobs", job, status);
+}
+
+void kubeworld_label(struct kubeworld *w, const char *pod, const char *name,
+                     const char *value)
+{
+    struct object *o;
+    struct json *labels;
+
+    pthread_mutex_lock(&w->lock);
+    o = kubeworld_find(w, "pods", pod);
+    if (o) {
+        labels =
+            (struct json *)(uintptr_t)json_get(kubeworld_meta(o->j), "labels");
+        json_set_str(labels, name, value);
+        kubeworld_tell(w, "MODIFIED", o);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+void kubeworld_own(struct kubeworld *w, const char *pod, const char *job,
+                   bool with_uid)
+{
+    struct object *o, *of;
+    struct json *owner;
+
+    pthread_mutex_lock(&w->lock);
+    o = kubeworld_find(w, "pods", pod);
+    of = kubeworld_find(w, "jobs", job);
+    assert(o && of);
+    owner = (struct json *)(uintptr_t)json_at(
+        json_get(kubeworld_meta(o->j), "ownerReferences"), 0);
+    json_set_str(owner, "name", job);
+    if (with_uid)
+        json_set_str(owner, "uid", json_get_str(kubeworld_meta(of->j), "uid"));
+    kubeworld_tell(w, "MODIFIED", o);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void kubeworld_fatten(struct kubeworld *w, const char *kind, const char *name,
+                      int notes)
+{
+    struct err e = {0};
+    struct object *o;
+    struct buf b;
+
+    buf_init(&b, SIZE_MAX / 2);
+    for (int i = 0; i < notes; i++)
+        buf_printf(&b, "%c\"a%d\":\"\"", i ? ',' : '{', i);
+    buf_append_u8(&b, '}');
+    pthread_mutex_lock(&w->lock);
+    o = kubeworld_find(w, kind, name);
+    assert(o);
+    json_set(kubeworld_meta(o->j), "annotations",
+             json_parse_upto(b.data, b.len, SIZE_MAX, &e));
+    buf_fini(&b);
+    kubeworld_tell(w, "MODIFIED", o);
+    pthread_mutex_unlock(&w->lock);
 }
 
 void kubeworld_repeat(struct kubeworld *w, const char *kind, const char *name)

@@ -11,6 +11,9 @@
 #include <stddef.h>
 
 #define KUBEWORLD_NS "sessions"
+#define KUBEWORLD_INSTALLATION "here"
+#define KUBEWORLD_AGENT "example/agent:1" /* images of KEDA's pods */
+#define KUBEWORLD_RUNNER "example/runner:1"
 #define KUBEWORLD_STRICT "fieldValidation=Strict"
 
 struct kubeworld;
@@ -62,11 +65,23 @@ int kubeworld_watches(struct kubeworld *w);
 
 /* A Job's pod is made, named POD; waits to be scheduled. */
 void kubeworld_pod(struct kubeworld *w, const char *job, const char *pod);
-/* KEDA's: a Job and its pod, both of a pool. */
+/* KEDA's: a Job and its pod, both of a pool, as the shipped ScaledJob has
+ * them, and (altered) with a text of that replaced by another. */
 void kubeworld_foreign(struct kubeworld *w, const char *job, const char *pod);
+void kubeworld_altered(struct kubeworld *w, const char *job, const char *pod,
+                       const char *what, const char *by);
 /* Its status is this JSON from now on. */
 void kubeworld_pod_is(struct kubeworld *w, const char *pod, const char *status);
 void kubeworld_job_is(struct kubeworld *w, const char *job, const char *status);
+/* A pod has this label too. */
+void kubeworld_label(struct kubeworld *w, const char *pod, const char *name,
+                     const char *value);
+/* It says that this Job owns it: by its name, or by its uid too. */
+void kubeworld_own(struct kubeworld *w, const char *pod, const char *job,
+                   bool with_uid);
+/* A Job, or a pod, is annotated so many times. */
+void kubeworld_fatten(struct kubeworld *w, const char *kind, const char *name,
+                      int notes);
 /* The same once more. */
 void kubeworld_repeat(struct kubeworld *w, const char *kind, const char *name);
 /* It is to go: deletionTimestamp. */

@@ -131,22 +131,39 @@ static bool fits(const struct json *labels, const char *path)
 
 /* --- verbs --- */
 
+static size_t number_in(const char *path, const char *name, size_t otherwise)
+{
+    const char *at = strstr(path, name);
+
+    return at ? strtoul(at + strlen(name), NULL, 10) : otherwise;
+}
+
 static void list(struct conn *c, const char *kind)
 {
     struct kubeworld *w = c->w;
     own_json struct json *j = json_object();
-    struct json *items = json_set(j, "items", json_array());
     struct json *meta = json_set(j, "metadata", json_object());
+    struct json *items = json_set(j, "items", json_array());
+    const size_t from = number_in(c->path, "continue=", 0);
+    const size_t limit = number_in(c->path, "limit=", SIZE_MAX);
     own_mem char *text = NULL;
-    char version[24];
+    char version[24], next[24] = "";
+    size_t n = 0;
 
     pthread_mutex_lock(&w->lock);
-    for (size_t i = 0; i < w->count; i++)
-        if (strcmp(w->all[i].kind, kind) == 0 &&
-            fits(json_get(kubeworld_meta(w->all[i].j), "labels"), c->path))
+    for (size_t i = from; i < w->count && !next[0]; i++) {
+        if (strcmp(w->all[i].kind, kind) != 0 ||
+            !fits(json_get(kubeworld_meta(w->all[i].j), "labels"), c->path))
+            continue;
+        if (n++ == limit)
+            snprintf(next, sizeof next, "%zu", i);
+        else
             json_set(items, NULL, json_dup(w->all[i].j));
+    }
     snprintf(version, sizeof version, "%zu", w->event_count);
     pthread_mutex_unlock(&w->lock);
+    if (next[0])
+        json_set_str(meta, "continue", next);
     json_set_str(meta, "resourceVersion", version);
     text = json_text(j);
     answer(c, 200, text);
@@ -260,7 +277,7 @@ static void drop_owned(struct kubeworld *w, const char *uid)
         const struct json *owner = json_at(
             json_get(kubeworld_meta(w->all[i].j), "ownerReferences"), 0);
 
-        if (json_get_is(owner, "uid", uid))
+        if (json_get_is(owner, "uid", uid) && strcmp(w->all[i].kind, "pods"))
             kubeworld_drop(w, &w->all[i--]);
     }
 }

@@ -5,6 +5,7 @@
 #include "controller/launch.h"
 #include "controller/record.h"
 #include "controller/spec.h"
+#include "tests/lib/keysonce.h"
 #include "tests/lib/peer.h"
 #include "tests/lib/programs.h"
 
@@ -56,6 +57,12 @@ static void do_claim_kept(struct launcher *l, const char *sid)
 {
     (void)l;
     say("kept:%c ", *sid);
+}
+
+static void do_claim_refused(struct launcher *l, const char *sid)
+{
+    (void)l;
+    say("refused:%c ", *sid);
 }
 
 static void do_begin(struct launcher *l, const char *trusted)
@@ -130,8 +137,9 @@ static void open_store(struct livebed *b)
 
     b->db = mem_printf("%s/podterm.db", b->dir);
     b->app.store = store_sqlite_open(b->db, &e);
-    if (!b->app.store || keys_load(&b->app.keys, b->dir, &e) < 0)
+    if (!b->app.store)
         fail_msg("%s", e.text);
+    keysonce_load(&b->app.keys);
 }
 
 void livebed_start(struct livebed *b)
@@ -149,6 +157,7 @@ void livebed_start(struct livebed *b)
         .start = do_start,
         .take_up = do_take_up,
         .claim_kept = do_claim_kept,
+        .claim_refused = do_claim_refused,
         .begin = do_begin,
         .end = do_end,
         .discard = do_discard,
