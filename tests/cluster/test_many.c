@@ -2,6 +2,7 @@
  * Fifty sessions asked for at once on a cluster of one node: each ends with
  * its own exit code, and nothing of any is left.
  */
+// alone: its fifty sessions take all of the node
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"

@@ -2,6 +2,7 @@
  * What dies under running sessions on a real cluster: controllers, the store,
  * the API server. No session is lost, none is there twice, none is left.
  */
+// alone: it kills the API server
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"

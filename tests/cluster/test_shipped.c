@@ -4,6 +4,7 @@
  * In a cluster of the tests' own alone: it makes the namespaces of an
  * installation.
  */
+// alone: it takes most of the node
 #include "base/file.h"
 #include "base/loop.h"
 #include "base/mem.h"
