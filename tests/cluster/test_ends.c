@@ -446,7 +446,7 @@ static void a_job_the_api_refuses_ends_at_once_in_words(void **arg)
 static void an_agent_that_always_crashes_is_named(void **arg)
 {
     (void)arg;
-    be_odd(CLUSTERBED_TEMPLATE, getenv("PODTERM_RUNNER_IMAGE"));
+    be_odd(odd->template, getenv("PODTERM_RUNNER_IMAGE"));
     fails_to_start("", CRASHES_MS, "CrashLoopBackOff");
 }
 

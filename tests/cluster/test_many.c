@@ -29,9 +29,7 @@ static char *template;
 static int setup(void **arg)
 {
     static const char *const changes[][2] = {
-        {"cpu: 50m", "cpu: 5m"},
         {"memory: 64Mi", "memory: 8Mi"},
-        {"cpu: 250m", "cpu: 5m"},
         {"memory: 256Mi", "memory: 8Mi"},
         {"ttlSecondsAfterFinished: 120", "ttlSecondsAfterFinished: 10"},
         {NULL, NULL}};

@@ -18,7 +18,7 @@
 #define SOON_MS 15000
 /* Says the bytes it is typed, in hex, a line for `n` of them. */
 #define HEX(n) "head -c " #n " | od -An -tx1;"
-#define RAW "stty raw -echo; printf here;"
+#define RAW "stty raw -echo; printf HERE;"
 
 static void attach(const char *sid)
 {
@@ -35,7 +35,7 @@ static void out_and_back_again(void **arg)
     (void)arg;
     desk_run(NULL, RAW HEX(3) "printf next;" HEX(2) "exit 4");
     seat_expect(&desk.seat, "Enter, then ~ and a dot detaches", SOON_MS);
-    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "HERE", SOON_MS);
     sid = desk_session();
     seat_say(&desk.seat, "ab\r~.");
     back = mem_printf("detached; the session goes on. Attach again with: "
@@ -58,7 +58,7 @@ static void what_is_no_way_out_reaches_the_program(void **arg)
 {
     (void)arg;
     desk_run(NULL, RAW HEX(2) HEX(4) HEX(3) "exit 4");
-    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "HERE", SOON_MS);
     seat_say(&desk.seat, "~");
     seat_say(&desk.seat, "/");
     seat_expect(&desk.seat, "7e 2f", SOON_MS);
@@ -76,7 +76,7 @@ static void a_held_key_outlives_its_connection(void **arg)
 
     (void)arg;
     desk_run(NULL, RAW HEX(3) "exit 4");
-    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "HERE", SOON_MS);
     seat_say(&desk.seat, "\r~");
     seat_pass(&desk.seat, 50);
     assert_int_equal(
@@ -95,7 +95,7 @@ static void without_a_connection_one_gets_out_too(void **arg)
 
     (void)arg;
     desk_run(NULL, RAW "sleep 1000");
-    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "HERE", SOON_MS);
     sid = desk_session();
     assert_int_equal(
         stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
@@ -113,7 +113,7 @@ static void the_key_can_be_another_or_none(void **arg)
 
     (void)arg;
     desk_run("--detach-key=none", RAW HEX(3) "exit 4");
-    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "HERE", SOON_MS);
     assert_false(seat_has(&desk.seat, "detaches"));
     seat_say(&desk.seat, "\r~.");
     seat_expect(&desk.seat, "0d 7e 2e", SOON_MS);
@@ -122,7 +122,7 @@ static void the_key_can_be_another_or_none(void **arg)
 
     desk_run("--detach-key=^]", RAW HEX(3) "sleep 1000");
     seat_expect(&desk.seat, "Enter, then Ctrl-] and a dot detaches", SOON_MS);
-    seat_expect(&desk.seat, "here", SOON_MS);
+    seat_expect(&desk.seat, "HERE", SOON_MS);
     sid = desk_session();
     seat_say(&desk.seat, "\r~.");
     seat_expect(&desk.seat, "0d 7e 2e", SOON_MS);

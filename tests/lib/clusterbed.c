@@ -1,4 +1,5 @@
 #include "tests/lib/clusterbed.h"
+#include "tests/lib/clusterfiles.h"
 
 #include "base/file.h"
 #include "base/frame.h"
@@ -122,7 +123,7 @@ void clusterbed_launch(struct clusterbed *b, int i)
                                   "--namespace",
                                   b->ns,
                                   "--job-template",
-                                  CLUSTERBED_TEMPLATE,
+                                  b->template,
                                   "--agent-image",
                                   given("PODTERM_AGENT_IMAGE"),
                                   "--runner-image",
@@ -465,6 +466,7 @@ struct clusterbed *clusterbed_new(const char *store, const char *const *more)
     b->more = more;
     b->store = store;
     make_namespace(b);
+    b->template = clusterfiles_template(b, "session-job", NULL);
     clusterbed_start(b, 0);
     b->stack.log_path = mem_str(b->controllers[0].log);
     start_gateway(b);
@@ -487,6 +489,7 @@ void clusterbed_free(struct clusterbed *b)
     kube_free(b->kube);
     token_signer_free(b->signer);
     free(b->user);
+    free(b->template);
     free(b->gateway.log);
     free(b->web.log);
     free(b->stack.log_path);

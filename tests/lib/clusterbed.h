@@ -31,6 +31,7 @@ struct clusterbed {
     struct clusterbed_process controllers[CLUSTERBED_CONTROLLERS];
     struct clusterbed_process gateway, web;
     struct kube *kube; /* as who KUBECONFIG is */
+    char *template;    /* of sessions' Jobs, where a flag names no other */
     char *user;        /* kubeconfig of the controllers: the shipped rights */
     struct token_signer *signer; /* of identities */
     char ns[64];

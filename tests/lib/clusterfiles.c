@@ -13,9 +13,26 @@
 
 #include <cmocka.h>
 
+static void change(char **text, const char *const (*changes)[2])
+{
+    for (; (*changes)[0]; changes++) {
+        const char *at = strstr(*text, (*changes)[0]);
+        char *changed;
+
+        if (!at)
+            fail_msg("%s holds no %s", CLUSTERBED_TEMPLATE, (*changes)[0]);
+        changed = mem_printf("%.*s%s%s", (int)(at - *text), *text,
+                             (*changes)[1], at + strlen((*changes)[0]));
+        free(*text);
+        *text = changed;
+    }
+}
+
 char *clusterfiles_template(struct clusterbed *b, const char *name,
                             const char *const (*changes)[2])
 {
+    static const char *const small[][2] = {
+        {"cpu: 50m", "cpu: 5m"}, {"cpu: 250m", "cpu: 5m"}, {NULL, NULL}};
     char *path = mem_printf("%s/%s.yaml", b->stack.dir, name);
     own_mem char *text = NULL;
     struct err e = {0};
@@ -26,17 +43,9 @@ char *clusterfiles_template(struct clusterbed *b, const char *name,
     if (file_read(CLUSTERBED_TEMPLATE, &file, &e) < 0)
         fail_msg("%s", e.text);
     text = mem_str(buf_cstr(&file));
-    for (; (*changes)[0]; changes++) {
-        const char *at = strstr(text, (*changes)[0]);
-        char *changed;
-
-        if (!at)
-            fail_msg("%s holds no %s", CLUSTERBED_TEMPLATE, (*changes)[0]);
-        changed = mem_printf("%.*s%s%s", (int)(at - text), text, (*changes)[1],
-                             at + strlen((*changes)[0]));
-        free(text);
-        text = changed;
-    }
+    change(&text, small);
+    if (changes)
+        change(&text, changes);
     f = fopen(path, "w");
     assert_non_null(f);
     fputs(text, f);

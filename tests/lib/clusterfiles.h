@@ -5,8 +5,9 @@
 #include "tests/lib/clusterbed.h"
 
 /* The shipped template of a session's Job with these changes, each the first
- * place of one text put by another, ending with a pair of NULL: a file of the
- * bed, for --job-template. Its path is the caller's. */
+ * place of one text put by another, ending with a pair of NULL (or NULL: none):
+ * a file of the bed, for --job-template. It asks for so little of a processor
+ * that tests run side by side on one node. Its path is the caller's. */
 char *clusterfiles_template(struct clusterbed *b, const char *name,
                             const char *const (*changes)[2]);
 
