@@ -174,13 +174,14 @@ static void goes_on(struct watched *w, pid_t program)
     assert_int_equal(part(w, PART_PROGRAM), program);
 }
 
-/* As a client would see it: EXIT, and then the agent closes. */
+/* As a client would see it: EXIT, and then the agent closes. Attached anew,
+ * for a link may be dead and not know it yet. */
 static void delete_and_wait(struct watched *w)
 {
     own_json struct json *j = NULL;
 
-    if (!w->l.peer)
-        attach(w);
+    attach(w);
+    follow(w, 1);
     assert_in_range(stack_delete(stack, w->ss.who, w->ss.sid), 200, 202);
     while (stack_pump(&w->l, take, w, true))
         ;

@@ -185,8 +185,10 @@ void stack_wait_api(const struct stack *s, int ms)
         rest_fini(&a);
         if (status == 200)
             return;
-        if (loop_now_ms() > until)
-            fail_msg("the controller is not back after %d ms", ms);
+        if (loop_now_ms() > until) {
+            stack_show_log(s);
+            fail_msg("the controller is not back after %d ms: %d", ms, status);
+        }
         poll(NULL, 0, 10);
     }
 }
