@@ -11,6 +11,7 @@
 #include "base/token_activate.h"
 #include "tests/lib/agentbox.h"
 #include "tests/lib/child.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/spec_fixture.h"
 #include "tests/lib/stack.h"
@@ -228,7 +229,7 @@ static void opens(const char *addr)
 
 static void the_ready_port_is_open_while_the_program_runs(void **arg)
 {
-    own_mem char *addr = mem_printf("127.0.0.1:%d", stack_free_port());
+    own_mem char *addr = mem_printf("127.0.0.1:%d", port_free());
     struct agentbox *b;
     pid_t main;
 

@@ -11,6 +11,7 @@
 #include "base/own.h"
 #include "base/redis.h"
 #include "tests/lib/manifests.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/shippedbed.h"
 #include "tests/lib/tree.h"
@@ -125,7 +126,7 @@ static void as_many_run_as_the_manifests_say_and_none_was_restarted(void **arg)
 /* The way in that overlays/local tells of. */
 static void a_port_can_be_forwarded_to_the_controller(void **arg)
 {
-    const int port = stack_free_port();
+    const int port = port_free();
     own_mem char *kubectl =
         mem_printf("%s/bin/kubectl", getenv("PODTERM_CLUSTER"));
     own_mem char *ports = mem_printf("%d:8080", port);

@@ -11,6 +11,7 @@
 #include "tests/lib/certs.h"
 #include "tests/lib/child.h"
 #include "tests/lib/fileserver.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/seat.h"
 #include "tests/lib/stack.h"
@@ -203,8 +204,8 @@ static int setup(void **arg)
     bundles = below("%s", "bundles");
     assert_int_equal(mkdir(bundles, 0755), 0);
     stack_pack(&packer, "prog", "exit 9", &bundle);
-    controller.port = stack_free_port();
-    gateway.port = stack_free_port();
+    controller.port = port_free();
+    gateway.port = port_free();
     server = mem_printf("https://localhost:%d", controller.port);
     assert_int_equal(pipe2(life, O_CLOEXEC), 0);
     { /* a child's descriptor 3 is the end that is read */

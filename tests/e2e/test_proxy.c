@@ -8,6 +8,7 @@
 #include "base/proc.h"
 #include "gateway/wsframe.h"
 #include "tests/lib/lines.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/stack.h"
 #include "tests/lib/tree.h"
 
@@ -98,8 +99,8 @@ static int setup(void **arg)
     setenv("PODTERM_TRUSTED_PROXIES", "127.0.0.1/32", 1);
     stack = stack_new(NULL);
     gateway_port = stack->attach_port;
-    proxy_port = stack_free_port();
-    short_port = stack_free_port();
+    proxy_port = port_free();
+    short_port = port_free();
     text = mem_printf(config, proxy_port, gateway_port, gateway_port,
                       short_port, gateway_port, gateway_port);
     tree_put(stack->dir, "haproxy.cfg", text);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/devrun.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/stack.h"
 #include "tests/lib/tree.h"
 #include "tests/lib/wspeer.h"
@@ -191,7 +192,7 @@ static void a_second_dev_on_the_same_state_is_refused(void **arg)
     (void)arg;
     dev_start(&first, &(struct dev_how){0});
     assert_true(dev_says(&first, "podterm is ready", READY_MS));
-    dev_port = stack_free_port();
+    dev_port = port_free();
     dev_start(&second, &(struct dev_how){0});
     assert_int_equal(dev_wait(&second), EXIT_PODTERM);
     assert_non_null(strstr(second.out, "another `podterm dev` uses"));

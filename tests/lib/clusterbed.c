@@ -12,6 +12,7 @@
 #include "controller/jobspec.h"
 #include "controller/podview.h"
 #include "tests/lib/clusteruser.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 
 #include <fcntl.h>
@@ -441,10 +442,10 @@ static struct clusterbed *surroundings(void)
     assert_int_equal(mkdir(bundles, 0755), 0);
     assert_int_equal(mkdir(state, 0711), 0);
     for (int i = 0; i < CLUSTERBED_CONTROLLERS; i++)
-        b->controllers[i].port = stack_free_port();
+        b->controllers[i].port = port_free();
     b->stack.port = b->controllers[0].port;
-    b->stack.attach_port = stack_free_port();
-    b->web.port = stack_free_port();
+    b->stack.attach_port = port_free();
+    b->web.port = port_free();
     connect_api(b);
     publish_identity(b);
     start_web(b);

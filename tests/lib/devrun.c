@@ -3,6 +3,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/stack.h"
 #include "tests/lib/stackproc.h"
@@ -37,7 +38,7 @@ int dev_setup(void **arg)
     (void)arg;
     setenv("PODTERM_UID_FIRST", "700000000", 0);
     dev_dir = scratch_new();
-    dev_port = stack_free_port();
+    dev_port = port_free();
     return 0;
 }
 
@@ -108,7 +109,7 @@ void dev_start(struct dev *d, const struct dev_how *how)
 {
     own_mem char *exe = program_path("podterm");
     own_mem char *listen = mem_printf("127.0.0.1:%d", dev_port);
-    const int attach_port = stack_free_port();
+    const int attach_port = port_free();
     own_mem char *attach = mem_printf("127.0.0.1:%d", attach_port);
     own_mem char *state = mem_printf("%s/state", dev_dir);
     const char *argv[] = {"podterm",         "dev",

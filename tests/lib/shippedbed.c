@@ -5,6 +5,7 @@
 #include "base/own.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/manifests.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/tree.h"
 
@@ -273,7 +274,7 @@ struct shippedbed *shippedbed_new(void)
     b->lock_fd = manifests_lock();
     b->data = mem_printf("%s/redis-data", given("PODTERM_CLUSTER"));
     b->around = clusterbed_around(SHIPPEDBED_SESSIONS);
-    b->keys_port = stack_free_port();
+    b->keys_port = port_free();
     mkdir(b->data, 0700);
     install(b);
     return b;

@@ -6,6 +6,7 @@
 #include "base/own.h"
 #include "base/proc.h"
 #include "gateway/wsframe.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/stackproc.h"
 
@@ -57,19 +58,6 @@ int stack_pids(const struct stack *s, const char *name, const char *flag,
     }
     closedir(d);
     return n;
-}
-
-int stack_free_port(void)
-{
-    struct sockaddr_in sa = {.sin_family = AF_INET};
-    socklen_t len = sizeof(sa);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-    close(fd);
-    return ntohs(sa.sin_port);
 }
 
 /* Has dev said this since it was started? */
@@ -159,8 +147,8 @@ struct stack *stack_new(const char *const *more)
     stack_choose_uids();
     s->dir = scratch_new();
     s->log_path = mem_printf("%s/dev.log", s->dir);
-    s->port = stack_free_port();
-    s->attach_port = stack_free_port();
+    s->port = port_free();
+    s->attach_port = port_free();
     s->more = (char *const *)more;
     bundles = mem_printf("%s/bundles", s->dir);
     assert_int_equal(mkdir(bundles, 0755), 0);

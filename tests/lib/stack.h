@@ -50,9 +50,6 @@ void stack_wait_api(const struct stack *s, int ms);
 int stack_pids(const struct stack *s, const char *name, const char *flag,
                pid_t *out, int cap);
 
-/* A port of 127.0.0.1 that was free a moment ago. */
-int stack_free_port(void);
-
 /* Pack a bundle whose bin/prog is this script; its URL and digest are kept
  * for stack_create under the name. */
 struct stack_bundle {
