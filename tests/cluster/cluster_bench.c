@@ -231,9 +231,7 @@ static struct clusterbed *bed_new(const char **flags, bool is_small,
         {"- --spec=", "- --log-level=debug\n        - --spec="}, {NULL, NULL}};
     static const char *const small[][2] = {
         {"- --spec=", "- --log-level=debug\n        - --spec="},
-        {"cpu: 50m", "cpu: 10m"},
         {"memory: 64Mi", "memory: 16Mi"},
-        {"cpu: 250m", "cpu: 50m"},
         {"memory: 256Mi", "memory: 16Mi"},
         {NULL, NULL}};
     struct clusterbed *b = clusterbed_new(NULL, NULL);
