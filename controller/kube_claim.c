@@ -45,10 +45,8 @@ static void wake(void *arg)
         .is_ours = &r->is_ours,
     };
 
-    if (launch_leads(&l->base.sink))
+    if (launch_check_leads(&l->base.sink, &r->failure) == 0)
         activate_send(&what, &r->failure);
-    else
-        err_set(&r->failure, ERR_BUSY, "another controller leads");
 }
 
 static void wake_again(void *arg)

@@ -63,9 +63,7 @@ char *kube_job_selector(const struct kube_place *p)
 /* Right before each call: the one before may have taken its time. */
 static int may_act(const struct kube_place *p, struct err *e)
 {
-    if (!p->sink || launch_leads(p->sink))
-        return 0;
-    return err_set(e, ERR_BUSY, "another controller leads");
+    return p->sink ? launch_check_leads(p->sink, e) : 0;
 }
 
 /* --- make --- */

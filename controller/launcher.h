@@ -70,6 +70,13 @@ static inline bool launch_leads(const struct launch_sink *s)
     return !s->leads || s->leads(s->leads_arg);
 }
 
+/* The same as 0, or -1: ERR_BUSY. */
+static inline int launch_check_leads(const struct launch_sink *s, struct err *e)
+{
+    return launch_leads(s) ? 0
+                           : err_set(e, ERR_BUSY, "another controller leads");
+}
+
 struct launcher {
     const char *isolation; /* "full" or "none": what holds, after probe */
     struct launch_sink sink;

@@ -164,12 +164,8 @@ static void write_run(void *arg)
 
     memset(&s->failure, 0, sizeof s->failure);
     s->is_refused = false;
-    if (!launch_leads(&s->l->app->launcher->sink)) {
-        err_set(&s->failure, ERR_BUSY, "another controller leads");
-        free(row);
-        return;
-    }
-    if (give_out_runner(s, &s->failure) < 0) {
+    if (launch_check_leads(&s->l->app->launcher->sink, &s->failure) < 0 ||
+        give_out_runner(s, &s->failure) < 0) {
         free(row);
         return;
     }

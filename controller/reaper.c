@@ -121,8 +121,8 @@ static int restore(struct app *app, const char *sid, bool *is_orphan,
         *is_orphan = true;
         return 0;
     }
-    if (!launch_leads(&l->sink))
-        return err_set(e, ERR_BUSY, "another controller leads");
+    if (launch_check_leads(&l->sink, e) < 0)
+        return -1;
     if (store_restore(app->store, row, &why) < 0 && why.kind != ERR_CONFLICT) {
         *e = why;
         return err_wrap(e, "session %s is not restored", sid);
