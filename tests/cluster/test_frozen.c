@@ -24,7 +24,6 @@
 
 #define SAID_MAX (1 << 20)
 #define TARGET 2
-#define READY_MS 60000
 #define HELD_MS 20000
 #define TAKE_OVER_MS 40000 /* a Lease, its retries, and a slow machine */
 #define POLL_MS 250
@@ -66,18 +65,6 @@ static int teardown(void **arg)
     return 0;
 }
 
-static void wait_ready(int want)
-{
-    int64_t until = loop_now_ms() + READY_MS;
-
-    while (clusterbed_warm(bed, true) != want) {
-        if (loop_now_ms() > until)
-            fail_msg("%d warm pods are ready, not %d",
-                     clusterbed_warm(bed, true), want);
-        poll(NULL, 0, POLL_MS);
-    }
-}
-
 static void runs_in(const char *sid, char ref[64])
 {
     own_mem struct store_session *row = mem_zero(1, sizeof *row);
@@ -113,7 +100,7 @@ static void give_all_out(const char *chosen)
     struct stack_session all[TARGET];
     char ref[64];
 
-    wait_ready(TARGET);
+    clusterbed_wait_warm(bed, TARGET);
     for (int i = 0; i < TARGET; i++)
         stack_create(&bed->stack, "ann", &ask, "", &all[i]);
     for (int i = 0; i < TARGET; i++) {
@@ -157,7 +144,7 @@ static void a_leader_frozen_in_a_claim_gives_nothing_out_twice(void **arg)
 
     (void)arg;
     buf_init(&said, SAID_MAX);
-    wait_ready(TARGET);
+    clusterbed_wait_warm(bed, TARGET);
     clusterbed_start(bed, 1);
     freeze_in_a_claim(&ss, chosen);
     bed->stack.port = bed->controllers[1].port;
@@ -186,7 +173,7 @@ static void a_leader_frozen_in_a_claim_gives_nothing_out_twice(void **arg)
     json_free(
         stack_wait(&bed->stack, "ann", ss.sid, "ended", CLUSTERBED_START_MS));
     give_all_out(chosen);
-    wait_ready(TARGET);
+    clusterbed_wait_warm(bed, TARGET);
     assert_int_equal(clusterbed_warm(bed, false), TARGET);
     stack_session_fini(&ss);
     buf_fini(&said);

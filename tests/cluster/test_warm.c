@@ -24,7 +24,6 @@
 
 #define SAID_MAX (1 << 20)
 #define TARGET 2
-#define READY_MS 60000
 #define POLL_MS 250
 #define SETTLED_POLLS 20 /* looked at while it must not move */
 #define ATTACK_MS 5000
@@ -50,24 +49,12 @@ static int teardown(void **arg)
     return 0;
 }
 
-static void wait_ready(int want)
-{
-    int64_t until = loop_now_ms() + READY_MS;
-
-    while (clusterbed_warm(bed, true) != want) {
-        if (loop_now_ms() > until)
-            fail_msg("%d warm pods are ready, not %d",
-                     clusterbed_warm(bed, true), want);
-        poll(NULL, 0, POLL_MS);
-    }
-}
-
 static void the_pool_is_kept_at_its_target(void **arg)
 {
     int above = 0;
 
     (void)arg;
-    wait_ready(TARGET);
+    clusterbed_wait_warm(bed, TARGET);
     for (int i = 0; i < SETTLED_POLLS; i++) {
         int n = clusterbed_warm(bed, false);
 
@@ -88,7 +75,7 @@ static void a_session_takes_a_warm_pod_and_another_takes_its_place(void **arg)
 
     (void)arg;
     buf_init(&said, SAID_MAX);
-    wait_ready(TARGET);
+    clusterbed_wait_warm(bed, TARGET);
     begun_ms = loop_now_ms();
     stack_create(&bed->stack, "ann", &ask, "", &ss);
     clusterbed_attach(bed, &l, &ss, 0);
@@ -103,7 +90,7 @@ static void a_session_takes_a_warm_pod_and_another_takes_its_place(void **arg)
     stack_cut(&l);
     j = stack_wait(&bed->stack, "ann", ss.sid, "ended", 20000);
     assert_string_equal(json_get_str(j, "reason"), "exited");
-    wait_ready(TARGET);
+    clusterbed_wait_warm(bed, TARGET);
     stack_session_fini(&ss);
     buf_fini(&said);
 }
@@ -185,7 +172,7 @@ static void the_secret_of_a_runner_given_out_opens_nothing(void **arg)
     spec = mem_printf("{\"v\":1,\"sid\":\"%s\",\"psk_id\":\"%s\"}", id, id);
     if (keys_load(&keys, state, &e) < 0)
         fail_msg("%s", e.text);
-    wait_ready(TARGET);
+    clusterbed_wait_warm(bed, TARGET);
     /* while it is warm its key is heard, and what is said judged */
     look_at(NULL, &t);
     assert_int_equal(activate(&t, &keys, "another-pod", spec), ERR_DENIED);

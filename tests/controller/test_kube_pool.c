@@ -91,17 +91,22 @@ static void it_is_kept_at_its_number_and_never_above(void **arg)
 }
 
 /* The session that begins has the machine for itself. */
-static void what_is_given_out_is_replaced_a_moment_later(void **arg)
+static void replaced_no_sooner_than(int ms)
 {
     int64_t from;
 
-    (void)arg;
     kubebed_begin(&bed);
     filled();
     from = loop_now_ms();
     kubebed_launch(&bed, sid);
     kubebed_until(&bed, "jobs", "w-", TARGET + 1);
-    assert_true(loop_now_ms() - from >= KUBE_POOL_REFILL_MS);
+    assert_true(loop_now_ms() - from >= ms);
+}
+
+static void what_is_given_out_is_replaced_a_moment_later(void **arg)
+{
+    (void)arg;
+    replaced_no_sooner_than(KUBE_POOL_REFILL_MS);
 }
 
 static int given_out(char letter)
@@ -140,15 +145,8 @@ static void a_burst_of_claims_is_over_before_any_is_replaced(void **arg)
 
 static void a_session_that_never_runs_holds_up_the_pool_for_a_while(void **arg)
 {
-    int64_t from;
-
     (void)arg;
-    kubebed_begin(&bed);
-    filled();
-    from = loop_now_ms();
-    kubebed_launch(&bed, sid);
-    kubebed_until(&bed, "jobs", "w-", TARGET + 1);
-    assert_true(loop_now_ms() - from >= KUBE_POOL_BURST_MAX_MS);
+    replaced_no_sooner_than(KUBE_POOL_BURST_MAX_MS);
 }
 
 static void what_goes_is_made_anew(void **arg)

@@ -395,6 +395,18 @@ int clusterbed_warm(struct clusterbed *b, bool only_ready)
     return n;
 }
 
+void clusterbed_wait_warm(struct clusterbed *b, int want)
+{
+    int64_t until = loop_now_ms() + CLUSTERBED_START_MS;
+
+    while (clusterbed_warm(b, true) != want) {
+        if (loop_now_ms() > until)
+            fail_msg("%d warm pods are ready, not %d", clusterbed_warm(b, true),
+                     want);
+        poll(NULL, 0, 250);
+    }
+}
+
 static void connect_api(struct clusterbed *b)
 {
     struct kube_conf conf = {0};

@@ -100,6 +100,8 @@ struct json *clusterbed_pod(struct clusterbed *b, const char *sid);
 /* Warm pods that belong to nobody: ready ones alone, or all that are not
  * leaving. */
 int clusterbed_warm(struct clusterbed *b, bool only_ready);
+/* Until so many are ready, neither more nor fewer. */
+void clusterbed_wait_warm(struct clusterbed *b, int want);
 
 /* Attach as the owner, again and again until READY. */
 void clusterbed_attach(struct clusterbed *b, struct stack_link *l,
