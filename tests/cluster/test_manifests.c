@@ -231,14 +231,20 @@ static void the_controller_may_do_what_it_must_and_no_more(void **arg)
                      may_not[i].resource, may_not[i].ns);
 }
 
+static void may_none(const struct right *rights, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (can(GATEWAY, &rights[i]) || can(SESSION, &rights[i]))
+            fail_msg("gateway or session may %s %s", rights[i].verb,
+                     rights[i].resource);
+}
+
 static void gateway_and_sessions_may_do_nothing(void **arg)
 {
     (void)arg;
     need_own_cluster();
-    for (size_t i = 0; i < sizeof may / sizeof *may; i++)
-        if (can(GATEWAY, &may[i]) || can(SESSION, &may[i]))
-            fail_msg("gateway or session may %s %s", may[i].verb,
-                     may[i].resource);
+    may_none(may, sizeof may / sizeof *may);
+    may_none(may_not, sizeof may_not / sizeof *may_not);
 }
 
 /* --- admission --- */
