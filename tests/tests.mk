@@ -49,8 +49,11 @@ test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
 test-cluster: deps-cluster all bundle $(CLUSTER_BIN) ## against a real Kubernetes: KUBECONFIG's, or one of its own
 	@PODTERM_BUNDLE=$(SAMPLE_BUNDLE) tests/cluster/run --build $(BUILD) $(CLUSTER_BIN)
 .PHONY: cluster-parts
-cluster-parts: deps-cluster deps-images ## builds ahead what test-cluster and test-keda take from elsewhere
+cluster-parts: deps-cluster deps-images ## builds ahead what test-cluster takes from elsewhere
 	@tests/cluster/run --build $(BUILD) --ahead
+.PHONY: keda-parts
+keda-parts: deps-cluster ## and what test-keda takes besides
+	@tests/keda/run build
 .PHONY: test-keda
 test-keda: deps-cluster deps-images all $(KEDA_BIN) ## the warm pool by the real KEDA operator, on a cluster of its own
 	@tests/keda/run --build $(BUILD) $(KEDA_BIN)
