@@ -288,7 +288,8 @@ struct json *yaml_parse(const void *text, size_t len, struct err *e)
         return NULL;
     }
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, text, len);
+    /* (it aborts on NULL, which an empty file is) */
+    yaml_parser_set_input_string(&r.parser, len ? text : (const void *)"", len);
     root = read_root(&r);
     if (r.has_event)
         yaml_event_delete(&r.event);

@@ -168,6 +168,7 @@ static void what_is_no_document_is_refused(void **arg)
 {
     (void)arg;
     refuses("", "nothing is there");
+    refuses_bytes(NULL, 0, "nothing is there"); /* an empty file's buffer */
     refuses("# a comment\n", "nothing is there");
     refuses("- a", "not a mapping");
     refuses("a", "not a mapping");
