@@ -187,7 +187,7 @@ void kube_try_fini(struct kube_try *t)
     free(t->url);
 }
 
-static int64_t retry_after_ms(const char *text)
+int64_t kube_retry_after_ms(const char *text)
 {
     char *end;
     long s = strtol(text, &end, 10);
@@ -205,7 +205,7 @@ int kube_said(int status, const struct buf *body, struct err *e)
     const char *said = json_get_str(j, "message");
 
     return err_set(e, status >= 500 ? ERR_SYSTEM : ERR_DENIED,
-                   "the Kubernetes API answers %d: %.200s", status,
+                   "the Kubernetes API answers %d: %.270s", status,
                    said ? said : "(nothing that is JSON)");
 }
 
@@ -269,7 +269,7 @@ static int once(struct kube *k, const struct kube_call *c, const char *body,
     }
     t.request.keep = keep_take(k);
     if (http_do(&t.request, &a, e) == 0) {
-        *wait_ms = retry_after_ms(a.retry_after);
+        *wait_ms = kube_retry_after_ms(a.retry_after);
         r = take_answer(&a, c, out, e);
         http_answer_fini(&a);
     }

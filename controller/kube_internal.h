@@ -37,6 +37,8 @@ void kube_try_fini(struct kube_try *t);
 bool kube_is_plain(const char *text, size_t size);
 /* Fills *e with what a Status says; -1. */
 int kube_said(int status, const struct buf *body, struct err *e);
+/* Of a Retry-After's seconds, at most KUBE_WAIT_MAX_MS; 0 = it is none. */
+int64_t kube_retry_after_ms(const char *text);
 /* The name of the first object in a text that is not parsed; "" = not found. */
 #define KUBE_NAME_SIZE 254
 void kube_name_in(const char *text, size_t len, char out[KUBE_NAME_SIZE]);

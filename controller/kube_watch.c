@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AGAIN_MS 500 /* after a failure; doubles */
+#define AGAIN_MS 500 /* after a failure, or an end at once; doubles */
 #define AGAIN_MAX_MS 15000
+#define AT_ONCE_MS 1000 /* of a watch without an event */
 #define STATUS_GONE 410
 
 struct kube_watch {
@@ -26,6 +27,7 @@ struct kube_watch {
     char version[KUBE_VERSION_SIZE]; /* "" = list first */
     int64_t listed_ms;
     int64_t again_ms; /* to wait after the next failure */
+    int64_t asked_ms; /* to wait at least: Retry-After */
 };
 
 struct stream { /* one watch request; the try is first: it is their arg */
@@ -155,6 +157,7 @@ static int on_head(void *arg, const struct http_answer *a, struct err *e)
 
     (void)e;
     s->status = a->status;
+    s->w->asked_ms = kube_retry_after_ms(a->retry_after);
     return 0;
 }
 
@@ -192,9 +195,23 @@ static int on_data(void *arg, const uint8_t *bytes, size_t len, struct err *e)
     return add(s, bytes, len, e);
 }
 
+static void wait_again(struct kube_watch *w, const struct err *e)
+{
+    if (is_over(w))
+        return;
+    log_warn("kube.watch", "path", "s", w->path, "error", "s",
+             e->text[0] ? e->text : "it ended at once", NULL);
+    kube_sleep(w->kube, w->asked_ms > w->again_ms ? w->asked_ms : w->again_ms,
+               &w->is_stopped);
+    w->asked_ms = 0;
+    w->again_ms =
+        w->again_ms * 2 < AGAIN_MAX_MS ? w->again_ms * 2 : AGAIN_MAX_MS;
+}
+
 /* 0: it ended as it should; 1: the version is forgotten; -1. */
 static int watch_once(struct kube_watch *w, struct err *e)
 {
+    const int64_t begun_ms = loop_now_ms();
     own_mem char *path = mem_printf(
         "%s%cwatch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
         "&resourceVersion=%s",
@@ -221,21 +238,13 @@ static int watch_once(struct kube_watch *w, struct err *e)
         r = kube_said(s.status, &s.line, e);
     if (s.has_expired || s.status == STATUS_GONE)
         r = 1;
-    if (s.has_heard)
+    if (s.has_heard || loop_now_ms() - begun_ms > AT_ONCE_MS)
         w->again_ms = AGAIN_MS;
+    else if (r >= 0)
+        wait_again(w, e); /* a server that does that may do it for long */
     buf_fini(&s.line);
     kube_try_fini(&s.try);
     return r;
-}
-
-static void wait_again(struct kube_watch *w, const struct err *e)
-{
-    if (is_over(w))
-        return;
-    log_warn("kube.watch", "path", "s", w->path, "error", "s", e->text, NULL);
-    kube_sleep(w->kube, w->again_ms, &w->is_stopped);
-    w->again_ms =
-        w->again_ms * 2 < AGAIN_MAX_MS ? w->again_ms * 2 : AGAIN_MAX_MS;
 }
 
 static void *watch_run(void *arg)

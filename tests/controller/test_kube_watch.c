@@ -216,6 +216,37 @@ static void what_is_no_list_is_asked_for_again(void **arg)
     start(&silent, 1);
 }
 
+/* A server that ends each watch as it begins is not asked without a pause. */
+static void paces(const char *watch_says, int status, const char *head,
+                  int64_t at_least_ms)
+{
+    struct fileserver_reply script[8];
+    int64_t begun;
+
+    for (int i = 0; i < 8; i += 2) {
+        script[i] = kubed_says(LIST("1", "", ""));
+        script[i + 1] = kubed_says(watch_says);
+        script[i + 1].status = status;
+        script[i + 1].head = head;
+    }
+    begun = loop_now_ms();
+    start(script, 8);
+    while (fileserver_requests(kubed.server) < 5 &&
+           loop_now_ms() - begun < SOON_MS)
+        poll(NULL, 0, 5);
+    assert_in_range(loop_now_ms() - begun, at_least_ms, SOON_MS - 1);
+}
+
+static void
+a_server_that_ends_each_at_once_is_asked_ever_more_seldom(void **arg)
+{
+    paces(GONE, 0, NULL, 1500); /* two pauses: 500, 1000 */
+    teardown(arg);
+    paces("{}", 410, NULL, 1500);
+    teardown(arg);
+    paces("{}", 429, "Retry-After: 2\r\n", 4000);
+}
+
 static void stops_soon(void **arg)
 {
     int64_t begun = loop_now_ms();
@@ -262,6 +293,7 @@ int main(void)
         T(a_connection_cut_in_an_event_goes_on_before_it),
         T(what_is_no_event_is_told_to_nobody),
         T(what_is_no_list_is_asked_for_again),
+        T(a_server_that_ends_each_at_once_is_asked_ever_more_seldom),
         T(stopping_ends_it_wherever_it_is),
     };
 
