@@ -16,6 +16,7 @@
 #include "controller/launcher.h"
 #include "controller/settings.h"
 
+struct lease;
 struct live;
 struct reaper;
 
@@ -31,6 +32,7 @@ struct app {
     struct launcher *launcher;
     struct live *live;
     struct reaper *reaper;
+    struct lease *lease; /* NULL: this controller is alone */
     struct guard guard;
     bool is_stopping;
 };

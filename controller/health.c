@@ -4,8 +4,10 @@
 #include "base/mem.h"
 #include "controller/app.h"
 #include "controller/counts.h"
+#include "controller/lease.h"
 #include "controller/routes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define TEXT_PLAIN "text/plain; charset=utf-8"
@@ -15,6 +17,18 @@ void health_livez(struct call *c)
     answer_text(&c->answer, 200, TEXT_PLAIN, mem_str("ok\n"));
 }
 
+#define BLIND                                                                  \
+    "the Lease of --lease cannot be had (lease.call in the log): no session "  \
+    "starts unless another controller leads"
+
+static bool is_warned(const struct app *a, char out[160])
+{
+    if (!a->lease || !lease_is_blind(a->lease))
+        return store_warning(a->store, out);
+    snprintf(out, 160, "%s", BLIND);
+    return true;
+}
+
 void health_readyz(struct call *c)
 {
     char warning[160];
@@ -22,7 +36,7 @@ void health_readyz(struct call *c)
 
     if (c->app->is_stopping || store_ping(c->app->store, &e) < 0)
         answer_problem(&c->answer, 503, "unavailable", "not ready");
-    else if (store_warning(c->app->store, warning))
+    else if (is_warned(c->app, warning))
         answer_text(&c->answer, 200, TEXT_PLAIN,
                     mem_printf("ok\nwarning: %s\n", warning));
     else

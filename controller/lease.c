@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define LEASE_API "/apis/coordination.k8s.io/v1/namespaces/%s/leases"
+#define SAY_AGAIN_MS 60000
 #define LEASE_TRIES 3 /* of a write that found the record changed */
 #define TRANSITIONS_MAX 2147483647
 #define STATUS_ABSENT 404
@@ -48,10 +49,13 @@ struct lease {
     bool was_there;      /* ever */
     bool has_written;    /* it may be ours to give up */
     bool is_failing;     /* and that was told */
+    int64_t told_ms;     /* then */
+    int64_t heard_ms;    /* of the last turn that went well */
     /* the loop's */
     bool is_leader, is_ending;
     atomic_bool is_stopped;
     struct loop_timer *timer;
+    atomic_bool is_blind;
     _Atomic int64_t until_ms; /* leader until then; 0 = not */
 };
 
@@ -69,8 +73,8 @@ static void tell(struct lease *l, bool is_leader)
     l->is_leader = is_leader;
     count_add(COUNT_LEADER, is_leader ? 1 : -1);
     count_add(COUNT_LEASE_TRANSITIONS, 1);
-    log_info(is_leader ? "lease.held" : "lease.lost", "holder", "s", l->holder,
-             NULL);
+    log_info(is_leader ? "lease.held" : "lease.lost", "lease", "s", l->path,
+             "holder", "s", l->holder, NULL);
     l->changed(l->arg, is_leader);
 }
 
@@ -354,14 +358,22 @@ static void give_up(struct lease *l)
     log_warn("lease.kept", "error", "s", e.text, NULL);
 }
 
-/* An outage is one line, not one each turn. */
+/* An outage is a line a minute, not one each turn. */
 static void note(struct lease *l, int r, const struct err *e)
 {
-    if (r < 0 && !l->is_failing)
-        log_warn("lease.call", "error", "s", e->text, NULL);
+    const int64_t now_ms = loop_now_ms();
+
+    if (r < 0 && (!l->is_failing || now_ms - l->told_ms > SAY_AGAIN_MS)) {
+        log_warn("lease.call", "lease", "s", l->path, "error", "s", e->text,
+                 NULL);
+        l->told_ms = now_ms;
+    }
     if (r == 0 && l->is_failing)
-        log_info("lease.call", "error", "s", "", NULL);
+        log_info("lease.call", "lease", "s", l->path, "error", "s", "", NULL);
     l->is_failing = r < 0;
+    atomic_store(&l->is_blind, r < 0 && now_ms - l->heard_ms > l->duration_ms);
+    if (r == 0)
+        l->heard_ms = now_ms;
 }
 
 /* No longer than said, so that what was given up is soon found; and not all
@@ -421,6 +433,8 @@ struct lease *lease_start(struct loop *loop, struct kube *k,
     l->changed = changed;
     l->arg = arg;
     l->is_stale = true;
+    l->heard_ms = loop_now_ms();
+    atomic_init(&l->is_blind, false);
     atomic_init(&l->is_stopped, false);
     atomic_init(&l->until_ms, 0);
     l->timer = loop_timer_start(loop, l->renew_ms, 0, on_time, l);
@@ -459,6 +473,11 @@ void lease_free(struct lease *l)
 bool lease_is_leader(const struct lease *l)
 {
     return loop_now_ms() < atomic_load(&((struct lease *)l)->until_ms);
+}
+
+bool lease_is_blind(const struct lease *l)
+{
+    return atomic_load(&l->is_blind);
 }
 
 const char *lease_holder(const struct lease *l)

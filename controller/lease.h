@@ -57,6 +57,9 @@ void lease_free(struct lease *l); /* after lease_stop; takes NULL */
 
 /* From any thread: are we the leader, told so, by the clock as it is now? */
 bool lease_is_leader(const struct lease *l);
+/* From any thread: has no look at it, or renewal, gone well for its whole
+ * duration? Then we do not lead, and do not know of anybody who does. */
+bool lease_is_blind(const struct lease *l);
 /* What others see in the Lease when we hold it. */
 const char *lease_holder(const struct lease *l);
 

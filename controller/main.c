@@ -29,8 +29,7 @@
 struct controller {
     struct app app;
     struct server *server;
-    struct sweep *sweep;
-    struct lease *lease; /* NULL = we are alone */
+    struct sweep *sweep; /* NULL = we are alone */
     struct loop_signal *term, *interrupt, *hangup;
     struct loop_fd *life;
     struct loop_timer *stop_timer, *cert_timer;
@@ -226,7 +225,7 @@ static bool leads(void *arg)
 {
     const struct controller *c = arg;
 
-    return !c->lease || lease_is_leader(c->lease);
+    return !c->app.lease || lease_is_leader(c->app.lease);
 }
 
 static void lead(void *arg, bool is_leader)
@@ -243,10 +242,12 @@ static void join(struct controller *c)
     char host[LEASE_HOLDER_MAX] = "controller";
 
     gethostname(host, sizeof host - 1);
-    c->lease = lease_start(
+    c->app.lease = lease_start(
         a->loop, launcher_kube(a->launcher),
         &(struct lease_conf){
-            .ns = own ? own : a->set->namespace,
+            .ns = a->set->lease_namespace ? a->set->lease_namespace
+                  : own                   ? own
+                                          : a->set->namespace,
             .name = a->set->lease,
             .holder = a->set->lease_holder ? a->set->lease_holder : host,
         },
@@ -295,12 +296,12 @@ static void finish(struct controller *c)
         worker_free(a->worker); /* running jobs end and are told */
     server_stop(c->server);
     live_free(a->live);
-    lease_stop(c->lease);
+    lease_stop(c->app.lease);
     sweep_stop(c->sweep);
     reaper_stop(a->reaper);
     if (a->launcher)
         a->launcher->free(a->launcher);
-    lease_free(c->lease);
+    lease_free(c->app.lease);
     if (a->ws)
         ws_context_free(a->ws);
     identity_free(a->identity);

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/minisign.h"
 #include "base/own.h"
-#include "base/redis.h"
+#include "controller/settings_internal.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -157,6 +157,9 @@ static const struct conf_row rows[] = {
     TEXT("lease", lease, "podterm-controller", "",
          "by which several controllers agree on a leader (empty: this one is "
          "alone)"),
+    NAME("lease-namespace", lease_namespace, NULL, "",
+         "where it lies, the same for all of them (default: a pod's own, the "
+         "kubeconfig's, or --namespace)"),
     NAME("lease-holder", lease_holder, NULL, "",
          "this controller's name in it (default: the host's)"),
     NUMBER("warm-target", warm_target, 0, 1000, "0", "runners",
@@ -276,8 +279,8 @@ static int check_identity(struct err *e)
     return 0;
 }
 
-static int check_choice(const char *flag, const char *value, const char *a,
-                        const char *b, struct err *e)
+int settings_check_choice(const char *flag, const char *value, const char *a,
+                          const char *b, struct err *e)
 {
     if (strcmp(value, a) != 0 && strcmp(value, b) != 0)
         return err_set(e, ERR_INPUT, "--%s must be %s or %s, not \"%s\"", flag,
@@ -293,9 +296,9 @@ static int check_listen(const char *flag, const char *value, struct err *e)
                                                     : err_wrap(e, "%s", flag);
 }
 
-static int check_list(const char *flag, const char *text,
-                      int (*check_item)(const char *item, struct err *e),
-                      struct err *e)
+int settings_check_list(const char *flag, const char *text,
+                        int (*check_item)(const char *item, struct err *e),
+                        struct err *e)
 {
     own_json struct json *list = settings_list(text);
 
@@ -327,88 +330,19 @@ static int check_files(struct err *e)
     return conf_file("bundle-file-root", set.bundle_file_root, true, e);
 }
 
-/* As namespaces are named: RFC 1123. */
-static bool is_label(const char *text)
-{
-    const size_t len = strlen(text);
-
-    return len >= 1 && len <= 63 && text[0] != '-' && text[len - 1] != '-' &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
-}
-
-/* ("example/x*" would be "example/x-of-others" too) */
-static int check_image(const char *pattern, struct err *e)
-{
-    const char *star = strchr(pattern, '*');
-
-    if (!star || (!star[1] && star > pattern && strchr("/:@", star[-1])))
-        return 0;
-    return err_set(e, ERR_INPUT, "\"%.200s\": * must end it, after / : or @",
-                   pattern);
-}
-
-/* What the cluster's launcher needs, and what it excludes. */
-static int check_kube(struct err *e)
-{
-    if (check_choice("launcher", set.launcher, "local", "kubernetes", e) < 0)
-        return -1;
-    if (strcmp(set.launcher, "local") == 0)
-        return 0;
-    if (check_list("--runner-images", set.runner_images, check_image, e) < 0)
-        return -1;
-    if (strcmp(set.isolation, "strict") == 0)
-        return err_set(e, ERR_INPUT,
-                       "--isolation strict cannot be kept by --launcher "
-                       "kubernetes yet: a pod's programs share its network "
-                       "with the agent; leave it out");
-    if (set.dev_issuer)
-        return err_set(e, ERR_INPUT,
-                       "--dev-issuer gives an identity to whoever asks: it "
-                       "cannot be used with --launcher kubernetes");
-    if (!set.agent_image || !set.runner_image)
-        return err_set(e, ERR_INPUT,
-                       "--launcher kubernetes needs --agent-image and "
-                       "--runner-image");
-    if (set.bundle_file_root)
-        return err_set(e, ERR_INPUT,
-                       "--bundle-file-root names files of this machine, which "
-                       "no pod can read: leave it out with --launcher "
-                       "kubernetes");
-    if (!is_label(set.namespace))
-        return err_set(e, ERR_INPUT, "--namespace \"%.80s\" is no name",
-                       set.namespace);
-    if (check_choice("warm-by", set.warm_by, "controller", "keda", e) < 0)
-        return -1;
-    /* with a target of 0 as well: KEDA's runners are then too many */
-    set.is_keda = strcmp(set.warm_by, "keda") == 0;
-    if (set.is_keda && (!set.store || !redis_is_url(set.store)))
-        return err_set(e, ERR_INPUT,
-                       "--warm-by keda needs --store redis://… or rediss://…: "
-                       "KEDA reads there how many are missing");
-    if (set.is_keda && !set.pool_secret_file)
-        return err_set(e, ERR_INPUT,
-                       "--warm-by keda needs --pool-secret-file, which the "
-                       "runners' init containers mount too");
-    if (set.is_keda &&
-        seal_key_load(set.pool_secret_file, set.pool_secret, e) < 0)
-        return err_wrap(e, "--pool-secret-file");
-    if (conf_file("kubeconfig", set.kubeconfig, false, e) < 0)
-        return -1;
-    return conf_file("job-template", set.job_template, false, e);
-}
-
 static int check(struct err *e)
 {
     if (check_listen("--listen", set.listen, e) < 0 ||
         check_listen("--metrics-listen", set.metrics_listen, e) < 0 ||
-        check_list("--hosts", set.hosts, url_check_host, e) < 0 ||
-        check_list("--cors-origins", set.cors_origins, url_check_origin, e) <
-            0 ||
+        settings_check_list("--hosts", set.hosts, url_check_host, e) < 0 ||
+        settings_check_list("--cors-origins", set.cors_origins,
+                            url_check_origin, e) < 0 ||
         check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0 ||
-        check_files(e) < 0 || check_kube(e) < 0)
+        check_files(e) < 0 || settings_check_kube(&set, e) < 0)
         return -1;
-    if (check_choice("isolation", set.isolation, "best", "strict", e) < 0 ||
-        check_choice("egress", set.egress, "none", "open", e) < 0)
+    if (settings_check_choice("isolation", set.isolation, "best", "strict", e) <
+            0 ||
+        settings_check_choice("egress", set.egress, "none", "open", e) < 0)
         return -1;
     if (set.lifetime_s > set.lifetime_max_s)
         return err_set(e, ERR_INPUT,

@@ -42,7 +42,7 @@ struct settings {
     const char *isolation, *egress, *keeper, *agent, *shim, *cache_dir;
     const char *launcher, *kubeconfig, *namespace, *job_template;
     const char *agent_image, *runner_image, *runner_images;
-    const char *lease, *lease_holder;
+    const char *lease, *lease_namespace, *lease_holder;
     const char *warm_by, *pool_secret_file;
     int64_t warm_target, warm_max_age_s;
     int64_t uid_first, uid_count;

@@ -291,6 +291,14 @@ static bool nobody_leads(void)
     return leader() == NULL;
 }
 
+static bool nobody_is_blind(void)
+{
+    for (int i = 0; i < CANDIDATES; i++)
+        if (lease_is_blind(all[i].lease))
+            return false;
+    return true;
+}
+
 static struct candidate *first; /* the leader of before */
 
 static bool another_leads(void)
@@ -444,8 +452,11 @@ static void nobody_leads_while_the_api_is_away(void **arg)
         set_fault(&all[i], i ? FAULT_REFUSED : FAULT_SILENT);
     assert_true(wait_for(nobody_leads, SOON_MS));
     assert_false(wait_for(somebody_leads, 6000)); /* longer than it lasts */
+    for (int i = 0; i < CANDIDATES; i++)
+        assert_true(lease_is_blind(all[i].lease));
     mend_all();
     assert_true(wait_for(somebody_leads, SOON_MS));
+    assert_true(wait_for(nobody_is_blind, SOON_MS));
 }
 
 static void who_finds_another_in_it_leads_no_more(void **arg)

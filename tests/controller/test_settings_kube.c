@@ -141,6 +141,11 @@ static void what_does_not_fit_is_told(void **arg)
     LOADS("--namespace", "", "--namespace", "");
     LOADS("--namespace", "", "--namespace", "-a");
     LOADS("--namespace", "", "--namespace", "a-");
+    LOADS("--lease", "", "--lease", "Foo_Bar");
+    LOADS(NULL, "", "--lease", "");
+    LOADS("--lease-namespace", "", "--lease-namespace", "a.b");
+    LOADS("--lease-namespace", "", "--lease-namespace", "");
+    LOADS(NULL, "", "--lease-namespace", "podterm");
     LOADS("--isolation", "", "--isolation", "strict");
     LOADS(NULL, "", "--isolation", "best");
     LOADS("--warm-by", "", "--warm-by", "me");
