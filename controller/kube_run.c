@@ -289,7 +289,7 @@ static void want(struct kube_run *r, enum end_reason why, const char *detail)
         return;
     r->wanted = why;
     if (why == REASON_START_FAILED && v->waits_for[0])
-        snprintf(r->wanted_detail, sizeof r->wanted_detail, "%s (%s: %.100s)",
+        snprintf(r->wanted_detail, sizeof r->wanted_detail, "%s (%s: %.160s)",
                  detail, v->waits_for, v->waits_why);
     else
         snprintf(r->wanted_detail, sizeof r->wanted_detail, "%s", detail);
@@ -339,10 +339,28 @@ static bool is_forbidden_still(struct kube_run *r)
     return loop_now_ms() - r->forbidden_ms < r->l->right_ms;
 }
 
-static void make_failed(struct kube_run *r)
+/* Said once; and with the end, if it comes to that. */
+static void wait_for_room(struct kube_run *r)
 {
     struct launch_sink *sink = &r->l->base.sink;
+    const char *quota = strstr(r->failure.text, "exceeded quota");
+    char detail[160];
 
+    snprintf(r->pod.waits_for, sizeof r->pod.waits_for, "NoJob");
+    snprintf(r->pod.waits_why, sizeof r->pod.waits_why, "%.200s",
+             quota ? quota : r->failure.text);
+    if (!r->told_wait[0]) {
+        log_warn("session.no_job", "sid", "s", r->sid, "error", "s",
+                 r->failure.text, NULL);
+        snprintf(detail, sizeof detail, "NoJob: %.140s", r->pod.waits_why);
+        sink->stage(sink->arg, r->sid, "scheduled", "waiting", detail);
+    }
+    snprintf(r->told_wait, sizeof r->told_wait, "NoJob");
+    kube_run_later(r, r->l->room_ms, make_again);
+}
+
+static void make_failed(struct kube_run *r)
+{
     if (r->failure.kind == ERR_TIMEOUT)
         return; /* we stop: the next controller makes it */
     if (is_forbidden_still(r)) {
@@ -354,11 +372,7 @@ static void make_failed(struct kube_run *r)
         return;
     }
     if (r->failure.kind == ERR_BUSY) {
-        if (!r->told_wait[0])
-            sink->stage(sink->arg, r->sid, "scheduled", "waiting",
-                        r->failure.text);
-        snprintf(r->told_wait, sizeof r->told_wait, "room");
-        kube_run_later(r, r->l->room_ms, make_again);
+        wait_for_room(r);
         return;
     }
     log_err(&r->failure, "session.not_started");
@@ -412,6 +426,8 @@ static void made(void *arg)
         make_failed(r);
         return;
     }
+    if (!r->has_pod)
+        r->pod.waits_for[0] = '\0'; /* there is room */
     if (!r->has_job) { /* in the list that comes now, or it is gone */
         r->has_job = true;
         r->job_listed = r->l->jobs_list;

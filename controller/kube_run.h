@@ -82,7 +82,7 @@ struct kube_run {
     uint32_t pod_listed, job_listed; /* in which list it was last */
     bool told_scheduled, told_listening, told_running;
     char told_wait[64];
-    int64_t pull_fails_ms; /* when it began; 0 = it does not */
+    int64_t fails_ms; /* since when its image or container cannot be had; 0 */
     enum end_reason wanted;
     char wanted_detail[256];
     struct loop_timer *retry; /* a worker is asked again */

@@ -17,6 +17,18 @@ static bool is_no_image(const char *waits_for)
            strcmp(waits_for, "ImagePullBackOff") == 0;
 }
 
+/* For what may mend itself, a registry that is away or a runtime that was too
+ * slow, how long that is waited for; 0 = it is none of these. */
+static int64_t patience_ms(const char *waits_for)
+{
+    if (is_no_image(waits_for))
+        return (int64_t)LAUNCHER_KUBE_PULL_S * 1000;
+    if (strcmp(waits_for, "CreateContainerError") == 0 ||
+        strcmp(waits_for, "RunContainerError") == 0)
+        return (int64_t)LAUNCHER_KUBE_MAKE_S * 1000;
+    return 0;
+}
+
 static void tell_wait(struct kube_run *r)
 {
     const struct podview *v = &r->pod;
@@ -41,28 +53,31 @@ static void look_again(void *arg)
     kube_run_advance(arg);
 }
 
-/* An image that cannot be had, or an agent that always dies, is waited for
- * a while: a registry may be away, a name just wrong. */
+/* Since when that is so; the pod may show nothing new when it is over. */
+static bool has_failed_for(struct kube_run *r, int64_t ms)
+{
+    if (!r->fails_ms) {
+        r->fails_ms = loop_now_ms();
+        loop_timer_stop(r->look);
+        r->look = loop_timer_start(r->l->loop, ms + 1, 0, look_again, r);
+    }
+    return loop_now_ms() - r->fails_ms > ms;
+}
+
+/* An agent that always dies is waited for as well. */
 static bool is_hopeless(struct kube_run *r)
 {
     const struct podview *v = &r->pod;
-    bool fails = is_no_image(v->waits_for);
+    const int64_t wait_ms = patience_ms(v->waits_for);
 
     if (v->is_pulled || r->told_listening)
         return false; /* the runner runs: its agent has listened */
     if (v->is_stuck || v->has_report || /* what was reported stands */
         (!v->is_listening && v->agent_restarts >= LAUNCHER_KUBE_CRASHES))
         return true;
-    if (fails && !r->pull_fails_ms) {
-        r->pull_fails_ms = loop_now_ms();
-        loop_timer_stop(r->look); /* the pod may show nothing new by then */
-        r->look = loop_timer_start(r->l->loop, LAUNCHER_KUBE_PULL_S * 1000 + 1,
-                                   0, look_again, r);
-    }
     if (!v->waits_for[0])
-        r->pull_fails_ms = 0;
-    return fails && loop_now_ms() - r->pull_fails_ms >
-                        (int64_t)LAUNCHER_KUBE_PULL_S * 1000;
+        r->fails_ms = 0;
+    return wait_ms && has_failed_for(r, wait_ms);
 }
 
 char *kube_run_addr(const struct kube_run *r, const struct podview *v)

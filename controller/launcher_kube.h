@@ -21,6 +21,7 @@
 #define LAUNCHER_KUBE_LOOK_MS 5000  /* for the pod of a Job that is over */
 #define LAUNCHER_KUBE_POD_MS 5000   /* for a Job to have a pod; else told */
 #define LAUNCHER_KUBE_PULL_S 120    /* of failing to get an image */
+#define LAUNCHER_KUBE_MAKE_S 30     /* of failing to make a container of it */
 #define LAUNCHER_KUBE_CRASHES 3     /* of an agent that never listened */
 
 /* Reads the template and where the API is. NULL with *e. The kube is the

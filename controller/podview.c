@@ -24,9 +24,7 @@ static void copy(char *to, size_t size, const char *text)
 /* Reasons that no waiting mends: what the Job asks for is wrong. */
 static bool is_final_reason(const char *reason)
 {
-    static const char *const list[] = {"InvalidImageName", "ErrImageNeverPull",
-                                       "CreateContainerError",
-                                       "RunContainerError"};
+    static const char *const list[] = {"InvalidImageName", "ErrImageNeverPull"};
 
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (strcmp(reason, list[i]) == 0)

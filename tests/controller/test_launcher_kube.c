@@ -144,6 +144,25 @@ static void what_waits_is_told_once_however_often_it_is_said(void **arg)
     heard_once("waiting");
 }
 
+/* A runtime was too slow, and a kubelet tries again. */
+static void a_container_that_is_not_made_at_once_is_waited_for(void **arg)
+{
+    static const char *const words[] = {KW_WAITS("CreateContainerError"),
+                                        KW_WAITS("RunContainerError")};
+
+    (void)arg;
+    launch();
+    kubeworld_pod(bed.world, job, POD);
+    for (size_t i = 0; i < 2; i++) {
+        kubeworld_pod_is(bed.world, POD, words[i]);
+        kubebed_hears(&bed, "pulled/waiting");
+        settle();
+    }
+    heard_never("ended");
+    kubeworld_pod_is(bed.world, POD, KW_LISTENS);
+    kubebed_hears(&bed, "listening");
+}
+
 static void what_never_starts_is_ended_with_its_reason(void **arg)
 {
     (void)arg;
@@ -573,6 +592,7 @@ int main(void)
         T(a_job_comes_first_and_its_secret_belongs_to_it),
         T(stages_are_told_once_each_and_the_end_is_the_reports),
         T(what_waits_is_told_once_however_often_it_is_said),
+        T(a_container_that_is_not_made_at_once_is_waited_for),
         T(what_never_starts_is_ended_with_its_reason),
         T(an_end_while_it_is_made_removes_what_was_made),
         T(an_end_while_it_runs_waits_for_the_pod),

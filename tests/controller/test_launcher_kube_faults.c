@@ -18,9 +18,8 @@
 
 #define POD "pod-1"
 #define FAT 25 /* more than a page */
-#define QUOTA                                                                  \
-    "jobs.batch \"x\" is forbidden: exceeded quota: q, requested: "            \
-    "count/jobs.batch=1"
+#define ROOM "exceeded quota: q, requested: count/jobs.batch=1"
+#define QUOTA "jobs.batch \"x\" is forbidden: " ROOM
 #define SECRETLY "\"data\""
 
 static struct kubebed bed;
@@ -212,6 +211,20 @@ static void an_end_asked_for_while_nobody_answers_leaves_nothing(void **arg)
     assert_int_equal(kubebed_said(&bed, "ended"), 1);
 }
 
+static void an_end_for_want_of_room_says_so(void **arg)
+{
+    (void)arg;
+    bed.inside->room_ms = 50;
+    kubebed_begin(&bed);
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_REFUSE, 403, QUOTA,
+                    -1);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "scheduled/waiting");
+    bed.launcher->end(bed.launcher, sid, REASON_START_FAILED, "Too late.");
+    kubebed_hears(&bed, "a:ended=start_failed");
+    assert_string_equal(bed.detail, "Too late. (NoJob: " ROOM ")");
+}
+
 /* The Job is made, its Secret has no room: a try is waited for. */
 static void an_end_between_two_tries_is_the_last_of_it(void **arg)
 {
@@ -357,6 +370,7 @@ int main(void)
         T(fat_objects_of_others_hide_no_session),
         T(what_is_refused_for_good_is_told_at_once),
         T(an_end_asked_for_while_nobody_answers_leaves_nothing),
+        T(an_end_for_want_of_room_says_so),
         T(an_end_between_two_tries_is_the_last_of_it),
         T(a_removal_is_tried_until_it_is_heard),
         T(another_job_of_that_name_is_not_removed),

@@ -74,7 +74,10 @@ static void on_running(void *arg, const char *sid, int64_t started_ms)
 
 static void on_ended(void *arg, const char *sid, const struct launch_end *end)
 {
-    say(arg, sid, "ended=%s", end_reason_name(end->reason));
+    struct kubebed *b = arg;
+
+    snprintf(b->detail, sizeof b->detail, "%s", end->detail);
+    say(b, sid, "ended=%s", end_reason_name(end->reason));
 }
 
 static void on_demand(void *arg, int64_t deficit)

@@ -29,6 +29,7 @@ struct kubebed {
                                 the first of the session's id */
     char ref[64];            /* as claimed last */
     char sid[ID_SIZE];       /* whose */
+    char detail[256];        /* of the last end */
     bool keeps_no_claims;
     atomic_bool is_deposed; /* another leads, and nobody has told it yet */
     int64_t demand;
