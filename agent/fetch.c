@@ -1,5 +1,6 @@
 #include "agent/fetch.h"
 
+#include "base/beneath.h"
 #include "base/http_client.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -7,13 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FETCH_CHUNK_BYTES 65536
@@ -357,10 +356,6 @@ static int fetch_open_file(const struct fetch *f, const char *path,
 {
     const char *root = f->conf->spec->fetch.url.file_root;
     own_fd int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct open_how how = {
-        .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-    };
     size_t skip = strlen(root);
     struct stat st;
     int fd;
@@ -369,7 +364,8 @@ static int fetch_open_file(const struct fetch *f, const char *path,
         return err_sys(e, "open %s", root);
     while (path[skip] == '/')
         skip++;
-    fd = (int)syscall(SYS_openat2, dir, path + skip, &how, sizeof(how));
+    fd = beneath_open(dir, path + skip, O_RDONLY | O_NONBLOCK, 0,
+                      BENEATH_NO_LINKS);
     if (fd < 0)
         return err_set(e, ERR_INPUT, "%s: %s", path, strerror(errno));
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {

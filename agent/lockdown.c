@@ -1,5 +1,6 @@
 #include "agent/lockdown.h"
 
+#include "base/beneath.h"
 #include "base/log.h"
 #include "base/own.h"
 
@@ -13,7 +14,8 @@
 #include <unistd.h>
 
 #define LOCKDOWN_CPU_S 600
-#define LOCKDOWN_FDS 64
+/* beside its own few one for each directory of the deepest path */
+#define LOCKDOWN_FDS (64 + BENEATH_DEPTH_MAX)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* A sanitizer's shadow memory alone is past every limit, and it asks for its
@@ -69,6 +71,13 @@ static const int unpacker_calls[] = {
     LOCKDOWN_MORE_CALLS SCMP_SYS(restart_syscall),
 };
 
+/* And where the kernel has no openat2: what it is walked with. */
+static const int unpacker_walk_calls[] = {
+    SCMP_SYS(openat),
+    SCMP_SYS(readlinkat),
+    SCMP_SYS(fstatfs),
+};
+
 /* What fcntl may be asked: with an owner and a signal of its choice a
  * descriptor would kill any process of our user. */
 static const int unpacker_fcntls[] = {F_GETFD, F_SETFD, F_GETFL, F_DUPFD,
@@ -120,13 +129,25 @@ static int lockdown_files(int dir_fd, struct err *e)
     return 0;
 }
 
+static int lockdown_allow(scmp_filter_ctx ctx, const int *calls, size_t count)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+    return r;
+}
+
 static int lockdown_calls(struct err *e)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int r = ctx ? 0 : -ENOMEM;
 
-    for (size_t i = 0; r == 0 && i < COUNT(unpacker_calls); i++)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, unpacker_calls[i], 0);
+    if (r == 0)
+        r = lockdown_allow(ctx, unpacker_calls, COUNT(unpacker_calls));
+    if (r == 0 && !beneath_is_native())
+        r = lockdown_allow(ctx, unpacker_walk_calls,
+                           COUNT(unpacker_walk_calls));
     for (size_t i = 0; r == 0 && i < COUNT(unpacker_fcntls); i++)
         r = seccomp_rule_add(
             ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,

@@ -1,5 +1,6 @@
 #include "agent/manifest.h"
 
+#include "base/beneath.h"
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -8,31 +9,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Names told in an error: so many bytes that the whole sentence fits into
  * the report's detail (struct state_head). */
 #define MANIFEST_LIST_MAX 150
 #define MANIFEST_DEPTH_MAX 16 /* below bin/ */
-
-/* more: RESOLVE_* of openat2, beside those that keep it in the tree */
-static int manifest_open(int root_fd, const char *path, int flags,
-                         unsigned more)
-{
-    struct open_how how = {
-        .flags = (unsigned)(flags | O_CLOEXEC),
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | more,
-    };
-
-    return (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-}
 
 static void manifest_free(char **argv)
 {
@@ -49,7 +36,7 @@ static char *manifest_text(int root_fd, size_t *len, bool *is_there,
                            struct err *e)
 {
     own_fd int fd =
-        manifest_open(root_fd, MANIFEST_FILE, O_RDONLY, RESOLVE_NO_SYMLINKS);
+        beneath_open(root_fd, MANIFEST_FILE, O_RDONLY, 0, BENEATH_NO_LINKS);
     own_mem char *text = NULL;
     struct stat st;
 
@@ -147,7 +134,8 @@ static void manifest_note(struct manifest_found *f, const char *path)
 static void manifest_walk(int root_fd, const char *dir, int depth,
                           struct manifest_found *f)
 {
-    int fd = manifest_open(root_fd, dir, O_RDONLY | O_DIRECTORY, 0);
+    int fd =
+        beneath_open(root_fd, dir, O_RDONLY | O_DIRECTORY, 0, BENEATH_LINKS);
     struct dirent *de;
     DIR *d;
 
@@ -225,7 +213,7 @@ static int manifest_resolve(int root_fd, const char *runner_root, char **word,
                        path);
     while (path[0] == '.' && path[1] == '/')
         path += 2;
-    fd = manifest_open(root_fd, path, O_PATH, 0);
+    fd = beneath_open(root_fd, path, O_PATH, 0, BENEATH_LINKS);
     if (fd < 0 && !strchr(*word, '/') && errno == ENOENT)
         return 0; /* a name on the runner's PATH: exec will tell */
     if (fd < 0 || fstat(fd, &st) < 0)

@@ -1,7 +1,7 @@
 /*
  * Which program a bundle starts: the request's command, else podterm.json's
  * entry point, else the only executable file below bin/. Pure file reading;
- * every path is opened inside the tree (RESOLVE_BENEATH, no symlink out).
+ * every path is opened inside the tree (base/beneath.h, no symlink out).
  */
 #ifndef PODTERM_AGENT_MANIFEST_H
 #define PODTERM_AGENT_MANIFEST_H

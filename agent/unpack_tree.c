@@ -1,16 +1,15 @@
 #include "agent/unpack_tree.h"
 
+#include "base/beneath.h"
 #include "base/mem.h"
 #include "base/own.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NAME_COMPONENT_MAX 255 /* bytes; the kernel's own */
@@ -183,17 +182,9 @@ int unpack_tree_count(struct unpack_tree *t, const char *name, struct err *e)
 
 /* --- making --- */
 
-static int unpack_open(int dir_fd, const char *name, int flags, mode_t mode,
-                       bool follow)
+static int unpack_open(int dir_fd, const char *name, int flags)
 {
-    struct open_how how = {
-        .flags = (unsigned)(flags | O_CLOEXEC),
-        .mode = mode,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
-                   (follow ? 0 : RESOLVE_NO_SYMLINKS),
-    };
-
-    return (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+    return beneath_open(dir_fd, name, flags, 0, BENEATH_NO_LINKS);
 }
 
 /* Make name and what is missing above it. Each directory made counts, or a
@@ -217,10 +208,10 @@ static int unpack_dirs(struct unpack_tree *t, const char *name, bool is_entry,
         slash = strrchr(path, '/');
         if (slash) {
             path[slash - path] = 0;
-            fd = unpack_open(t->dir_fd, path, O_RDONLY | O_DIRECTORY, 0, false);
+            fd = unpack_open(t->dir_fd, path, O_RDONLY | O_DIRECTORY);
             path[slash - path] = '/';
         } else {
-            fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0, false);
+            fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY);
         }
         if (fd < 0)
             return unpack_refuse(e, name, "has a parent that is no directory");
@@ -232,7 +223,7 @@ static int unpack_dirs(struct unpack_tree *t, const char *name, bool is_entry,
         if (errno != EEXIST)
             return unpack_sys(e, name, "make directory");
         own_fd_release(&fd);
-        fd = unpack_open(t->dir_fd, path, O_RDONLY | O_DIRECTORY, 0, false);
+        fd = unpack_open(t->dir_fd, path, O_RDONLY | O_DIRECTORY);
         if (fd < 0)
             return unpack_refuse(e, name, "stands for two different things");
     }
@@ -250,16 +241,15 @@ static int unpack_parent(struct unpack_tree *t, const char *name,
 
     *last = slash ? slash + 1 : name;
     if (!slash) {
-        fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0, false);
+        fd = unpack_open(t->dir_fd, ".", O_RDONLY | O_DIRECTORY);
     } else {
         memcpy(parent, name, (size_t)(slash - name));
         parent[slash - name] = 0;
-        fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY, 0, false);
+        fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY);
         if (fd < 0 && errno == ENOENT) {
             if (unpack_dirs(t, parent, false, e) < 0)
                 return -1;
-            fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY, 0,
-                             false);
+            fd = unpack_open(t->dir_fd, parent, O_RDONLY | O_DIRECTORY);
         }
     }
     if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
@@ -282,8 +272,8 @@ int unpack_tree_file(struct unpack_tree *t, const char *name,
     parent = unpack_parent(t, name, &last, e);
     if (parent < 0)
         return -1;
-    fd = unpack_open(parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-                     is_executable ? 0755 : 0644, false);
+    fd = beneath_open(parent, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+                      is_executable ? 0755 : 0644, BENEATH_NO_LINKS);
     if (fd < 0 && (errno == EEXIST || errno == EISDIR))
         return unpack_refuse(e, name, "stands in the archive twice");
     return fd < 0 ? unpack_sys(e, name, "make") : fd;
@@ -312,8 +302,7 @@ int unpack_tree_link(struct unpack_tree *t, const char *name,
 static int unpack_hard_link(struct unpack_tree *t, const struct unpack_link *l,
                             struct err *e)
 {
-    own_fd int from =
-        unpack_open(t->dir_fd, l->target, O_PATH | O_NOFOLLOW, 0, false);
+    own_fd int from = unpack_open(t->dir_fd, l->target, O_PATH | O_NOFOLLOW);
     own_fd int parent = -1;
     struct stat st;
     const char *last;
@@ -349,15 +338,15 @@ static int unpack_soft_link(struct unpack_tree *t, const struct unpack_link *l,
 }
 
 /*
- * Does the link, followed to its end, stay in the tree? Asked of the kernel
- * once every link stands, since links lead through one another in ways that
+ * Does the link, followed to its end, stay in the tree? Tried once
+ * every link stands, since links lead through one another in ways that
  * no look at the text sees (d/e/f -> ../.. and g -> d/e/f/..). A target that
  * is not there is refused as well: the tree is whole.
  */
 static int unpack_link_check(struct unpack_tree *t, const struct unpack_link *l,
                              struct err *e)
 {
-    own_fd int fd = unpack_open(t->dir_fd, l->name, O_PATH, 0, true);
+    own_fd int fd = beneath_open(t->dir_fd, l->name, O_PATH, 0, BENEATH_LINKS);
 
     if (fd >= 0)
         return 0;

@@ -2,9 +2,8 @@
  * A tree under construction: names judged, files and directories made inside
  * one directory handle, links kept until last. No libarchive here.
  *
- * Every path is opened with openat2(RESOLVE_BENEATH | NO_SYMLINKS |
- * NO_MAGICLINKS) below the handle, so that no name leads out of it whatever
- * was made before.
+ * Every path is opened below the handle without following a link
+ * (base/beneath.h), so that no name leads out of it whatever was made before.
  */
 #ifndef PODTERM_AGENT_UNPACK_TREE_H
 #define PODTERM_AGENT_UNPACK_TREE_H

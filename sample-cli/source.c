@@ -1,32 +1,17 @@
 #include "sample-cli/source.h"
 
+#include "base/beneath.h"
 #include "base/mem.h"
 #include "base/own.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 /* Not blocking: a fifo may have taken the file's place. */
 #define SOURCE_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW)
-
-static int source_open(int root_fd, const char *path)
-{
-    struct open_how how = {
-        .flags = SOURCE_FLAGS,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-    };
-    int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-
-    /* some sandboxes (gVisor) do not know it */
-    if (fd < 0 && errno == ENOSYS)
-        fd = openat(root_fd, path, SOURCE_FLAGS);
-    return fd;
-}
 
 static int source_fill(int fd, size_t size, struct source *s, struct err *e)
 {
@@ -47,7 +32,8 @@ static int source_fill(int fd, size_t size, struct source *s, struct err *e)
 int source_read(int root_fd, const char *path, int64_t bytes_max,
                 struct source *out, struct err *e)
 {
-    own_fd int fd = source_open(root_fd, path);
+    own_fd int fd =
+        beneath_open(root_fd, path, SOURCE_FLAGS, 0, BENEATH_NO_LINKS);
     struct source s = {.path = path};
     struct stat st;
 

@@ -22,7 +22,7 @@ struct source {
 /*
  * Read a regular file below root_fd, following no link on the way.
  * ERR_TOO_LARGE: it has more than bytes_max; ERR_INPUT: it is none any more;
- * ERR_SYSTEM: it cannot be read. source: openat2(2)
+ * ERR_SYSTEM: it cannot be read. See base/beneath.h.
  */
 int source_read(int root_fd, const char *path, int64_t bytes_max,
                 struct source *out, struct err *e);

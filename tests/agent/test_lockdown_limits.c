@@ -53,7 +53,7 @@ static long open_too_many(void)
 {
     long fd = 0;
 
-    for (int i = 0; i < 64 && fd >= 0; i++)
+    for (int i = 0; i < 320 && fd >= 0; i++)
         fd = locked_open(locked.tree_fd, ".", O_RDONLY | O_DIRECTORY, 0);
     return fd;
 }
@@ -113,7 +113,7 @@ static void the_kernel_says_so_too(void **arg)
     assert_non_null(strstr(text, "Seccomp:\t2"));
     slurp(pid, "limits", text, sizeof(text));
     assert_non_null(strstr(text, "Max cpu time              600 "));
-    assert_non_null(strstr(text, "Max open files            64 "));
+    assert_non_null(strstr(text, "Max open files            320"));
     assert_non_null(strstr(text, "Max file size             1048576 "));
     assert_true(HAS_SHADOW ||
                 strstr(text, "Max data size             67108864 "));

@@ -495,6 +495,31 @@ static void an_unpacker_that_says_done_and_stays_is_killed(void **arg)
     alarm(0);
 }
 
+/* As deep as a spec may say, and a link there that leads all the way down:
+ * where the kernel has no openat2 it takes a descriptor for each directory. */
+static void the_deepest_tree_comes_out(void **arg)
+{
+    struct spec_unpack limits = limits_default();
+    char name[2 * 256 + 8] = "";
+    struct err e;
+
+    (void)arg;
+    limits.max_depth = 256;
+    limits.max_entries = 1000;
+    limits.max_name = sizeof(name);
+    for (int i = 0; i < 255; i++)
+        memcpy(name + 2 * i, "x/", 2);
+    memcpy(name + 2 * 255, "f", 2);
+    tar_add("././@LongLink", 'L', 0, NULL, name);
+    tar_add("x", '0', 0644, NULL, "deep");
+    name[2 * 255] = 'l';
+    tar_add("././@LongLink", 'L', 0, NULL, name);
+    tar_add("x", '2', 0777, "f", NULL);
+    tar_end();
+    if (run_with(limits, &e) != 0)
+        fail_msg("%s", e.text);
+}
+
 static void noise_truncation_and_emptiness_are_refused(void **arg)
 {
     static const char noise[] = "this is no archive at all, not a bit of it";
@@ -590,6 +615,7 @@ int main(int argc, char **argv)
         T(a_sparse_file_of_all_bytes_there_are_is_too_large),
         T(a_hole_at_the_end_is_part_of_its_file),
         T(an_unpacker_that_says_done_and_stays_is_killed),
+        T(the_deepest_tree_comes_out),
         T(noise_truncation_and_emptiness_are_refused),
         cmocka_unit_test(every_format_is_read),
         T(a_full_disk_is_said_to_be_one),

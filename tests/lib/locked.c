@@ -81,5 +81,9 @@ long locked_open(int at, const char *path, int flags, int mode)
 {
     struct open_how how = {.flags = (unsigned)flags, .mode = (unsigned)mode};
 
-    return syscall(SYS_openat2, at, path, &how, sizeof(how));
+    long fd = syscall(SYS_openat2, at, path, &how, sizeof(how));
+
+    return fd < 0 && errno == ENOSYS
+               ? syscall(SYS_openat, at, path, flags, mode)
+               : fd;
 }

@@ -34,7 +34,8 @@ int locked_teardown(void **state);
  * exit code is 0 when that worked. */
 int locked_child(long (*attack)(void));
 bool locked_worked(long (*attack)(void));
-/* openat2(2), the one way in which files can be opened there. */
+/* openat2(2), the one way in which files can be opened there; openat(2) where
+ * the kernel has none. */
 long locked_open(int at, const char *path, int flags, int mode);
 
 #endif
