@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -92,8 +94,26 @@ static int lockdown_limit(int what, rlim_t value, struct err *e)
     return 0;
 }
 
+/* The tree as the only root there is. That takes a user namespace, whose
+ * capabilities go at once. */
+static int lockdown_root(int dir_fd)
+{
+    struct __user_cap_header_struct head = {.version =
+                                                _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {0};
+
+    if (unshare(CLONE_NEWUSER) < 0)
+        return -1;
+    if (fchdir(dir_fd) < 0 || chroot(".") < 0) {
+        syscall(SYS_capset, &head, none);
+        return -1;
+    }
+    return (int)syscall(SYS_capset, &head, none);
+}
+
 /* Landlock: only below dir_fd, and there no execution. A kernel without it
- * leaves the seccomp filter and the descriptors. */
+ * (gVisor) may make the tree our root; if not, the seccomp filter and the
+ * descriptors are left. */
 static int lockdown_files(int dir_fd, struct err *e)
 {
     const uint64_t all =
@@ -116,7 +136,10 @@ static int lockdown_files(int dir_fd, struct err *e)
     /* before ABI 2 no hard link may join two directories */
     if (syscall(SYS_landlock_create_ruleset, NULL, 0,
                 LANDLOCK_CREATE_RULESET_VERSION) < 2) {
-        log_warn("unpack.lockdown", "missing", "s", "landlock", NULL);
+        const char *instead = lockdown_root(dir_fd) == 0 ? "chroot" : "nothing";
+
+        log_warn("unpack.lockdown", "missing", "s", "landlock", "instead", "s",
+                 instead, NULL);
         return 0;
     }
     set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);

@@ -13,7 +13,7 @@
 /*
  * For the unpacker: no new privileges; memory, file size, descriptors and CPU
  * time limited; files writable below dir_fd alone (Landlock; a kernel without
- * it is told of in the log); and the system calls it needs and no other, so
+ * it is told of in the log, and dir_fd is made our root where that can be); and the system calls it needs and no other, so
  * no process, no socket and no signal to another (they fail with EPERM, so
  * that a library that probes goes on).
  */

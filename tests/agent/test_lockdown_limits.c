@@ -8,9 +8,11 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/locked.h"
+#include "tests/lib/nocall.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -168,6 +170,63 @@ static void a_kernel_without_landlock_is_told_of(void **arg)
     assert_int_equal(read(locked.pipe_fds[0], text, sizeof(text)), -1);
 }
 
+/* What of it went wrong; 0 = nothing. */
+static int look_around(void)
+{
+    own_mem char *archive = mem_printf("%s/archive", locked.dir);
+    const char *const shut[] = {archive, "/etc/passwd", "/proc/self/mem",
+                                "../archive"};
+
+    for (size_t i = 0; i < sizeof(shut) / sizeof(shut[0]); i++)
+        if (locked_open(locked.tree_fd, shut[i], O_RDONLY, 0) >= 0)
+            return 10 + (int)i;
+    if (syscall(SYS_mkdirat, locked.tree_fd, "../beside", 0755) < 0 ||
+        syscall(SYS_mkdirat, locked.tree_fd, "d", 0755) < 0 ||
+        locked_open(locked.tree_fd, "d/f", O_WRONLY | O_CREAT, 0644) < 0)
+        return 20;
+    return syscall(SYS_linkat, locked.tree_fd, "d/f", locked.tree_fd, "hard",
+                   0) < 0
+               ? 21
+               : 0;
+}
+
+static bool may_unshare(void)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(unshare(CLONE_NEWUSER) < 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status == 0;
+}
+
+static void without_landlock_the_tree_is_all_there_is(void **arg)
+{
+    own_mem char *beside = mem_printf("%s/beside", locked.dir);
+    int status;
+    pid_t pid;
+
+    (void)arg;
+    if (!may_unshare())
+        skip();
+    pid = fork();
+    if (pid == 0) {
+        struct err e = {0};
+
+        log_fd(locked.pipe_fds[1]);
+        nocall(SYS_landlock_create_ruleset, ENOSYS);
+        if (lockdown_unpacker(locked.tree_fd, FILE_BYTES, MEMORY_BYTES, &e) < 0)
+            _exit(LOCK_FAILED);
+        _exit(look_around());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    /* the root's ".." is the root */
+    assert_int_equal(access(beside, F_OK), -1);
+    assert_int_equal(faccessat(locked.tree_fd, "beside", F_OK, 0), 0);
+}
+
 static void what_cannot_be_locked_fails(void **arg)
 {
     (void)arg;
@@ -186,6 +245,7 @@ int main(void)
         T(its_limits_hold),
         T(the_kernel_says_so_too),
         T(a_kernel_without_landlock_is_told_of),
+        T(without_landlock_the_tree_is_all_there_is),
         T(what_cannot_be_locked_fails),
     };
 
