@@ -10,6 +10,7 @@
 #include "controller/jobspec.h"
 #include "tests/lib/manifests.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/skipped.h"
 #include "tests/lib/tree.h"
 
 #include <poll.h>
@@ -122,7 +123,7 @@ static void is_refused(const char *text)
 static void need_own_cluster(void)
 {
     if (!getenv("PODTERM_CLUSTER"))
-        skip();
+        skipped("a cluster of the tests' own alone");
 }
 
 /* A policy takes a moment until it is in force. */

@@ -10,7 +10,9 @@
 #include "controller/keys.h"
 #include "controller/podview.h"
 #include "tests/lib/clusterfiles.h"
+#include "tests/lib/clusterrun.h"
 #include "tests/lib/lines.h"
+#include "tests/lib/skipped.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -273,7 +275,7 @@ static void an_agent_killed_ten_times_gives_the_terminal_back(void **arg)
 
     (void)arg;
     if (!bed)
-        skip();
+        skipped("its processes are of other machines");
     buf_init(&got, SAID_MAX);
     begin(&w);
     main_killed(&w, &got);
@@ -301,7 +303,7 @@ static void an_agents_container_killed_gives_the_terminal_back(void **arg)
 
     (void)arg;
     if (!bed)
-        skip();
+        skipped("its processes are of other machines");
     begin(&w);
     type_taken(&w, "before\n");
     container_killed(&w);
@@ -319,7 +321,7 @@ static void a_killed_shim_ends_the_session_and_all_its_processes(void **arg)
 
     (void)arg;
     if (!bed)
-        skip();
+        skipped("its processes are of other machines");
     begin(&w);
     program = program_of(&w);
     kill_hard(&w, process(&w, "/run/podterm/ipc/shim", NULL));
@@ -353,7 +355,7 @@ static void sessions_go_on_over_a_restart_of_the_kubelet(void **arg)
 
     (void)arg;
     if (!bed)
-        skip();
+        skipped("its processes are of other machines");
     begin(&w);
     program = program_of(&w);
     main_pid = main_of(&w);
@@ -454,7 +456,7 @@ in_a_warm_pod_the_agent_resumes_and_takes_no_second_session(void **arg)
 
     (void)arg;
     if (!bed)
-        skip();
+        skipped("its processes are of other machines");
     bed->more = more;
     clusterbed_kill(bed, 0, SIGTERM);
     clusterbed_start(bed, 0);
@@ -488,5 +490,5 @@ int main(void)
             in_a_warm_pod_the_agent_resumes_and_takes_no_second_session),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }

@@ -11,6 +11,7 @@
 #include "controller/jobspec.h"
 #include "tests/lib/manifests.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/skipped.h"
 #include "tests/lib/tree.h"
 
 #include <setjmp.h>
@@ -80,7 +81,7 @@ static int teardown(void **arg)
 static void need_own_cluster(void)
 {
     if (!getenv("PODTERM_CLUSTER"))
-        skip();
+        skipped("a cluster of the tests' own alone");
 }
 
 /* --- validation --- */

@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/clusterbed.h"
+#include "tests/lib/clusterrun.h"
 #include "tests/lib/manifests.h"
+#include "tests/lib/skipped.h"
 #include "tests/lib/tree.h"
 
 #include <poll.h>
@@ -250,7 +252,7 @@ static void the_network_lets_through_what_the_policies_say(void **arg)
 
     (void)arg;
     if (!bed)
-        skip(); /* the network of the tests' own cluster enforces none */
+        skipped("the network of the tests' own cluster enforces none");
     begin_session(&ss);
     for (size_t i = 0; i < PAIR_COUNT; i++)
         if (!connects(&pairs[i]))
@@ -267,8 +269,7 @@ static void the_network_lets_through_what_the_policies_say(void **arg)
     stack_session_fini(&ss);
     if (is_held)
         return;
-    print_message("this cluster's network enforces no NetworkPolicies\n");
-    skip();
+    skipped("this cluster's network enforces no NetworkPolicies");
 }
 
 int main(void)
@@ -277,5 +278,5 @@ int main(void)
         cmocka_unit_test(the_network_lets_through_what_the_policies_say),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }

@@ -9,6 +9,7 @@
 #include "base/own.h"
 #include "tests/lib/clusterfiles.h"
 #include "tests/lib/clusterrights.h"
+#include "tests/lib/clusterrun.h"
 #include "tests/lib/tree.h"
 
 #include <poll.h>
@@ -529,5 +530,5 @@ int main(void)
     }
     tests[RIGHTS] = (struct CMUnitTest)cmocka_unit_test(
         every_right_that_is_shipped_is_tested);
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }

@@ -14,6 +14,7 @@
 #include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/shippedbed.h"
+#include "tests/lib/skipped.h"
 #include "tests/lib/tree.h"
 
 #include <poll.h>
@@ -57,7 +58,7 @@ static int teardown(void **arg)
 static void need_own_cluster(void)
 {
     if (!getenv("PODTERM_CLUSTER"))
-        skip();
+        skipped("a cluster of the tests' own alone");
 }
 
 /* --- what runs --- */
