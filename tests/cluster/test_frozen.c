@@ -9,6 +9,7 @@
 #include "base/own.h"
 #include "base/store.h"
 #include "tests/lib/clusterbed.h"
+#include "tests/lib/clusterrun.h"
 #include "tests/lib/redisd.h"
 #include "tests/lib/redishold.h"
 
@@ -56,7 +57,7 @@ static int setup(void **arg)
 static int teardown(void **arg)
 {
     (void)arg;
-    if (bed->controllers[0].pid > 0)
+    if (bed && bed->controllers[0].pid > 0)
         kill(bed->controllers[0].pid, SIGCONT);
     clusterbed_free(bed);
     store_free(store);
@@ -81,19 +82,6 @@ static void type(struct stack_link *l, uint64_t *typed, const char *line)
     *typed += strlen(line);
 }
 
-static void wait_gone(const char *job)
-{
-    int64_t until = loop_now_ms() + CLUSTERBED_GONE_MS;
-
-    while (clusterbed_call(bed, "GET", NULL, NULL,
-                           "/apis/batch/v1/namespaces/%s/jobs/%s", bed->ns,
-                           job) != 404) {
-        if (loop_now_ms() > until)
-            fail_msg("%s is left", job);
-        poll(NULL, 0, POLL_MS);
-    }
-}
-
 /* What was chosen in vain is nobody's, and is not kept. */
 static void give_all_out(const char *chosen)
 {
@@ -109,7 +97,7 @@ static void give_all_out(const char *chosen)
         runs_in(all[i].sid, ref);
         assert_string_not_equal(ref, chosen);
     }
-    wait_gone(chosen);
+    clusterbed_wait_gone(bed, "jobs", chosen);
     for (int i = 0; i < TARGET; i++) {
         assert_int_equal(stack_delete(&bed->stack, "ann", all[i].sid), 202);
         json_free(stack_wait(&bed->stack, "ann", all[i].sid, "ended",
@@ -185,5 +173,5 @@ int main(void)
         cmocka_unit_test(a_leader_frozen_in_a_claim_gives_nothing_out_twice),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }

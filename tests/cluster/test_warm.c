@@ -10,7 +10,8 @@
 #include "controller/jobspec.h"
 #include "controller/keys.h"
 #include "controller/podview.h"
-#include "tests/lib/clusterbed.h"
+#include "tests/lib/clusterpool.h"
+#include "tests/lib/clusterrun.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -24,11 +25,13 @@
 
 #define SAID_MAX (1 << 20)
 #define TARGET 2
-#define POLL_MS 250
-#define SETTLED_POLLS 20 /* looked at while it must not move */
+#define POLL_MS 500
+#define SETTLED_MS 5000 /* in which it must not move */
 #define ATTACK_MS 5000
+#define MARKED_MS 15000 /* a session's name is written on its pod */
 
 static struct clusterbed *bed;
+static struct clusterpool_watch *watch; /* since there is a pool */
 static struct stack_bundle ask;
 
 static int setup(void **arg)
@@ -36,33 +39,36 @@ static int setup(void **arg)
     static const char *const more[] = {"--warm-target", "2", NULL};
 
     (void)arg;
-    bed = clusterbed_new(NULL, more);
+    bed = clusterbed_new(NULL, NULL);
+    watch = clusterpool_begin(bed, POLL_MS, TARGET);
+    bed->more = more;
+    clusterbed_kill(bed, 0, SIGTERM);
+    clusterbed_start(bed, 0);
     clusterbed_pack(bed, "ask",
                     "printf 'name? '; read x; echo hello $x; exit 7", &ask);
     return 0;
 }
 
+static void end_watch(void)
+{
+    struct clusterpool_watch *w = watch;
+
+    watch = NULL;
+    clusterpool_end(w);
+}
+
 static int teardown(void **arg)
 {
     (void)arg;
+    clusterpool_drop(watch);
     clusterbed_free(bed);
     return 0;
 }
 
-static void the_pool_is_kept_at_its_target(void **arg)
+static void the_pool_is_filled_from_nothing_and_kept_at_its_target(void **arg)
 {
-    int above = 0;
-
     (void)arg;
-    clusterbed_wait_warm(bed, TARGET);
-    for (int i = 0; i < SETTLED_POLLS; i++) {
-        int n = clusterbed_warm(bed, false);
-
-        above = n > TARGET ? above + 1 : 0;
-        assert_true(above < 2); /* not for two polls running */
-        assert_true(n >= TARGET);
-        poll(NULL, 0, POLL_MS);
-    }
+    clusterpool_until(bed, POLL_MS, TARGET, SETTLED_MS);
 }
 
 static void a_session_takes_a_warm_pod_and_another_takes_its_place(void **arg)
@@ -103,22 +109,38 @@ struct thief {
 };
 
 /* A pod of the pool: the session's, or (NULL) one that is nobody's. */
+static void pod_of(const char *sid, struct podview *v)
+{
+    own_mem char *whose = sid ? mem_printf("%s%%3D%s", PODVIEW_LABEL, sid)
+                              : mem_str("!" PODVIEW_LABEL);
+    own_json struct json *pods = NULL;
+    int64_t until = loop_now_ms() + MARKED_MS;
+    struct err e = {0};
+
+    for (;;) {
+        assert_int_equal(
+            clusterbed_call(bed, "GET", NULL, &pods,
+                            "/api/v1/namespaces/%s/pods?labelSelector=%s,%s",
+                            bed->ns, PODVIEW_POOL, whose),
+            200);
+        if (json_count(json_get(pods, "items")) > 0)
+            break;
+        if (loop_now_ms() > until)
+            fail_msg("no pod of %s", sid ? sid : "the pool");
+        json_free(pods);
+        pods = NULL;
+        poll(NULL, 0, POLL_MS);
+    }
+    assert_int_equal(podview_of(json_at(json_get(pods, "items"), 0), v, &e), 0);
+}
+
 static void look_at(const char *sid, struct thief *t)
 {
-    own_json struct json *pods = NULL, *secret = NULL;
+    own_json struct json *secret = NULL;
     struct podview v;
-    struct err e = {0};
     const char *text;
 
-    assert_int_equal(
-        clusterbed_call(bed, "GET", NULL, &pods,
-                        "/api/v1/namespaces/%s/pods?labelSelector=%s,%s%s",
-                        bed->ns, PODVIEW_POOL, sid ? "" : "!", PODVIEW_LABEL),
-        200);
-    assert_int_equal(podview_of(json_at(json_get(pods, "items"), 0), &v, &e),
-                     0);
-    if (sid)
-        assert_string_equal(v.sid, sid);
+    pod_of(sid, &v);
     snprintf(t->job, sizeof t->job, "%s", v.job);
     snprintf(t->uid, sizeof t->uid, "%s", v.uid);
     snprintf(t->addr, sizeof t->addr, "%s:7440", v.ip);
@@ -192,14 +214,68 @@ static void the_secret_of_a_runner_given_out_opens_nothing(void **arg)
     buf_fini(&said);
 }
 
+static void is_there(const struct podview *v)
+{
+    assert_int_equal(clusterbed_call(bed, "GET", NULL, NULL,
+                                     "/apis/batch/v1/namespaces/%s/jobs/%s",
+                                     bed->ns, v->job),
+                     200);
+    assert_int_equal(clusterbed_call(bed, "GET", NULL, NULL,
+                                     "/api/v1/namespaces/%s/secrets/%s",
+                                     bed->ns, v->job),
+                     200);
+}
+
+static void a_deleted_session_leaves_nothing_of_its_warm_runner(void **arg)
+{
+    own_json struct json *j = NULL;
+    struct stack_link l = {0};
+    struct stack_session ss;
+    struct podview v;
+    struct buf said;
+
+    (void)arg;
+    buf_init(&said, SAID_MAX);
+    clusterbed_wait_warm(bed, TARGET);
+    stack_create(&bed->stack, "ann", &ask, "", &ss);
+    clusterbed_attach(bed, &l, &ss, 0);
+    clusterbed_expect(bed, &l, &said, "name?");
+    pod_of(ss.sid, &v);
+    is_there(&v);
+    assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
+    clusterbed_expect(bed, &l, &said, NULL);
+    assert_string_equal(l.reason, "deleted");
+    stack_cut(&l);
+    j = stack_wait(&bed->stack, "ann", ss.sid, "ended", CLUSTERBED_GONE_MS);
+    assert_string_equal(json_get_str(j, "reason"), "deleted");
+    clusterbed_wait_gone(bed, "jobs", v.job);
+    clusterbed_wait_gone(bed, "pods", v.name);
+    clusterbed_wait_gone(bed, "secrets", v.job);
+    clusterbed_wait_warm(bed, TARGET);
+    stack_session_fini(&ss);
+    buf_fini(&said);
+}
+
+/* The last: all that was done above was watched. */
+static void at_no_time_there_were_more_than_that(void **arg)
+{
+    (void)arg;
+    clusterpool_until(bed, POLL_MS, TARGET, SETTLED_MS);
+    assert_non_null(watch);
+    end_watch();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_pool_is_kept_at_its_target),
+        cmocka_unit_test(
+            the_pool_is_filled_from_nothing_and_kept_at_its_target),
         cmocka_unit_test(
             a_session_takes_a_warm_pod_and_another_takes_its_place),
         cmocka_unit_test(the_secret_of_a_runner_given_out_opens_nothing),
+        cmocka_unit_test(a_deleted_session_leaves_nothing_of_its_warm_runner),
+        cmocka_unit_test(at_no_time_there_were_more_than_that),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }

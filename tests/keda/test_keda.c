@@ -9,7 +9,8 @@
 #include "base/store.h"
 #include "controller/podview.h"
 #include "tests/lib/certs.h"
-#include "tests/lib/clusterbed.h"
+#include "tests/lib/clusterpool.h"
+#include "tests/lib/clusterrun.h"
 #include "tests/lib/manifests.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/redisd.h"
@@ -29,11 +30,9 @@
 
 #define SAID_MAX (1 << 20)
 #define TARGET 2
-#define POLL_MS 2000 /* KEDA's, here */
-#define LOOK_MS 200
+#define POLL_MS 2000  /* KEDA's, here */
 #define FILL_MS 60000 /* some polls, on a machine with other work */
 #define SETTLED_MS (4 * POLL_MS)
-#define UIDS_MAX 32
 
 static struct clusterbed *bed;
 static struct stack_bundle ask;
@@ -238,74 +237,24 @@ static int teardown(void **arg)
 
 /* --- what is seen of the pool --- */
 
-struct pool { /* that belong to nobody, and are not leaving */
-    int here, ready;
-    char uids[UIDS_MAX][64]; /* of those */
-};
-
-static void look(struct pool *p)
-{
-    own_json struct json *all = NULL;
-    const struct json *items;
-
-    *p = (struct pool){0};
-    assert_int_equal(clusterbed_call(bed, "GET", NULL, &all,
-                                     "/api/v1/namespaces/%s/pods"
-                                     "?labelSelector=%s%%3Dkeda,!%s",
-                                     bed->ns, PODVIEW_POOL, PODVIEW_LABEL),
-                     200);
-    items = json_get(all, "items");
-    for (size_t i = 0; i < json_count(items); i++) {
-        struct podview v;
-        struct err e = {0};
-
-        assert_int_equal(podview_of(json_at(items, i), &v, &e), 0);
-        if (v.is_leaving || v.is_over)
-            continue;
-        assert_in_range(p->here, 0, UIDS_MAX - 1);
-        snprintf(p->uids[p->here++], sizeof p->uids[0], "%s", v.uid);
-        p->ready += v.is_listening && v.is_pulled;
-    }
-}
-
-static bool holds(const struct pool *p, const char *uid)
-{
-    for (int i = 0; i < p->here; i++)
-        if (strcmp(p->uids[i], uid) == 0)
-            return true;
-    return false;
-}
-
-/*
- * Watch until want are ready and then for settled_ms more, in which it must
- * stay so. At no time it may be above for two of KEDA's polls running.
- */
 static void watch_until(int want, int settled_ms)
 {
+    clusterpool_until(bed, POLL_MS, want, settled_ms);
+}
+
+/* Until the surplus is gone. */
+static void wait_at_most(int want)
+{
     const int64_t until_ms = loop_now_ms() + FILL_MS;
-    int64_t above_ms = 0, ready_ms = 0;
-    struct pool p;
+    struct clusterpool p;
 
     for (;;) {
-        const int64_t now_ms = loop_now_ms();
-
-        look(&p);
+        clusterpool_look(bed, &p);
         if (p.here <= want)
-            above_ms = 0;
-        else if (!above_ms)
-            above_ms = now_ms;
-        if (above_ms && now_ms - above_ms > POLL_MS)
-            fail_msg("%d warm pods for two polls, not %d", p.here, want);
-        if (p.here != want || p.ready != want)
-            ready_ms = 0;
-        else if (!ready_ms)
-            ready_ms = now_ms;
-        if (ready_ms && now_ms - ready_ms >= settled_ms)
             return;
-        if (now_ms > until_ms)
-            fail_msg("%d warm pods, %d of them ready, not %d", p.here, p.ready,
-                     want);
-        poll(NULL, 0, LOOK_MS);
+        if (loop_now_ms() > until_ms)
+            fail_msg("%d warm pods, not %d at most", p.here, want);
+        poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
     }
 }
 
@@ -321,13 +270,13 @@ struct talk {
 /* A session that has asked its question, in a warm pod. */
 static void talk_begin(struct talk *t)
 {
-    struct pool before;
+    struct clusterpool before;
     own_json struct json *pod = NULL;
     int64_t until_ms;
 
     memset(t, 0, sizeof *t);
     buf_init(&t->said, SAID_MAX);
-    look(&before);
+    clusterpool_look(bed, &before);
     stack_create(&bed->stack, "ann", &ask, "", &t->ss);
     clusterbed_attach(bed, &t->l, &t->ss, 0);
     clusterbed_expect(bed, &t->l, &t->said, "name?");
@@ -336,11 +285,11 @@ static void talk_begin(struct talk *t)
     while (!(pod = clusterbed_pod(bed, t->ss.sid))) {
         if (loop_now_ms() > until_ms)
             fail_msg("%s is on no pod", t->ss.sid);
-        poll(NULL, 0, LOOK_MS);
+        poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
     }
     snprintf(t->uid, sizeof t->uid, "%s",
              json_get_str(json_get(pod, "metadata"), "uid"));
-    if (!holds(&before, t->uid))
+    if (!clusterpool_holds(&before, t->uid))
         fail_msg("%s took no warm pod", t->ss.sid);
 }
 
@@ -392,7 +341,7 @@ static void a_session_takes_a_warm_pod_and_the_pool_is_filled_again(void **arg)
 static void a_used_runner_is_never_used_again(void **arg)
 {
     struct talk first, second, third;
-    struct pool p;
+    struct clusterpool p;
 
     (void)arg;
     watch_until(TARGET, 0);
@@ -400,8 +349,8 @@ static void a_used_runner_is_never_used_again(void **arg)
     talk_begin(&second);
     assert_string_not_equal(first.uid, second.uid);
     talk_end(&first);
-    look(&p); /* over or not: it is not to be had */
-    assert_false(holds(&p, first.uid));
+    clusterpool_look(bed, &p); /* over or not: it is not to be had */
+    assert_false(clusterpool_holds(&p, first.uid));
     watch_until(TARGET, 0);
     talk_begin(&third);
     assert_string_not_equal(third.uid, first.uid);
@@ -428,19 +377,19 @@ static void a_redis_that_was_emptied_is_told_again(void **arg)
 static void a_controller_that_comes_anew_keeps_the_same_pool(void **arg)
 {
     struct talk t;
-    struct pool before, after;
+    struct clusterpool before, after;
 
     (void)arg;
     watch_until(TARGET, 0);
     talk_begin(&t);
     watch_until(TARGET, 0);
-    look(&before);
+    clusterpool_look(bed, &before);
     clusterbed_kill(bed, 0, SIGKILL);
     clusterbed_start(bed, 0);
     watch_until(TARGET, SETTLED_MS);
-    look(&after);
+    clusterpool_look(bed, &after);
     for (int i = 0; i < before.here; i++)
-        assert_true(holds(&after, before.uids[i]));
+        assert_true(clusterpool_holds(&after, before.uids[i]));
     talk_again(&t);
     talk_end(&t);
     watch_until(TARGET, 0);
@@ -473,7 +422,7 @@ static void wait_demand(int64_t want, int ms)
 static void without_a_controller_no_more_are_made(void **arg)
 {
     int64_t until_ms;
-    struct pool p;
+    struct clusterpool p;
 
     (void)arg;
     watch_until(TARGET, 0);
@@ -487,16 +436,13 @@ static void without_a_controller_no_more_are_made(void **arg)
     wait_demand(0, STORE_DEMAND_S * 1000 + 1000);
     until_ms = loop_now_ms() + 3 * POLL_MS;
     while (loop_now_ms() < until_ms) {
-        look(&p); /* perhaps once more, while it was still asked for */
+        clusterpool_look(
+            bed, &p); /* perhaps once more, while it was still asked for */
         assert_in_range(p.here, 0, 2 * TARGET);
-        poll(NULL, 0, LOOK_MS);
+        poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
     }
     clusterbed_start(bed, 0);
-    until_ms = loop_now_ms() + FILL_MS;
-    do {
-        look(&p);
-        assert_true(loop_now_ms() < until_ms);
-    } while (p.here > TARGET);
+    wait_at_most(TARGET);
     watch_until(TARGET, SETTLED_MS);
 }
 
@@ -541,8 +487,7 @@ static void a_lower_target_lets_the_surplus_go(void **arg)
         snprintf(target, sizeof target, "%d", want);
         clusterbed_kill(bed, 0, SIGTERM);
         clusterbed_start(bed, 0);
-        for (struct pool p = {.here = TARGET}; p.here > want; look(&p))
-            poll(NULL, 0, LOOK_MS);
+        wait_at_most(want);
         watch_until(want, SETTLED_MS);
     }
 }
@@ -561,5 +506,5 @@ int main(void)
         cmocka_unit_test(a_lower_target_lets_the_surplus_go),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }

@@ -81,7 +81,7 @@ void clusterbed_stop(struct clusterbed_process *p, int signum)
 void clusterbed_serves(int port, const char *path, const char *head,
                        const char *who)
 {
-    int64_t until = loop_now_ms() + STACK_READY_MS;
+    int64_t until = loop_now_ms() + CLUSTERBED_START_MS;
 
     for (;;) {
         struct rest_answer a = rest_call(port, "GET", path, head, NULL);
@@ -327,16 +327,20 @@ int clusterbed_call(struct clusterbed *b, const char *method, const char *body,
     return status;
 }
 
+static const char *group_of(const char *what)
+{
+    return strcmp(what, "jobs") == 0 ? "apis/batch/v1" : "api/v1";
+}
+
 static struct json *list(struct clusterbed *b, const char *what,
                          const char *sid)
 {
     struct json *out = NULL;
-    const char *group = strcmp(what, "jobs") == 0 ? "apis/batch/v1" : "api/v1";
 
     assert_int_equal(clusterbed_call(b, "GET", NULL, &out,
                                      "/%s/namespaces/%s/%s?labelSelector=%s"
                                      "%s%s",
-                                     group, b->ns, what, PODVIEW_LABEL,
+                                     group_of(what), b->ns, what, PODVIEW_LABEL,
                                      sid ? "%3D" : "", sid ? sid : ""),
                      200);
     return out;
@@ -363,48 +367,25 @@ void clusterbed_wait_none(struct clusterbed *b, const char *what,
     }
 }
 
+void clusterbed_wait_gone(struct clusterbed *b, const char *what,
+                          const char *name)
+{
+    int64_t until = loop_now_ms() + CLUSTERBED_GONE_MS;
+
+    while (clusterbed_call(b, "GET", NULL, NULL, "/%s/namespaces/%s/%s/%s",
+                           group_of(what), b->ns, what, name) != 404) {
+        if (loop_now_ms() > until)
+            fail_msg("%s %s is left", what, name);
+        poll(NULL, 0, 200);
+    }
+}
+
 struct json *clusterbed_pod(struct clusterbed *b, const char *sid)
 {
     own_json struct json *all = list(b, "pods", sid);
     const struct json *items = json_get(all, "items");
 
     return json_count(items) ? json_dup(json_at(items, 0)) : NULL;
-}
-
-int clusterbed_warm(struct clusterbed *b, bool only_ready)
-{
-    own_json struct json *all = NULL;
-    const struct json *items;
-    int n = 0;
-
-    assert_int_equal(clusterbed_call(b, "GET", NULL, &all,
-                                     "/api/v1/namespaces/%s/pods"
-                                     "?labelSelector=%s,!%s",
-                                     b->ns, PODVIEW_POOL, PODVIEW_LABEL),
-                     200);
-    items = json_get(all, "items");
-    for (size_t i = 0; i < json_count(items); i++) {
-        struct podview v;
-        struct err e = {0};
-
-        assert_int_equal(podview_of(json_at(items, i), &v, &e), 0);
-        if (!v.is_leaving && !v.is_over &&
-            (!only_ready || (v.is_listening && v.is_pulled)))
-            n++;
-    }
-    return n;
-}
-
-void clusterbed_wait_warm(struct clusterbed *b, int want)
-{
-    int64_t until = loop_now_ms() + CLUSTERBED_START_MS;
-
-    while (clusterbed_warm(b, true) != want) {
-        if (loop_now_ms() > until)
-            fail_msg("%d warm pods are ready, not %d", clusterbed_warm(b, true),
-                     want);
-        poll(NULL, 0, 250);
-    }
 }
 
 static void connect_api(struct clusterbed *b)
@@ -433,17 +414,23 @@ static void make_namespace(struct clusterbed *b)
              b->ns);
     assert_int_equal(
         clusterbed_call(b, "POST", body, NULL, "/api/v1/namespaces"), 201);
+    b->is_ns_ours = true;
     b->user = clusteruser_make(b->kube, &admin, b->ns, b->stack.dir);
     kube_conf_fini(&admin);
 }
 
 /* --- all of it --- */
 
+/* The one being made: a failure leaves it to the group's teardown, which has
+ * nothing else to free. */
+static struct clusterbed *unfinished;
+
 static struct clusterbed *surroundings(void)
 {
     struct clusterbed *b = mem_zero(1, sizeof *b);
     own_mem char *bundles = NULL, *state = NULL;
 
+    unfinished = b;
     seal_init();
     wspeer_patience_ms = CLUSTERBED_START_MS;
     assert_non_null(getcwd(b->here, sizeof b->here));
@@ -469,6 +456,7 @@ struct clusterbed *clusterbed_around(const char *ns)
     struct clusterbed *b = surroundings();
 
     snprintf(b->ns, sizeof b->ns, "%s", ns);
+    unfinished = NULL;
     return b;
 }
 
@@ -483,11 +471,15 @@ struct clusterbed *clusterbed_new(const char *store, const char *const *more)
     clusterbed_start(b, 0);
     b->stack.log_path = mem_str(b->controllers[0].log);
     start_gateway(b);
+    unfinished = NULL;
     return b;
 }
 
 void clusterbed_free(struct clusterbed *b)
 {
+    if (!b)
+        b = unfinished;
+    unfinished = NULL;
     if (!b)
         return;
     for (int i = 0; i < CLUSTERBED_CONTROLLERS; i++) {
@@ -496,7 +488,7 @@ void clusterbed_free(struct clusterbed *b)
     }
     clusterbed_stop(&b->gateway, SIGTERM);
     clusterbed_stop(&b->web, SIGTERM);
-    if (b->user)
+    if (b->is_ns_ours)
         clusterbed_call(b, "DELETE", NULL, NULL, "/api/v1/namespaces/%s",
                         b->ns);
     kube_free(b->kube);

@@ -17,7 +17,7 @@
 #define CLUSTERBED_ISSUER "https://identity.test"
 #define CLUSTERBED_AUDIENCE "podterm-test"
 #define CLUSTERBED_CONTROLLERS 2
-#define CLUSTERBED_START_MS 60000 /* from POST to a running program */
+#define CLUSTERBED_START_MS 60000 /* from POST, or a start, to what then runs */
 #define CLUSTERBED_GONE_MS 60000  /* for what is removed to be gone */
 
 struct clusterbed_process {
@@ -35,6 +35,7 @@ struct clusterbed {
     char *user;        /* kubeconfig of the controllers: the shipped rights */
     struct token_signer *signer; /* of identities */
     char ns[64];
+    bool is_ns_ours;         /* made, and to be removed */
     char here[4096];         /* the project's root */
     const char *const *more; /* flags of every controller; borrowed */
     const char *store;       /* borrowed; NULL = SQLite, on one machine */
@@ -46,8 +47,9 @@ struct clusterbed *clusterbed_new(const char *store, const char *const *more);
 /* All but podterm itself, which the caller starts: clients are of stack.port
  * and stack.attach_port, sessions are Jobs of ns. */
 struct clusterbed *clusterbed_around(const char *ns);
-/* Removes the namespace (not one that was there); nothing of the sessions may be left before that but
- * what its TTL keeps. */
+/* Removes the namespace (not one that was there); nothing of the sessions may
+ * be left before that but what its TTL keeps. NULL: what one that failed while
+ * it was made has left. */
 void clusterbed_free(struct clusterbed *b);
 
 /* Start a program whose output goes to a file of the bed; end it. Wait until
@@ -94,11 +96,14 @@ int clusterbed_call(struct clusterbed *b, const char *method, const char *body,
 int clusterbed_count(struct clusterbed *b, const char *what, const char *sid);
 void clusterbed_wait_none(struct clusterbed *b, const char *what,
                           const char *sid);
+/* Until the API knows no job, pod or secret of that name. */
+void clusterbed_wait_gone(struct clusterbed *b, const char *what,
+                          const char *name);
 /* The session's pod, the caller's; NULL = there is none. */
 struct json *clusterbed_pod(struct clusterbed *b, const char *sid);
 
-/* Warm pods that belong to nobody: ready ones alone, or all that are not
- * leaving. */
+/* Warm pods that belong to nobody (clusterpool.c): ready ones alone, or all
+ * that are not leaving. */
 int clusterbed_warm(struct clusterbed *b, bool only_ready);
 /* Until so many are ready, neither more nor fewer. */
 void clusterbed_wait_warm(struct clusterbed *b, int want);
