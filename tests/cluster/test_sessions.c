@@ -7,6 +7,7 @@
 #include "base/own.h"
 #include "controller/jobspec.h"
 #include "tests/lib/clusterbed.h"
+#include "tests/lib/clusterrun.h"
 #include "tests/lib/programs.h"
 
 #include <poll.h>
@@ -45,6 +46,7 @@ static void talk(struct stack_session *ss)
     buf_init(&said, SAID_MAX);
     clusterbed_attach(bed, &l, ss, 0);
     clusterbed_expect(bed, &l, &said, "name?");
+    assert_int_equal(clusterbed_count(bed, "secrets", ss->sid), 1);
     stack_type(&l, l.input_acked, "ann\n", 4);
     clusterbed_expect(bed, &l, &said, NULL);
     assert_non_null(strstr(buf_cstr(&said), "hello ann"));
@@ -142,6 +144,30 @@ static void a_static_program_in_an_empty_image(void **arg)
     stack_session_fini(&ss);
 }
 
+/* The cluster sees it after the pod's end, in its own time. */
+static void wait_failed(const char *sid)
+{
+    int64_t until = loop_now_ms() + CLUSTERBED_GONE_MS;
+    bool is_failed = false;
+
+    while (!is_failed) {
+        own_json struct json *job = NULL;
+        const struct json *failed;
+
+        assert_int_equal(
+            clusterbed_call(bed, "GET", NULL, &job,
+                            "/apis/batch/v1/namespaces/%s/jobs/s-%s", bed->ns,
+                            sid),
+            200);
+        failed = json_find(json_get(json_get(job, "status"), "conditions"),
+                           "type", "Failed");
+        is_failed = failed && json_get_is(failed, "status", "True");
+        if (!is_failed && loop_now_ms() > until)
+            fail_msg("the Job of %s has not failed", sid);
+        poll(NULL, 0, 200);
+    }
+}
+
 /* The Job fails, and both it and the record say why. */
 static void a_refused_bundle_fails_its_job_visibly(void **arg)
 {
@@ -167,6 +193,7 @@ static void a_refused_bundle_fails_its_job_visibly(void **arg)
                      "exitCode", &code),
         0);
     assert_int_equal(code, 70);
+    wait_failed(ss.sid);
     clusterbed_wait_none(bed, "secrets", ss.sid);
     stack_session_fini(&ss);
 }
@@ -185,6 +212,8 @@ static void a_deleted_session_leaves_no_object(void **arg)
     stack_create(&bed->stack, "ann", &b, "", &ss);
     clusterbed_attach(bed, &l, &ss, 0);
     clusterbed_expect(bed, &l, &said, "up");
+    assert_int_equal(clusterbed_count(bed, "jobs", ss.sid), 1);
+    assert_int_equal(clusterbed_count(bed, "secrets", ss.sid), 1);
     assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
     clusterbed_expect(bed, &l, &said, NULL);
     assert_string_equal(l.reason, "deleted");
@@ -248,5 +277,5 @@ int main(void)
             an_image_that_does_not_exist_ends_the_session_in_words),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }
