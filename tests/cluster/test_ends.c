@@ -7,6 +7,9 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/clusterfiles.h"
+#include "tests/lib/clusterquota.h"
+#include "tests/lib/clusterrun.h"
+#include "tests/lib/skipped.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -26,6 +29,7 @@
 #define PULL_MS 240000    /* LAUNCHER_KUBE_PULL_S, and as much again */
 #define PENDING_MS 180000
 #define LABEL "podterm-tests-later"
+#define EVICTED_SAYS "the platform needed its place"
 #define NO_IMAGE "localhost/none:1"
 
 /* odd: a controller that is started anew with other flags */
@@ -163,7 +167,8 @@ static void client_fini(struct clusterbed_process *p)
 static int teardown(void **arg)
 {
     (void)arg;
-    label_node("null");
+    if (bed)
+        label_node("null");
     client_fini(&pending);
     client_fini(&unpulled);
     clusterbed_free(odd);
@@ -255,7 +260,7 @@ static void an_evicted_pod_is_told_as_that(void **arg)
                      201);
     told_lost(&s);
     ended(bed, &s.ss, CLUSTERBED_GONE_MS, "evicted", "viction");
-    clusterbed_said(&viewer, "the platform needed its place", AT_ONCE_MS);
+    clusterbed_said(&viewer, EVICTED_SAYS, AT_ONCE_MS);
     assert_int_equal(code_of(&viewer), 125);
     client_fini(&viewer);
     clusterbed_wait_none(bed, "pods", s.ss.sid);
@@ -266,33 +271,28 @@ static void an_evicted_pod_is_told_as_that(void **arg)
 static void
 full_scratch_ends_the_session_as_evicted_and_all_learn_it(void **arg)
 {
+    struct clusterbed_process owner = {0}, viewer = {0};
     struct stack_bundle fill;
-    struct stack_link viewer = {0};
-    own_mem char *token = NULL;
-    struct buf viewed;
-    struct seen s;
+    struct stack_session ss;
 
     (void)arg;
-    buf_init(&viewed, SAID_MAX);
     clusterbed_pack(bed, "fill",
-                    "echo up; read x; dd if=/dev/zero of=/tmp/x bs=1M"
+                    "sleep 5; dd if=/dev/zero of=/tmp/x bs=1M"
                     " count=300 2>/dev/null; echo full; sleep 600",
                     &fill);
-    begin(&s, &fill, ",\"viewers\":[\"bob\"]", "up");
-    token = stack_token(&bed->stack, "bob", s.ss.sid, "viewer", NULL);
-    assert_non_null(token);
-    assert_true(stack_attach(&bed->stack, &viewer, token, 0, 80, 24));
-    type(&s, "\n");
-    clusterbed_expect(bed, &s.link, &s.said, "full");
-    wspeer_patience_ms = EVICTED_MS;
-    told_lost(&s);
-    clusterbed_expect(bed, &viewer, &viewed, NULL);
-    assert_string_equal(viewer.reason, "runner_lost");
-    wspeer_patience_ms = CLUSTERBED_START_MS;
-    ended(bed, &s.ss, EVICTED_MS, "evicted", "EmptyDir volume \"tmp\"");
-    stack_cut(&viewer);
-    buf_fini(&viewed);
-    leave(&s);
+    stack_create(&bed->stack, "ann", &fill, ",\"viewers\":[\"bob\"]", &ss);
+    run_attach(&owner, "ann", ss.sid, NULL);
+    run_attach(&viewer, "bob", ss.sid, "--view");
+    clusterbed_said(&owner, "full", CLUSTERBED_START_MS);
+    clusterbed_said(&viewer, "full", AT_ONCE_MS);
+    ended(bed, &ss, EVICTED_MS, "evicted", "EmptyDir volume \"tmp\"");
+    clusterbed_said(&owner, EVICTED_SAYS, AT_ONCE_MS);
+    clusterbed_said(&viewer, EVICTED_SAYS, AT_ONCE_MS);
+    assert_int_equal(code_of(&owner), 125);
+    assert_int_equal(code_of(&viewer), 125);
+    client_fini(&owner);
+    client_fini(&viewer);
+    stack_session_fini(&ss);
 }
 
 #define EAT                                                                    \
@@ -328,7 +328,7 @@ static void a_child_killed_for_memory_is_not_the_programs_end(void **arg)
 
     (void)arg;
     if (!getenv("PODTERM_CLUSTER"))
-        skip(); /* others' kubelets may have the kernel kill all at once */
+        skipped("other kubelets may have the kernel kill all at once");
     clusterfiles_compile(
         bed, "hog-child",
         EAT "int main(void)\n{\n    int status;\n    puts(\"up\");\n"
@@ -358,7 +358,7 @@ static void a_runner_killed_as_one_for_memory_is_told_as_that(void **arg)
 
     (void)arg;
     if (!getenv("PODTERM_CLUSTER"))
-        skip(); /* its processes are of other machines */
+        skipped("its processes are of other machines");
     clusterfiles_compile(
         bed, "hog-one",
         EAT "int main(void)\n{\n    int status;\n    if (fork() == 0)\n"
@@ -377,6 +377,53 @@ static void a_runner_killed_as_one_for_memory_is_told_as_that(void **arg)
     ended(bed, &ss, CLUSTERBED_GONE_MS, "out_of_memory", "memory");
     client_fini(&client);
     stack_session_fini(&ss);
+}
+
+/* The agent of it stays while its pod does not end: kubelet's time. */
+static void wait_no_process(const char *uid)
+{
+    int64_t until = loop_now_ms() + CLUSTERBED_GONE_MS;
+
+    while (clusterbed_process_of(uid, "", NULL) > 0) {
+        if (loop_now_ms() > until)
+            fail_msg("a process of pod %s is left", uid);
+        poll(NULL, 0, 100);
+    }
+}
+
+/* Its root counts how many there are, and ends: so do all. */
+static void a_fork_bomb_that_ends_leaves_no_process(void **arg)
+{
+    own_json struct json *pod = NULL;
+    struct stack_bundle bomb;
+    struct seen s;
+    const char *uid;
+
+    (void)arg;
+    clusterfiles_compile(
+        bed, "bomb-ends",
+        "#include <stdio.h>\n#include <unistd.h>\n"
+        "int main(void)\n{\n    pid_t root = getpid();\n"
+        "    dprintf(1, \"up\\n\");\n    getchar();\n"
+        "    for (;;) {\n        if (fork() >= 0)\n            continue;\n"
+        "        if (getpid() != root)\n            pause();\n"
+        "        dprintf(1, \"no more\\n\");\n        getchar();\n"
+        "        return 9;\n    }\n}\n",
+        &bomb);
+    begin(&s, &bomb, "", "up");
+    pod = clusterbed_pod(bed, s.ss.sid);
+    uid = json_get_str(json_get(pod, "metadata"), "uid");
+    type(&s, "\n");
+    clusterbed_expect(bed, &s.link, &s.said, "no more");
+    if (getenv("PODTERM_CLUSTER"))
+        assert_true(clusterbed_process_of(uid, "bin/prog", NULL) > 0);
+    type(&s, "\n");
+    clusterbed_expect(bed, &s.link, &s.said, NULL);
+    assert_string_equal(s.link.reason, "exited");
+    assert_int_equal(s.link.exit_code, 9);
+    ended(bed, &s.ss, CLUSTERBED_GONE_MS, "exited", NULL);
+    wait_no_process(uid);
+    leave(&s);
 }
 
 static void a_fork_bomb_is_bounded_and_troubles_nobody_else(void **arg)
@@ -458,47 +505,18 @@ static void an_agent_that_cannot_start_says_why_at_once(void **arg)
                    "agent could not start: --key-fd 3: 32 bytes");
 }
 
-/* It holds from when it is counted. */
-static void wait_for_quota(void)
-{
-    int64_t until = loop_now_ms() + AT_ONCE_MS;
-    bool is_counted = false;
-
-    while (!is_counted) {
-        own_json struct json *quota = NULL;
-
-        assert_int_equal(
-            clusterbed_call(bed, "GET", NULL, &quota,
-                            "/api/v1/namespaces/%s/resourcequotas/full",
-                            bed->ns),
-            200);
-        is_counted = json_get(json_get(quota, "status"), "used") != NULL;
-        assert_true(loop_now_ms() < until);
-        poll(NULL, 0, 50);
-    }
-}
-
 /* A quota of none of these, and a session that waits meanwhile, saying so. */
 static void waits_for(const char *quota_of, const char *says)
 {
-    own_mem char *quota =
-        mem_printf("{metadata: {name: full}, spec: {hard: {%s: 0}}}", quota_of);
     struct clusterbed_process client = {0};
     struct stack_bundle quick;
 
     clusterbed_pack(bed, "quick", "exit 7", &quick);
-    assert_int_equal(clusterbed_call(bed, "POST", quota, NULL,
-                                     "/api/v1/namespaces/%s/resourcequotas",
-                                     bed->ns),
-                     201);
-    wait_for_quota();
+    clusterquota_none_of(bed, quota_of);
     run_client(bed, &client, "quinn", &quick, NULL);
     clusterbed_said(&client, "waiting", AT_ONCE_MS);
     clusterbed_said(&client, says, AT_ONCE_MS);
-    assert_int_equal(
-        clusterbed_call(bed, "DELETE", NULL, NULL,
-                        "/api/v1/namespaces/%s/resourcequotas/full", bed->ns),
-        200);
+    clusterquota_lift(bed);
     assert_int_equal(code_of(&client), 7);
     client_fini(&client);
 }
@@ -550,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_program_that_takes_all_memory_ends_out_of_memory),
         cmocka_unit_test(a_child_killed_for_memory_is_not_the_programs_end),
         cmocka_unit_test(a_runner_killed_as_one_for_memory_is_told_as_that),
+        cmocka_unit_test(a_fork_bomb_that_ends_leaves_no_process),
         cmocka_unit_test(a_fork_bomb_is_bounded_and_troubles_nobody_else),
         cmocka_unit_test(an_image_the_node_has_not_and_may_not_pull_is_named),
         cmocka_unit_test(a_job_the_api_refuses_ends_at_once_in_words),
@@ -562,5 +581,5 @@ int main(void)
         cmocka_unit_test(a_pod_pending_for_minutes_is_attached_by_itself),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }

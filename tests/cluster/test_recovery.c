@@ -6,8 +6,11 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
-#include "tests/lib/clusterbed.h"
+#include "tests/lib/clusterfiles.h"
+#include "tests/lib/clusterquota.h"
+#include "tests/lib/clusterrun.h"
 #include "tests/lib/redisd.h"
+#include "tests/lib/skipped.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -22,17 +25,30 @@
 #define SAID_MAX (1 << 20)
 #define CREATED 8
 #define RUNNING 2
+#define AWAY_MS 3000
 #define TAKE_OVER_MS 40000 /* a Lease, its retries, and a slow machine */
 
 static struct redisd redis;
 static struct clusterbed *bed;
 static struct stack_bundle quick, ask;
+static char *template;
 
+/* No Job is gone by its TTL before it is counted. */
 static int setup(void **arg)
 {
+    static const char *const changes[][2] = {
+        {"ttlSecondsAfterFinished: 120", "ttlSecondsAfterFinished: 3600"},
+        {NULL, NULL}};
+    static const char *more[] = {"--job-template", NULL, NULL};
+
     (void)arg;
     redisd_start(&redis, NULL, NULL);
     bed = clusterbed_new(redis.url, NULL);
+    template = clusterfiles_template(bed, "long", changes);
+    more[1] = template;
+    bed->more = more;
+    clusterbed_kill(bed, 0, SIGTERM);
+    clusterbed_start(bed, 0);
     clusterbed_pack(bed, "quick", "exit 7", &quick);
     clusterbed_pack(bed, "ask",
                     "printf 'name? '; while read x; do echo hello $x; "
@@ -45,6 +61,7 @@ static int teardown(void **arg)
 {
     (void)arg;
     clusterbed_free(bed);
+    free(template);
     redisd_stop(&redis);
     return 0;
 }
@@ -108,6 +125,43 @@ static void the_controller_is_killed_while_it_creates(void **arg)
     clusterbed_wait_none(bed, "secrets", NULL);
 }
 
+/* One Job and one pod, and no Secret is left. */
+static void is_there_once(const char *sid)
+{
+    assert_int_equal(clusterbed_count(bed, "jobs", sid), 1);
+    assert_int_equal(clusterbed_count(bed, "pods", sid), 1);
+    clusterbed_wait_none(bed, "secrets", sid);
+}
+
+static void has_job_and_no_secret(const char *sid)
+{
+    assert_int_equal(clusterbed_count(bed, "jobs", sid), 1);
+    assert_int_equal(clusterbed_count(bed, "secrets", sid), 0);
+}
+
+/* Its Job is there and its Secret is not: no room for that until it is dead. */
+static void the_controller_is_killed_between_job_and_secret(void **arg)
+{
+    int64_t until = loop_now_ms() + CLUSTERBED_START_MS;
+    struct stack_session ss;
+
+    (void)arg;
+    clusterquota_none_of(bed, "count/secrets");
+    stack_create(&bed->stack, "ann", &quick, "", &ss);
+    while (clusterbed_count(bed, "jobs", ss.sid) == 0) {
+        assert_true(loop_now_ms() < until);
+        poll(NULL, 0, 50);
+    }
+    has_job_and_no_secret(ss.sid);
+    clusterbed_kill(bed, 0, SIGKILL);
+    clusterquota_lift(bed);
+    has_job_and_no_secret(ss.sid);
+    clusterbed_start(bed, 0);
+    ends_with_seven(ss.sid, CLUSTERBED_START_MS * 2);
+    is_there_once(ss.sid);
+    stack_session_fini(&ss);
+}
+
 /* --- sessions that run --- */
 
 struct running {
@@ -159,7 +213,6 @@ static void finish(struct running *r)
     assert_int_equal(r->link.exit_code, 7);
     stack_cut(&r->link);
     ends_with_seven(r->ss.sid, 30000);
-    stack_session_fini(&r->ss);
     buf_fini(&r->said);
 }
 
@@ -206,6 +259,8 @@ static void the_store_is_emptied_under_running_sessions(void **arg)
         is_back(r[i].ss.sid);
         goes_on(&r[i]);
         finish(&r[i]);
+        is_there_once(r[i].ss.sid);
+        stack_session_fini(&r[i].ss);
     }
 }
 
@@ -224,44 +279,90 @@ static void the_store_is_emptied_and_the_controller_killed(void **arg)
         say(&r[i], "still");
         goes_on(&r[i]);
         finish(&r[i]);
+        is_there_once(r[i].ss.sid);
+        stack_session_fini(&r[i].ss);
     }
 }
 
 /* --- two controllers --- */
 
+/* Who holds the Lease. */
+static int leader(void)
+{
+    own_json struct json *lease = NULL;
+    const char *who;
+    int i = 0;
+
+    assert_int_equal(clusterbed_call(bed, "GET", NULL, &lease,
+                                     "/apis/coordination.k8s.io/v1/namespaces/"
+                                     "%s/leases/podterm-controller",
+                                     bed->ns),
+                     200);
+    who = json_get_str(json_get(lease, "spec"), "holderIdentity");
+    if (!who || sscanf(who, "controller-%d", &i) != 1)
+        fail_msg("the Lease is %s's", who ? who : "nobody");
+    assert_in_range(i, 0, CLUSTERBED_CONTROLLERS - 1);
+    return i;
+}
+
+static void quick_ends(int ms)
+{
+    struct stack_session ss;
+
+    stack_create(&bed->stack, "ann", &quick, "", &ss);
+    ends_with_seven(ss.sid, ms);
+    is_there_once(ss.sid);
+    stack_session_fini(&ss);
+}
+
+static void delete_at_once(void)
+{
+    own_json struct json *j = NULL;
+    struct stack_session ss;
+
+    stack_create(&bed->stack, "ann", &ask, "", &ss);
+    assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
+    j = stack_wait(&bed->stack, "ann", ss.sid, "ended", CLUSTERBED_START_MS);
+    assert_string_equal(json_get_str(j, "reason"), "deleted");
+    clusterbed_wait_none(bed, "jobs", ss.sid);
+    clusterbed_wait_none(bed, "pods", ss.sid);
+    clusterbed_wait_none(bed, "secrets", ss.sid);
+    stack_session_fini(&ss);
+}
+
 static void two_controllers_and_the_leader_is_killed(void **arg)
 {
     struct running r;
-    struct stack_session late, gone;
-    own_json struct json *j = NULL;
+    struct stack_session late;
+    int leads, other;
 
     (void)arg;
     clusterbed_start(bed, 1);
     begin(&r);
+    leads = leader();
+    other = !leads;
     /* what the other one is asked for, the leader does */
-    bed->stack.port = bed->controllers[1].port;
-    stack_create(&bed->stack, "ann", &quick, "", &late);
-    ends_with_seven(late.sid, CLUSTERBED_START_MS);
-    stack_session_fini(&late);
-    stack_create(&bed->stack, "ann", &ask, "", &gone);
-    assert_int_equal(stack_delete(&bed->stack, "ann", gone.sid), 202);
-    j = stack_wait(&bed->stack, "ann", gone.sid, "ended", CLUSTERBED_START_MS);
-    assert_string_equal(json_get_str(j, "reason"), "deleted");
-    stack_session_fini(&gone);
+    bed->stack.port = bed->controllers[other].port;
+    quick_ends(CLUSTERBED_START_MS);
+    delete_at_once();
+    assert_int_equal(leader(), leads);
 
-    clusterbed_kill(bed, 0, SIGKILL);
+    clusterbed_kill(bed, leads, SIGKILL);
     stack_create(&bed->stack, "ann", &quick, "", &late);
     goes_on(&r);
     ends_with_seven(late.sid, CLUSTERBED_START_MS + TAKE_OVER_MS);
+    assert_int_equal(leader(), other);
+    is_there_once(late.sid);
     finish(&r);
+    is_there_once(r.ss.sid);
     stack_session_fini(&late);
+    stack_session_fini(&r.ss);
     /* the first again, and the other leaves in order: no wait for the Lease */
-    clusterbed_start(bed, 0);
-    clusterbed_kill(bed, 1, SIGTERM);
-    bed->stack.port = bed->controllers[0].port;
-    stack_create(&bed->stack, "ann", &quick, "", &late);
-    ends_with_seven(late.sid, CLUSTERBED_START_MS);
-    stack_session_fini(&late);
+    clusterbed_start(bed, leads);
+    clusterbed_kill(bed, other, SIGTERM);
+    bed->stack.port = bed->controllers[leads].port;
+    quick_ends(CLUSTERBED_START_MS);
+    assert_int_equal(leader(), leads);
 }
 
 /* --- the API server --- */
@@ -274,37 +375,89 @@ static void shell(const char *text)
         fail_msg("%s", cmd);
 }
 
+/* Of the collection that controllers watch. */
+static char *version_of_pods(void)
+{
+    own_json struct json *pods = NULL;
+
+    assert_int_equal(clusterbed_call(bed, "GET", NULL, &pods,
+                                     "/api/v1/namespaces/%s/pods?limit=1",
+                                     bed->ns),
+                     200);
+    return mem_str(json_get_str(json_get(pods, "metadata"), "resourceVersion"));
+}
+
+/* Whoever would go on from there is told 410: as a status, or as the one event
+ * of a watch. */
+static void is_forgotten(const char *version)
+{
+    own_json struct json *said = NULL;
+    const struct json *object;
+    int64_t code = 0;
+    int status = clusterbed_call(bed, "GET", NULL, &said,
+                                 "/api/v1/namespaces/%s/pods?watch=1&"
+                                 "timeoutSeconds=1&resourceVersion=%s",
+                                 bed->ns, version);
+
+    object = json_get(said, "object");
+    if (object)
+        json_get_int(object, "code", &code);
+    if (status != 410 && code != 410)
+        fail_msg("%s is not forgotten: %d, %lld", version, status,
+                 (long long)code);
+}
+
+/* One revision that nobody has seen, and none before it: else what was watched
+ * last may be what is listed first. */
+static void forget_the_past(void)
+{
+    static const char put[] =
+        "curl -sf http://127.0.0.1:2379/v3/kv/put -d "
+        "'{\"key\":\"cG9kdGVybQ==\",\"value\":\"eA==\"}'"
+        " | sed 's/.*\"revision\":\"\\([0-9]*\\)\".*/{\"revision\":\"\\1\"}/'";
+    own_mem char *compact = mem_printf(
+        "%s | curl -sf http://127.0.0.1:2379/v3/kv/compaction -d @- >/dev/null",
+        put);
+
+    shell(compact);
+}
+
 /* Away for a while, and what we watched from is forgotten meanwhile (410). */
 static void the_api_server_is_killed_and_its_past_forgotten(void **arg)
 {
+    own_mem char *version = NULL;
     struct running r, dying;
     struct stack_session late;
+    int jobs;
 
     (void)arg;
-    if (!getenv("PODTERM_CLUSTER")) {
-        skip();
-        return;
-    }
+    if (!getenv("PODTERM_CLUSTER"))
+        skipped("a cluster of the tests' own alone");
+    jobs = clusterbed_count(bed, "jobs", NULL);
     begin(&r);
     begin(&dying);
+    version = version_of_pods();
     shell("kill -9 $(cat $d/pid/apiserver)");
     stack_create(&bed->stack, "ann", &quick, "", &late);
     say(&r, "still");
     type(&dying, "end\n");
     clusterbed_expect(bed, &dying.link, &dying.said, NULL);
     stack_cut(&dying.link);
-    shell(
-        "rev=$(curl -s http://127.0.0.1:2379/v3/kv/range -d "
-        "'{\"key\":\"AA==\"}' | sed 's/.*\"revision\":\"\\([0-9]*\\)\".*/\\1/')"
-        "; curl -sf http://127.0.0.1:2379/v3/kv/compaction -d "
-        "\"{\\\"revision\\\":\\\"$rev\\\"}\" >/dev/null");
-    poll(NULL, 0, 3000);
+    forget_the_past();
+    poll(NULL, 0, AWAY_MS);
     shell("tests/cluster/cluster apiserver $d");
     ends_with_seven(dying.ss.sid, CLUSTERBED_START_MS);
+    is_forgotten(version);
     ends_with_seven(late.sid, CLUSTERBED_START_MS * 2);
     goes_on(&r);
     finish(&r);
+    is_there_once(r.ss.sid);
+    is_there_once(dying.ss.sid);
+    is_there_once(late.sid);
+    assert_int_equal(clusterbed_count(bed, "jobs", NULL), jobs + 3);
+    clusterbed_wait_none(bed, "secrets", NULL);
     stack_session_fini(&late);
+    stack_session_fini(&r.ss);
     stack_session_fini(&dying.ss);
     buf_fini(&dying.said);
 }
@@ -313,11 +466,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_controller_is_killed_while_it_creates),
+        cmocka_unit_test(the_controller_is_killed_between_job_and_secret),
         cmocka_unit_test(the_store_is_emptied_under_running_sessions),
         cmocka_unit_test(the_store_is_emptied_and_the_controller_killed),
         cmocka_unit_test(two_controllers_and_the_leader_is_killed),
         cmocka_unit_test(the_api_server_is_killed_and_its_past_forgotten),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return CLUSTERRUN(tests, setup, teardown);
 }
