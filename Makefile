@@ -84,13 +84,19 @@ $(BUILD)/bin/podterm-shim: $(call src,runner-image) $(wildcard runner-image/*.h)
 -include run.mk
 -include images.mk
 
-.PHONY: deps deps-test deps-gate deps-cluster deps-images
+.PHONY: deps deps-test deps-gate deps-cluster deps-keda deps-images
 deps: ## install what building and running need
 	@tests/install-missing $(RUN_PACKAGES)
 deps-test: deps
 	@tests/install-missing $(TEST_PACKAGES)
+# (a cluster of its own is root's alone: nobody else needs these)
 deps-cluster: deps-test
-	@tests/install-missing $(CLUSTER_PACKAGES)
+	@if [ -n "$$KUBECONFIG" ]; then echo "KUBECONFIG is set: no packages for a cluster of its own"; \
+	elif [ "$$(id -u)" != 0 ]; then echo "not root: no packages for a cluster of its own"; \
+	else tests/install-missing $(CLUSTER_PACKAGES); fi
+deps-keda: deps-test
+	@if [ "$$(id -u)" != 0 ]; then echo "not root: no packages for a cluster of its own"; \
+	else tests/install-missing $(CLUSTER_PACKAGES) $(IMAGE_PACKAGES); fi
 deps-images:
 	@tests/install-missing $(IMAGE_PACKAGES)
 deps-gate: deps-test

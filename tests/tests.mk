@@ -46,16 +46,16 @@ fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
 	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
 test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
 .PHONY: test-cluster
-test-cluster: deps-cluster all bundle $(CLUSTER_BIN) ## against a real Kubernetes: KUBECONFIG's, or one of its own
+test-cluster: deps-cluster all bundle $(CLUSTER_BIN) ## against a real Kubernetes: KUBECONFIG's, or one of its own (root, Go 1.26)
 	@PODTERM_BUNDLE=$(SAMPLE_BUNDLE) tests/cluster/run --build $(BUILD) $(CLUSTER_BIN)
 .PHONY: cluster-parts
-cluster-parts: deps-cluster deps-images ## builds ahead what test-cluster takes from elsewhere
+cluster-parts: deps-cluster deps-images ## builds ahead what test-cluster takes from elsewhere (root, Go 1.26)
 	@tests/cluster/run --build $(BUILD) --ahead
 .PHONY: keda-parts
-keda-parts: deps-cluster ## and what test-keda takes besides
+keda-parts: deps-keda ## and what test-keda takes besides (root, Go 1.26)
 	@tests/keda/run build
 .PHONY: test-keda
-test-keda: deps-cluster deps-images all $(KEDA_BIN) ## the warm pool by the real KEDA operator, on a cluster of its own
+test-keda: deps-keda all $(KEDA_BIN) ## the warm pool by the real KEDA operator, on a cluster of its own (root, Go 1.26)
 	@tests/keda/run --build $(BUILD) $(KEDA_BIN)
 .PHONY: test-debian13
 test-debian13: ## all tests on a bare Debian 13, made for it (as root)
@@ -114,5 +114,5 @@ COLD ?= 15
 WARM ?= 30
 BURST ?= 20
 .PHONY: bench-cluster
-bench-cluster: deps-cluster all $(BUILD)/tests/cluster/cluster_bench ## starts on a real Kubernetes, cold and warm, by stage
+bench-cluster: deps-cluster all $(BUILD)/tests/cluster/cluster_bench ## starts on a real Kubernetes, cold and warm, by stage: KUBECONFIG's, or one of its own (root, Go 1.26)
 	@tests/cluster/run --build $(BUILD) --bench $(BUILD)/tests/cluster/cluster_bench $(COLD) $(WARM) $(BURST)
