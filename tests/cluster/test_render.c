@@ -1,0 +1,221 @@
+/*
+ * What infra/k8s and infra/keda come to when somebody fills an overlay in: in
+ * copies, changed as an operator would change them, rendered by kubectl. No
+ * cluster.
+ */
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/own.h"
+#include "base/yaml.h"
+#include "tests/lib/manifests.h"
+#include "tests/lib/programs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define DOC_MAX (1 << 20)
+/* with KEDA's component, before whatever else is there */
+#define WITH_KEDA                                                              \
+    "sed -i '/components:/d' kustomization.yaml && "                           \
+    "echo 'components: [../../../keda]' >>kustomization.yaml && "
+
+static const char *const overlays[] = {"local", "gke"};
+#define OVERLAY_COUNT (sizeof overlays / sizeof *overlays)
+
+static char *dir;
+
+static int setup(void **arg)
+{
+    (void)arg;
+    dir = scratch_new();
+    return 0;
+}
+
+static int teardown(void **arg)
+{
+    (void)arg;
+    scratch_remove(dir);
+    return 0;
+}
+
+/* --- what somebody made of an overlay --- */
+
+/* In a copy of the whole; its path, the caller's. */
+static char *changed(const char *overlay, const char *commands)
+{
+    static int n;
+    char *at = mem_printf("%s/%d/k8s/overlays/%s", dir, ++n, overlay);
+    own_mem char *line =
+        mem_printf("cp -r infra %s/%d && cd %s && %s", dir, n, at, commands);
+
+    assert_int_equal(system(line), 0);
+    return at;
+}
+
+/* A document with settings in quotes: kubectl sees that 0.0.0.0:8080 is no
+ * number, our reader would rather be told. */
+static char *quoted(const char *doc)
+{
+    char *out;
+    struct buf b;
+
+    buf_init(&b, DOC_MAX);
+    while (*doc) {
+        const size_t len = strcspn(doc, "\n");
+        const char *value = strstr(doc, ": ");
+        const bool is_bare = strncmp(doc, "  PODTERM_", 10) == 0 && value &&
+                             value < doc + len && value[2] != '"';
+        const size_t name = is_bare ? (size_t)(value + 2 - doc) : len;
+
+        buf_printf(&b, "%.*s", (int)name, doc);
+        if (is_bare)
+            buf_printf(&b, "\"%.*s\"", (int)(len - name), doc + name);
+        buf_printf(&b, "\n");
+        doc += len + (doc[len] == '\n');
+    }
+    out = mem_str(buf_cstr(&b));
+    buf_fini(&b);
+    return out;
+}
+
+/* Its objects. */
+static struct json *rendered(const char *overlay, const char *commands)
+{
+    own_mem char *at = changed(overlay, commands);
+    own_mem char *text = MANIFESTS_ASK("kustomize", at);
+    struct json *all = json_array();
+    char *rest = text, *doc;
+    struct err e = {0};
+
+    while ((doc = manifests_next(&rest))) {
+        own_mem char *strict = quoted(doc);
+        struct json *object = yaml_parse(strict, strlen(strict), &e);
+
+        if (!object)
+            fail_msg("%s", e.text);
+        json_set(all, NULL, object);
+    }
+    return all;
+}
+
+/* name may end early: a ConfigMap's has a hash behind it. */
+static const struct json *object_of(const struct json *all, const char *kind,
+                                    const char *name)
+{
+    for (size_t i = 0; i < json_count(all); i++) {
+        const struct json *o = json_at(all, i);
+        const char *is = json_get_str(json_get(o, "metadata"), "name");
+
+        if (json_get_is(o, "kind", kind) && is &&
+            strncmp(is, name, strlen(name)) == 0)
+            return o;
+    }
+    fail_msg("no %s %s was rendered", kind, name);
+    return NULL;
+}
+
+/* What a variable comes to in a Deployment's container, as kubelet has it:
+ * `env` before `envFrom`, of those the last. */
+static const char *setting_of(const struct json *all, const char *deployment,
+                              const char *variable)
+{
+    const struct json *spec = json_get(
+        json_get(json_get(object_of(all, "Deployment", deployment), "spec"),
+                 "template"),
+        "spec");
+    const struct json *c = json_at(json_get(spec, "containers"), 0);
+    const struct json *own = json_get(
+        json_get(json_find(json_get(c, "env"), "name", variable), "valueFrom"),
+        "configMapKeyRef");
+    const struct json *maps = json_get(c, "envFrom");
+    const char *value = NULL;
+
+    if (own)
+        return json_get_str(
+            json_get(object_of(all, "ConfigMap", json_get_str(own, "name")),
+                     "data"),
+            json_get_str(own, "key"));
+    for (size_t i = 0; i < json_count(maps); i++) {
+        const struct json *ref = json_get(json_at(maps, i), "configMapRef");
+        const char *here = json_get_str(
+            json_get(object_of(all, "ConfigMap", json_get_str(ref, "name")),
+                     "data"),
+            variable);
+
+        value = here ? here : value;
+    }
+    return value;
+}
+
+static void is_set(const struct json *all, const char *deployment,
+                   const char *variable, const char *want)
+{
+    const char *is = setting_of(all, deployment, variable);
+
+    if (!is || strcmp(is, want) != 0)
+        fail_msg("%s of %s is %s, not %s", variable, deployment,
+                 is ? is : "nowhere", want);
+}
+
+/* --- one place for each setting --- */
+
+static void an_overlays_target_holds_with_kedas_component_too(void **arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < OVERLAY_COUNT; i++) {
+        own_json struct json *all = rendered(
+            overlays[i], WITH_KEDA "sed -i 's/^PODTERM_WARM_TARGET=.*/"
+                                   "PODTERM_WARM_TARGET=9/' controller.env");
+
+        is_set(all, "podterm-controller", "PODTERM_WARM_TARGET", "9");
+        is_set(all, "podterm-controller", "PODTERM_WARM_BY", "keda");
+    }
+}
+
+static const struct json *labels_of(const struct json *object)
+{
+    return json_get(json_get(object, "metadata"), "labels");
+}
+
+/* What signs and what believes, from one file: whatever else is written. */
+static void controller_and_gateway_have_one_installation(void **arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < OVERLAY_COUNT; i++) {
+        own_json struct json *all =
+            rendered(overlays[i], WITH_KEDA
+                     "sed -i 's/=.*/=blue/' installation.env && "
+                     "echo PODTERM_AUDIENCE=red >>gateway.env && "
+                     "echo PODTERM_ISSUER=red >>gateway.env && "
+                     "echo PODTERM_INSTALLATION=red >>controller.env && "
+                     "echo PODTERM_ISSUER=red >>controller.env");
+        const struct json *pool = object_of(all, "ScaledJob", "podterm-warm");
+        const struct json *pod = json_get(
+            json_get(json_get(pool, "spec"), "jobTargetRef"), "template");
+
+        is_set(all, "podterm-controller", "PODTERM_INSTALLATION", "blue");
+        is_set(all, "podterm-controller", "PODTERM_ISSUER", "blue");
+        is_set(all, "podterm-gateway", "PODTERM_AUDIENCE", "blue");
+        is_set(all, "podterm-gateway", "PODTERM_ISSUER", "blue");
+        assert_true(
+            json_get_is(labels_of(pool), "podterm.dev/installation", "blue"));
+        assert_true(
+            json_get_is(labels_of(pod), "podterm.dev/installation", "blue"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_overlays_target_holds_with_kedas_component_too),
+        cmocka_unit_test(controller_and_gateway_have_one_installation),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
