@@ -296,6 +296,12 @@ static void a_policy_that_was_changed_is_found_out(void **arg)
          "podSelector: {}", "podSelector: {matchLabels: {a: b}}", NULL},
         {"gke", "name: controller-metadata", "podterm-controller\n",
          "podterm-gateway\n", "gateway -> metadata port 80 is open"},
+        {"gke", "name: controller-metadata", "port: 988", "port: 987",
+         "controller -> metadata-daemon port 988 is closed"},
+        {"local", "name: controller\n", "port: 8443", "port: 8444",
+         "controller -> keda port 8443 is closed"},
+        {"local", "name: dns\n", "- port: 53\n      protocol: UDP",
+         "- port: 123\n      protocol: UDP", NULL},
         {"gke", "name: gateway-clients", "35.191.0.0/16", "0.0.0.0/0", NULL},
     };
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/yaml.h"
+#include "tests/lib/child.h"
 #include "tests/lib/manifests.h"
 #include "tests/lib/programs.h"
 
@@ -210,11 +211,89 @@ static void controller_and_gateway_have_one_installation(void **arg)
     }
 }
 
+/* --- what has to be filled in --- */
+
+/* The exit code of infra/k8s/check; what it said in *said, the caller's. */
+static int check(const char *overlay, const char *commands, char **said)
+{
+    own_mem char *at = changed(overlay, commands);
+    const char *cluster = getenv("PODTERM_CLUSTER");
+    own_mem char *path = mem_printf("PATH=%s%s%s", cluster ? cluster : "",
+                                    cluster ? "/bin:" : "", getenv("PATH"));
+    struct child c = {.argv =
+                          (const char *const[]){"infra/k8s/check", at, NULL},
+                      .env = (const char *const[]){path, NULL}};
+    int code;
+
+    child_run(&c);
+    code = c.code;
+    *said = mem_strn(c.out, c.len);
+    child_fini(&c);
+    return code;
+}
+
+static void what_was_not_filled_in_is_named(void **arg)
+{
+    static const char *const words[] = {
+        "@PROJECT.iam", "podterm.example.com/", "AUDIENCE: PROJECT",
+        "/PROJECT\n",   "CIDRS: POD_RANGE",     "REGION-docker",
+        "runner:TAG",   "certmap: CERTMAP",     "value: ADDRESS",
+        "//PROMETHEUS:"};
+    own_mem char *gke = NULL, *local = NULL, *filled = NULL, *twice = NULL;
+
+    (void)arg;
+    assert_int_equal(check("gke", "true", &gke), 1);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strstr(gke, words[i]))
+            fail_msg("%s is not among: %s", words[i], gke);
+    assert_int_equal(check("local", "true", &local), 1);
+    assert_non_null(strstr(local, "https://issuer.example/jwks.json"));
+    if (check("gke",
+              "sed -i -E 's/PROJECT|REGION|TAG|CERTMAP|ADDRESS|PROMETHEUS/a/g; "
+              "s|POD_RANGE|10.4.0.0/14|; s/podterm.example.com/a.b/' *.env "
+              "*.yaml",
+              &filled) != 0)
+        fail_msg("%s", filled);
+    assert_int_equal(check("local",
+                           "sed -i 's/issuer.example/a.b/' controller.env && "
+                           "echo PODTERM_ISSUER=other >>gateway.env",
+                           &twice),
+                     1);
+    assert_non_null(strstr(twice, "PODTERM_ISSUER: other"));
+}
+
+/* --- what must not be lost --- */
+
+static void a_prometheus_that_is_away_lets_no_gateway_go(void **arg)
+{
+    own_json struct json *all = rendered("gke", "true");
+    const struct json *fallback = json_get(
+        json_get(object_of(all, "ScaledObject", "podterm-gateway"), "spec"),
+        "fallback");
+
+    (void)arg;
+    assert_true(json_get_is(fallback, "behavior", "currentReplicasIfHigher"));
+}
+
+/* Else every change of it ends all sessions under way. */
+static void a_change_of_kedas_pool_is_gradual(void **arg)
+{
+    own_json struct json *all = rendered("gke", WITH_KEDA "true");
+    const struct json *spec =
+        json_get(object_of(all, "ScaledJob", "podterm-warm"), "spec");
+
+    (void)arg;
+    assert_true(json_get_is(json_get(spec, "rollout"), "strategy", "gradual"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_overlays_target_holds_with_kedas_component_too),
         cmocka_unit_test(controller_and_gateway_have_one_installation),
+        cmocka_unit_test(what_was_not_filled_in_is_named),
+        cmocka_unit_test(a_prometheus_that_is_away_lets_no_gateway_go),
+        cmocka_unit_test(a_change_of_kedas_pool_is_gradual),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
