@@ -133,20 +133,44 @@ static bool beneath_is_link(int fd)
     return fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
+/* A directory by name. Not by O_DIRECTORY and O_NOFOLLOW at once: gVisor
+ * follows a link then. */
+static int beneath_dir(struct beneath *b, const char *name, int flags,
+                       mode_t mode, char **target)
+{
+    own_fd int found =
+        openat(beneath_here(b), name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (found < 0 || fstat(found, &st) < 0)
+        return -1;
+    if (S_ISLNK(st.st_mode) && !(flags & O_NOFOLLOW)) {
+        *target = beneath_target(b, found);
+        return -1;
+    }
+    if (!S_ISDIR(st.st_mode))
+        return beneath_fail(ENOTDIR);
+    if (flags & O_PATH)
+        return own_fd_give(&found);
+    return openat(found, ".", flags | O_CLOEXEC, mode);
+}
+
 /* Open one name where we are. -1 with *target: it is a link, to there. */
 static int beneath_name(struct beneath *b, const char *name, int flags,
                         mode_t mode, char **target)
 {
-    const int all = flags | O_NOFOLLOW | O_CLOEXEC;
-    own_fd int fd = openat(beneath_here(b), name, all, mode);
-    own_fd int link_fd = -1;
-    int saved = errno;
+    own_fd int fd = -1, link_fd = -1;
+    int saved;
 
+    if (flags & O_DIRECTORY)
+        return beneath_dir(b, name, flags, mode, target);
+    fd = openat(beneath_here(b), name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+    saved = errno;
     if (flags & O_NOFOLLOW)
         return own_fd_give(&fd);
     if (fd >= 0 && !((flags & O_PATH) && beneath_is_link(fd)))
         return own_fd_give(&fd);
-    if (fd < 0 && errno != ELOOP && errno != ENOTDIR)
+    if (fd < 0 && errno != ELOOP)
         return -1;
     link_fd = openat(beneath_here(b), name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (link_fd < 0 || !beneath_is_link(link_fd))

@@ -15,7 +15,8 @@
  * that nobody else may write there.
  *
  * Results and errno are openat2's, but for these: the walk takes every link
- * of a procfs for a magic one, does not ask fs.protected_symlinks, and goes
+ * of a procfs for a magic one, does not ask fs.protected_symlinks, asks
+ * for the right to search a directory that it opens to be read, and goes
  * at most BENEATH_DEPTH_MAX directories deep (ENAMETOOLONG).
  */
 #ifndef PODTERM_BASE_BENEATH_H
