@@ -469,9 +469,7 @@ static void fails_to_start(const char *more, int ms, const char *detail)
     stack_create(&odd->stack, "ann", &odd_ask, more, &ss);
     ended(odd, &ss, ms, "start_failed", detail);
     print_message("after %lld ms\n", (long long)(loop_now_ms() - begun_ms));
-    clusterbed_wait_none(odd, "jobs", ss.sid);
-    clusterbed_wait_none(odd, "pods", ss.sid);
-    clusterbed_wait_none(odd, "secrets", ss.sid);
+    clusterbed_wait_nothing(odd, ss.sid);
     stack_session_fini(&ss);
 }
 

@@ -324,9 +324,7 @@ static void delete_at_once(void)
     assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
     j = stack_wait(&bed->stack, "ann", ss.sid, "ended", CLUSTERBED_START_MS);
     assert_string_equal(json_get_str(j, "reason"), "deleted");
-    clusterbed_wait_none(bed, "jobs", ss.sid);
-    clusterbed_wait_none(bed, "pods", ss.sid);
-    clusterbed_wait_none(bed, "secrets", ss.sid);
+    clusterbed_wait_nothing(bed, ss.sid);
     stack_session_fini(&ss);
 }
 

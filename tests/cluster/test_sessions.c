@@ -220,9 +220,7 @@ static void a_deleted_session_leaves_no_object(void **arg)
     stack_cut(&l);
     j = stack_wait(&bed->stack, "ann", ss.sid, "ended", 20000);
     assert_string_equal(json_get_str(j, "reason"), "deleted");
-    clusterbed_wait_none(bed, "jobs", ss.sid);
-    clusterbed_wait_none(bed, "pods", ss.sid);
-    clusterbed_wait_none(bed, "secrets", ss.sid);
+    clusterbed_wait_nothing(bed, ss.sid);
     stack_session_fini(&ss);
     buf_fini(&said);
 }
@@ -240,9 +238,7 @@ static void a_session_deleted_at_once_leaves_no_object(void **arg)
     assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
     j = stack_wait(&bed->stack, "ann", ss.sid, "ended", 60000);
     assert_string_equal(json_get_str(j, "reason"), "deleted");
-    clusterbed_wait_none(bed, "jobs", ss.sid);
-    clusterbed_wait_none(bed, "pods", ss.sid);
-    clusterbed_wait_none(bed, "secrets", ss.sid);
+    clusterbed_wait_nothing(bed, ss.sid);
     stack_session_fini(&ss);
 }
 

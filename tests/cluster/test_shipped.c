@@ -216,9 +216,7 @@ static void a_deleted_session_leaves_nothing(void **arg)
     clusterbed_expect(around, &l, &said, NULL);
     assert_string_equal(l.reason, "deleted");
     stack_cut(&l);
-    clusterbed_wait_none(around, "jobs", ss.sid);
-    clusterbed_wait_none(around, "pods", ss.sid);
-    clusterbed_wait_none(around, "secrets", ss.sid);
+    clusterbed_wait_nothing(around, ss.sid);
     stack_session_fini(&ss);
     buf_fini(&said);
 }

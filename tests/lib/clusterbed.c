@@ -367,6 +367,13 @@ void clusterbed_wait_none(struct clusterbed *b, const char *what,
     }
 }
 
+void clusterbed_wait_nothing(struct clusterbed *b, const char *sid)
+{
+    clusterbed_wait_none(b, "jobs", sid);
+    clusterbed_wait_none(b, "pods", sid);
+    clusterbed_wait_none(b, "secrets", sid);
+}
+
 void clusterbed_wait_gone(struct clusterbed *b, const char *what,
                           const char *name)
 {

@@ -96,6 +96,8 @@ int clusterbed_call(struct clusterbed *b, const char *method, const char *body,
 int clusterbed_count(struct clusterbed *b, const char *what, const char *sid);
 void clusterbed_wait_none(struct clusterbed *b, const char *what,
                           const char *sid);
+/* None of the three. */
+void clusterbed_wait_nothing(struct clusterbed *b, const char *sid);
 /* Until the API knows no job, pod or secret of that name. */
 void clusterbed_wait_gone(struct clusterbed *b, const char *what,
                           const char *name);
