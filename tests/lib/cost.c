@@ -1,7 +1,9 @@
 #include "tests/lib/cost.h"
 
+#include "base/loop.h"
 #include "tests/lib/stackproc.h"
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,6 +56,25 @@ void cost_begin(struct cost *c, const struct stack *s, const char *sid)
         if (c->pid[i] <= 0)
             fail_msg("the session has no %s", names[i]);
         c->kib[i] = private_kib(c->pid[i]);
+    }
+}
+
+void cost_settle(struct cost *c, int quiet_ms, int max_ms)
+{
+    const int64_t until = loop_now_ms() + max_ms;
+    int64_t quiet_since = loop_now_ms();
+
+    while (loop_now_ms() - quiet_since < quiet_ms) {
+        if (loop_now_ms() > until)
+            fail_msg("gateway or agent still grows after %d ms", max_ms);
+        poll(NULL, 0, 100);
+        for (int i = 0; i < COST_COUNT; i++) {
+            int kib = private_kib(c->pid[i]);
+
+            if (kib > c->kib[i] && (i == COST_GATEWAY || i == COST_AGENT))
+                quiet_since = loop_now_ms();
+            c->kib[i] = kib;
+        }
     }
 }
 

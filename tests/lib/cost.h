@@ -29,6 +29,9 @@ struct cost {
 };
 
 void cost_begin(struct cost *c, const struct stack *s, const char *sid);
+/* Waits until gateway and agent have not grown for quiet_ms, that is, every
+ * buffer on the way is full, and begins anew; fails when that takes max_ms. */
+void cost_settle(struct cost *c, int quiet_ms, int max_ms);
 /* Since then gateway and agent have grown by at most so much, the others by
  * COST_OTHERS_KIB, and they are the same processes; else the test fails. */
 void cost_within(const struct cost *c, int gateway_kib, int agent_kib);
