@@ -22,10 +22,13 @@
 
 #include <cmocka.h>
 
-#define PROMISE_MS 5000 /* ARCHITECTURE.md: what a kill leads to */
-#define MARGIN_MS 5000  /* more, for a machine that is loaded with tests */
-#define DELETE_MS 10000 /* 5 s for the agent, then the hard way */
+/* ARCHITECTURE.md promises what a kill leads to within 5 s; as much more for
+ * a machine that is loaded with tests: a controller makes an RSA key when it
+ * starts, which may take one processor more than a second. */
+#define PROMISE_MS 10000
+#define DELETE_MS 15000 /* 5 s for the agent, then the hard way */
 #define WALK_MS 22000
+#define WALK_REST_MS 5000 /* what was killed last has its time */
 #define WALK_SESSIONS 5
 #define WALK_STEP_MS 300 /* at most between two kills */
 #define BIRTHS 6         /* kills of the controller while it starts one */
@@ -80,13 +83,13 @@ static void no_attachment(struct watched *w, int status)
 
     fail_msg("no attachment within %d ms (token: %d, error: \"%s\", line %u): "
              "%s",
-             (PROMISE_MS + MARGIN_MS), status, w->l.error, w->lines.last, text);
+             PROMISE_MS, status, w->l.error, w->lines.last, text);
 }
 
 /* Attach, again and again until it goes. */
 static void attach(struct watched *w)
 {
-    int64_t until = loop_now_ms() + (PROMISE_MS + MARGIN_MS);
+    int64_t until = loop_now_ms() + PROMISE_MS;
 
     stack_cut(&w->l);
     for (;;) {
@@ -168,7 +171,7 @@ static void goes_on(struct watched *w, pid_t program)
     stack_wait_api(stack, PROMISE_MS);
     ms = loop_now_ms() - killed_ms;
     print_message("goes on %lld ms after the kill\n", (long long)ms);
-    assert_in_range(ms, 0, PROMISE_MS + MARGIN_MS);
+    assert_in_range(ms, 0, PROMISE_MS);
     j = stack_get(stack, w->ss.who, w->ss.sid);
     assert_string_equal(json_get_str(j, "state"), "running");
     assert_int_equal(part(w, PART_PROGRAM), program);
@@ -533,7 +536,7 @@ a_random_walk_of_kills_leaves_a_store_that_tells_the_truth(void **arg)
         }
     }
     print_message("%d kills, %zu sessions\n", kills, n);
-    poll(NULL, 0, PROMISE_MS); /* what was killed last has its time */
+    poll(NULL, 0, WALK_REST_MS);
     walk_settle(all, n);
     store_is_whole();
     for (size_t i = 0; i < n; i++)

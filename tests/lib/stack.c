@@ -175,6 +175,7 @@ void stack_wait_api(const struct stack *s, int ms)
             return;
         if (loop_now_ms() > until) {
             stack_show_log(s);
+            stackproc_show(s);
             fail_msg("the controller is not back after %d ms: %d", ms, status);
         }
         poll(NULL, 0, 10);

@@ -260,6 +260,47 @@ pid_t stackproc_child(pid_t parent, const char *word)
     return found;
 }
 
+static void show_thread(pid_t pid, const char *tid)
+{
+    static const char *const told[] = {"wchan", "syscall", "stack"};
+
+    for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++) {
+        char name[300], *text;
+
+        snprintf(name, sizeof(name), "task/%s/%s", tid, told[i]);
+        text = proc_text(pid, name, NULL);
+        if (text)
+            print_error("  %s %s: %s\n", tid, told[i], text);
+        free(text);
+    }
+}
+
+static void show_process(pid_t pid)
+{
+    char path[64], text[512] = "";
+    DIR *d;
+
+    stackproc_cmdline(pid, text, sizeof(text));
+    print_error("%d %.200s\n", (int)pid, text);
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    d = opendir(path);
+    for (struct dirent *de; d && (de = readdir(d));)
+        if (de->d_name[0] != '.')
+            show_thread(pid, de->d_name);
+    if (d)
+        closedir(d);
+}
+
+void stackproc_show(const struct stack *s)
+{
+    pid_t pids[256];
+    int n = stackproc_all(s, pids, 256);
+
+    show_process(s->pid);
+    for (int i = 0; i < n; i++)
+        show_process(pids[i]);
+}
+
 void stackproc_wait_none(const struct stack *s, const char *sid, int ms)
 {
     int64_t until = loop_now_ms() + ms;

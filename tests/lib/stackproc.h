@@ -35,6 +35,9 @@ void stackproc_wait_none(const struct stack *s, const char *sid, int ms);
 /* Command line with blanks between the words; false = there is no such
  * process. */
 bool stackproc_cmdline(pid_t pid, char *out, size_t size);
+/* What dev and each of them waits in, thread by thread, to stderr: for a test
+ * that waited in vain. The kernel's stack is told to root alone. */
+void stackproc_show(const struct stack *s);
 /* Open descriptors of a process. */
 int stackproc_fds(pid_t pid);
 /* inotify watches of a process, over all its descriptors. */
