@@ -77,8 +77,9 @@ static void stop_timers(struct kube_run *r)
 {
     loop_timer_stop(r->retry);
     loop_timer_stop(r->last);
+    loop_timer_stop(r->lost);
     loop_timer_stop(r->look);
-    r->retry = r->last = r->look = NULL;
+    r->retry = r->last = r->lost = r->look = NULL;
 }
 
 static void run_free(struct kube_run *r)
@@ -445,6 +446,23 @@ void kube_run_make(struct kube_run *r)
 
 /* --- what the watches tell --- */
 
+static void node_lost(void *arg)
+{
+    struct kube_run *r = arg;
+
+    log_warn("session.node_lost", "sid", "s", r->sid, NULL);
+    kube_run_finish(r);
+}
+
+/* A pod is ended by its node's kubelet alone: one that was told to go, had
+ * its time and is still shown as running lies on a node that nobody hears. */
+static void leaves(struct kube_run *r)
+{
+    if (r->state == RUN_FOLLOWED && r->pod.is_leaving && !r->lost)
+        r->lost = loop_timer_start(r->l->loop, r->pod.grace_ms + r->l->lost_ms,
+                                   0, node_lost, r);
+}
+
 void kube_run_pod(struct kube_run *r, const struct podview *v, bool is_gone)
 {
     /* which Job is made is not known yet: judged once it is */
@@ -460,6 +478,7 @@ void kube_run_pod(struct kube_run *r, const struct podview *v, bool is_gone)
         return;
     if (!v->is_over && !is_gone) {
         kube_run_advance(r);
+        leaves(r);
     } else if (r->state == RUN_FOLLOWED || r->state == RUN_REMOVING) {
         kube_run_finish(r); /* others look when they are done */
     }

@@ -37,7 +37,7 @@ struct kube_launcher {
     struct jobspec *spec;
     int agent_port;
     /* LAUNCHER_KUBE_*_MS */
-    int64_t gone_ms, look_ms, room_ms, right_ms, pod_ms;
+    int64_t gone_ms, lost_ms, look_ms, room_ms, right_ms, pod_ms;
     int64_t vain_ms; /* KUBE_POOL_VAIN_MS */
     struct kube_run *runs;
     int count;
@@ -87,6 +87,7 @@ struct kube_run {
     char wanted_detail[256];
     struct loop_timer *retry; /* a worker is asked again */
     struct loop_timer *last;  /* for the pod to be seen, or to go */
+    struct loop_timer *lost;  /* for its node to end what leaves */
     struct loop_timer *look;  /* for what it waits for to have lasted */
     int64_t forbidden_ms;     /* since when; 0 = it is not */
     bool is_working;

@@ -511,6 +511,7 @@ struct launcher *launcher_kube_new(struct loop *loop,
     l->set = set;
     l->keys = keys;
     l->gone_ms = LAUNCHER_KUBE_GONE_MS;
+    l->lost_ms = LAUNCHER_KUBE_LOST_MS;
     l->look_ms = LAUNCHER_KUBE_LOOK_MS;
     l->room_ms = LAUNCHER_KUBE_ROOM_MS;
     l->right_ms = LAUNCHER_KUBE_RIGHT_MS;

@@ -18,6 +18,7 @@
 /* To be without the right: an API server that starts knows no Roles yet. */
 #define LAUNCHER_KUBE_RIGHT_MS 30000
 #define LAUNCHER_KUBE_GONE_MS 45000 /* for a pod to end after its Job went */
+#define LAUNCHER_KUBE_LOST_MS 60000 /* for one that leaves, over its grace */
 #define LAUNCHER_KUBE_LOOK_MS 5000  /* for the pod of a Job that is over */
 #define LAUNCHER_KUBE_POD_MS 5000   /* for a Job to have a pod; else told */
 #define LAUNCHER_KUBE_PULL_S 120    /* of failing to get an image */

@@ -139,6 +139,17 @@ static void take_runner(struct podview *v, const struct json *runner)
 
 /* --- the whole --- */
 
+#define GRACE_MAX_S 3600
+
+static void take_leave(struct podview *v, const struct json *meta)
+{
+    int64_t s = 0;
+
+    v->is_leaving = json_get(meta, "deletionTimestamp") != NULL;
+    json_get_int(meta, "deletionGracePeriodSeconds", &s);
+    v->grace_ms = (s < 0 ? 0 : s > GRACE_MAX_S ? GRACE_MAX_S : s) * 1000;
+}
+
 static void take_phase(struct podview *v, const struct json *status)
 {
     const char *says;
@@ -196,7 +207,7 @@ int podview_of(const struct json *pod, struct podview *out, struct err *e)
     copy(v.name, sizeof v.name, json_get_str(meta, "name"));
     take_owner(&v, meta);
     copy(v.ip, sizeof v.ip, json_get_str(status, "podIP"));
-    v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
+    take_leave(&v, meta);
     take_phase(&v, status);
     take_scheduling(&v, status);
     take_agent(&v, json_find(json_get(status, "initContainerStatuses"), "name",

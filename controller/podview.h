@@ -30,6 +30,7 @@ struct podview {
     bool is_listening; /* the agent has started, at ip */
     bool is_running;   /* the program has: the agent is ready */
     bool is_leaving;   /* it is being deleted */
+    int64_t grace_ms;  /* and has so long to end; at most an hour */
     bool is_over;      /* no container of it runs any more */
     /* why it does not go on; "" = it does */
     char waits_for[64]; /* a word of the platform's: "ImagePullBackOff" */

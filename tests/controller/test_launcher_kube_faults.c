@@ -356,6 +356,51 @@ static void a_process_that_ends_leaves_calls_and_news_alone(void **arg)
     }
 }
 
+/* Its node is gone: nobody ends the pod, and nobody says how it ended. */
+static void a_pod_whose_node_is_lost_ends_its_session(void **arg)
+{
+    static const struct {
+        const char *status, *heard;
+    } pods[] = {{KW_RUNS, "a:ended=runner_lost"},
+                {KW_RUNS_DISRUPTED, "a:ended=evicted"}};
+
+    for (size_t i = 0; i < 2; i++) {
+        int64_t begun;
+
+        anew(arg);
+        bed.inside->lost_ms = 300;
+        kubebed_begin(&bed);
+        kubebed_launch(&bed, sid);
+        kubebed_hears(&bed, "a:launched");
+        kubeworld_pod(bed.world, job, POD);
+        kubeworld_pod_is(bed.world, POD, pods[i].status);
+        kubebed_hears(&bed, "running");
+        begun = loop_now_ms();
+        kubeworld_leaves(bed.world, "pods", POD);
+        kubebed_hears(&bed, pods[i].heard);
+        assert_in_range(loop_now_ms() - begun, 1300, 5000);
+        kubebed_empty(&bed);
+    }
+}
+
+/* What leaves in its time is told with its own end. */
+static void a_pod_that_leaves_in_time_ends_as_it_says(void **arg)
+{
+    (void)arg;
+    bed.inside->lost_ms = 2000;
+    kubebed_begin(&bed);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    kubeworld_pod(bed.world, job, POD);
+    kubeworld_pod_is(bed.world, POD, KW_RUNS);
+    kubebed_hears(&bed, "running");
+    kubeworld_leaves(bed.world, "pods", POD);
+    run_for(bed.loop, 300);
+    assert_int_equal(kubebed_said(&bed, "ended"), 0);
+    kubeworld_pod_is(bed.world, POD, KW_OVER);
+    kubebed_hears(&bed, "a:ended=exited");
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -378,6 +423,8 @@ int main(void)
         T(secrets_go_out_once_and_are_in_no_address),
         T(a_crowd_comes_and_goes),
         T(a_process_that_ends_leaves_calls_and_news_alone),
+        T(a_pod_whose_node_is_lost_ends_its_session),
+        T(a_pod_that_leaves_in_time_ends_as_it_says),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -412,6 +412,8 @@ void kubeworld_leaves(struct kubeworld *w, const char *kind, const char *name)
         json_drop(kubeworld_meta(o->j), "deletionTimestamp");
         json_set_str(kubeworld_meta(o->j), "deletionTimestamp",
                      "2026-01-01T00:00:00Z");
+        json_drop(kubeworld_meta(o->j), "deletionGracePeriodSeconds");
+        json_set_int(kubeworld_meta(o->j), "deletionGracePeriodSeconds", 1);
         kubeworld_tell(w, "MODIFIED", o);
     }
     pthread_mutex_unlock(&w->lock);

@@ -84,7 +84,7 @@ void kubeworld_fatten(struct kubeworld *w, const char *kind, const char *name,
                       int notes);
 /* The same once more. */
 void kubeworld_repeat(struct kubeworld *w, const char *kind, const char *name);
-/* It is to go: deletionTimestamp. */
+/* It is to go, within a second: deletionTimestamp and its grace. */
 void kubeworld_leaves(struct kubeworld *w, const char *kind, const char *name);
 void kubeworld_gone(struct kubeworld *w, const char *kind, const char *name);
 
@@ -111,6 +111,14 @@ void kubeworld_gone(struct kubeworld *w, const char *kind, const char *name);
 #define KW_RUNS                                                                \
     "{\"phase\":\"Running\"," KW_HEAD                                          \
     "," KW_AGENT("true", "true") "," KW_RUNNER("\"running\":{}") "}"
+#define KW_RUNS_DISRUPTED /* its node's taint has it deleted */                \
+    "{\"phase\":\"Running\",\"podIP\":\"127.0.0.1\",\"conditions\":[" KW_COND( \
+        "PodScheduled",                                                        \
+        "True") ",{\"type\":\"DisruptionTarget\",\"status\":\"True\","         \
+                "\"reason\":\"DeletionByTaintManager\",\"message\":\"Taint "   \
+                "manager: deleting due to NoExecute taint\"}]"                 \
+                "," KW_AGENT("true",                                           \
+                             "true") "," KW_RUNNER("\"running\":{}") "}"
 #define KW_REPORT                                                              \
     "{\\\"v\\\":1,\\\"reason\\\":\\\"exited\\\",\\\"exit_code\\\":7,"          \
     "\\\"detail\\\":\\\"\\\",\\\"started_ms\\\":1000,"                         \
