@@ -262,6 +262,24 @@ static int kube_launcher_list(struct launcher *base, char (**sids)[ID_SIZE],
 
 /* --- the launcher's verbs --- */
 
+/* Lists of a namespace that is not there are empty, and no error. To see it
+ * is a right of its own, which the shipped Role does without: then nothing is
+ * known of it. */
+static int probe_namespace(struct kube_launcher *l, struct err *e)
+{
+    own_mem char *path = mem_printf("/api/v1/namespaces/%s", l->place.ns);
+    struct err answer = {0};
+    int status = kube_do(l->place.kube, &(struct kube_call){.path = path}, NULL,
+                         &answer);
+
+    if (status != 404)
+        return 0;
+    return err_set(e, ERR_ABSENT,
+                   "the cluster has no namespace %s (--namespace): make it, or "
+                   "name the one that sessions are to run in",
+                   l->place.ns);
+}
+
 /* Whatever is wrong with the way to the API or our rights there is told
  * before anybody is let in. */
 static int kube_launcher_probe(struct launcher *base, struct err *e)
@@ -273,8 +291,10 @@ static int kube_launcher_probe(struct launcher *base, struct err *e)
         kube_do(l->place.kube, &(struct kube_call){.path = path}, NULL, e);
 
     if (status == 200)
-        return 0;
-    return err_wrap(e, "namespace %s (--namespace)", l->place.ns);
+        return probe_namespace(l, e);
+    if (status == 403)
+        err_wrap(e, "namespace %s (--namespace)", l->place.ns);
+    return -1;
 }
 
 static struct kube_run *run_of(struct launcher *base, struct launch *what)

@@ -356,6 +356,38 @@ static void a_process_that_ends_leaves_calls_and_news_alone(void **arg)
     }
 }
 
+/* A list of a namespace that is not there is empty, and no error; whether it
+ * is there may not be ours to know. */
+static void a_start_in_no_namespace_says_so(void **arg)
+{
+    static const struct {
+        const char *path;
+        int status;
+        const char *text; /* NULL = it starts */
+    } starts[] = {
+        {"/none", 200, NULL},
+        {"/api/v1/namespaces/" KUBEWORLD_NS, 403, NULL},
+        {"/api/v1/namespaces/" KUBEWORLD_NS, 404,
+         "the cluster has no namespace " KUBEWORLD_NS},
+        {"/jobs", 403, "namespace " KUBEWORLD_NS " (--namespace)"},
+        {"/jobs", 401, "the Kubernetes API answers 401"},
+    };
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        struct err e = {0};
+        int r;
+
+        kubeworld_heal(bed.world);
+        kubeworld_fault(bed.world, "GET", starts[i].path, KUBEWORLD_REFUSE,
+                        starts[i].status, "so it is", -1);
+        r = bed.launcher->probe(bed.launcher, &e);
+        assert_int_equal(r, starts[i].text ? -1 : 0);
+        if (starts[i].text)
+            assert_ptr_equal(strstr(e.text, starts[i].text), e.text);
+    }
+}
+
 /* Its node is gone: nobody ends the pod, and nobody says how it ended. */
 static void a_pod_whose_node_is_lost_ends_its_session(void **arg)
 {
@@ -423,6 +455,7 @@ int main(void)
         T(secrets_go_out_once_and_are_in_no_address),
         T(a_crowd_comes_and_goes),
         T(a_process_that_ends_leaves_calls_and_news_alone),
+        T(a_start_in_no_namespace_says_so),
         T(a_pod_whose_node_is_lost_ends_its_session),
         T(a_pod_that_leaves_in_time_ends_as_it_says),
     };

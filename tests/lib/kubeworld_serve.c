@@ -401,6 +401,10 @@ static void serve_right(struct conn *c, const struct fault *f)
     const char *kind = NULL, *at = strstr(c->path, "/" KUBEWORLD_NS "/");
     char name[128] = "";
 
+    if (strcmp(c->path, "/api/v1/namespaces/" KUBEWORLD_NS) == 0) {
+        answer(c, 200, "{\"kind\":\"Namespace\"}");
+        return;
+    }
     at = at ? at + sizeof "/" KUBEWORLD_NS : c->path;
     for (size_t i = 0; i < 3; i++)
         if (strncmp(at, kinds[i], strlen(kinds[i])) == 0)
