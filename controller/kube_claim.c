@@ -113,7 +113,7 @@ static void start_anew(struct kube_run *r)
     if (r->wanted)
         kube_run_finish(r);
     else
-        kube_run_start(r);
+        kube_run_choose(r);
 }
 
 static void given_up(void *arg)
@@ -149,8 +149,17 @@ void kube_run_claim(struct kube_run *r)
     sink->claimed(sink->arg, r->sid, r->job);
 }
 
-/* Also a Job of its own: whoever led before may have chosen a warm one. */
 void kube_run_start(struct kube_run *r)
+{
+    if (r->l->pods_list <= KUBE_FIRST_LIST &&
+        kube_pool_is_for(r->l->pool, r->what->image))
+        r->state = RUN_AWAITING; /* those there are would seem to be none */
+    else
+        kube_run_choose(r);
+}
+
+/* Also a Job of its own: whoever led before may have chosen a warm one. */
+void kube_run_choose(struct kube_run *r)
 {
     if (r->wakes++ < WAKES_MAX &&
         kube_pool_take(r->l->pool, r->what->image, &r->warm))

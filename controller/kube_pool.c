@@ -520,12 +520,18 @@ void kube_pool_door(const struct kube_pool *p, struct kube_warm *w)
     }
 }
 
+bool kube_pool_is_for(const struct kube_pool *p, const char *image)
+{
+    return p->l->set->warm_target > 0 && image &&
+           strcmp(image, p->l->set->runner_image) == 0;
+}
+
 bool kube_pool_take(struct kube_pool *p, const char *image,
                     struct kube_warm *out)
 {
     struct warm *best = NULL;
 
-    if (!p->is_on || !image || strcmp(image, p->l->set->runner_image) != 0)
+    if (!p->is_on || !kube_pool_is_for(p, image))
         return false;
     for (struct warm *w = p->all; w; w = w->next)
         if (is_ready(w) && !is_old(p, w))

@@ -68,6 +68,8 @@ void kube_pool_look(const struct kube_pool *p, const struct json *pod,
 /* A Job that nobody has made: it is removed. */
 void kube_pool_stray(struct kube_pool *p, const char *job, const char *uid);
 
+/* May sessions of that image take one? */
+bool kube_pool_is_for(const struct kube_pool *p, const char *image);
 /* Take a ready one for a session of that image; false: there is none. */
 bool kube_pool_take(struct kube_pool *p, const char *image,
                     struct kube_warm *out);

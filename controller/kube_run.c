@@ -2,7 +2,8 @@
  * A run goes MAKING (a worker makes Job and Secret, again and again while
  * there is no room) -> FOLLOWED (pods and Jobs are watched) -> REMOVING where
  * we end it -> TOLD (what is left is removed) -> freed. One that takes a warm
- * pod begins with CLAIMING -> WAKING instead (kube_claim.c).
+ * pod begins with CLAIMING -> WAKING instead (kube_claim.c), after AWAITING where
+ * we have just begun to lead.
  */
 #include "controller/kube_run.h"
 
@@ -490,6 +491,8 @@ void kube_run_pods_listed(struct kube_run *r)
 
     if (r->state == RUN_SEEKING)
         kube_run_found(r, r->has_pod && !r->is_pod_gone ? &last : NULL);
+    else if (r->state == RUN_AWAITING)
+        kube_run_choose(r);
     else if (r->has_pod && r->pod_listed != r->l->pods_list)
         kube_run_pod(r, &last, true);
     else if (r->state == RUN_REMOVING && r->is_removed && !r->has_pod)

@@ -52,6 +52,7 @@ enum kube_state {
     RUN_CLAIMING, /* until its name is in the record */
     RUN_WAKING,   /* it is told whose it is */
     RUN_SEEKING,  /* one that was claimed before is looked for */
+    RUN_AWAITING, /* which warm pods there are is not known yet */
     RUN_MAKING,   /* Job and Secret */
     RUN_FOLLOWED, /* the watches tell of it */
     RUN_REMOVING, /* the Job; the pod's end is awaited */
@@ -140,8 +141,10 @@ char *kube_run_addr(const struct kube_run *r, const struct podview *v);
 
 /* --- kube_claim.c --- */
 
-/* A warm pod, or else a Job of its own. */
+/* A warm pod, or else a Job of its own: once it is known what there is; or as
+ * far as it is now. */
 void kube_run_start(struct kube_run *r);
+void kube_run_choose(struct kube_run *r);
 /* Does any that took a warm pod not run yet? */
 bool kube_run_is_any_waking(const struct kube_launcher *l);
 /* What it has the name of is to be in the record, before it is begun. */

@@ -359,6 +359,8 @@ static void kube_launcher_take_up(struct launcher *base, const char *sid,
             kube_run_seek(r, k->name, k->uid);
         else if (!k && ref[0] && strcmp(ref, own) != 0)
             kube_run_seek(r, ref, "");
+        else if (!ref[0] && !k)
+            kube_run_start(r);
         else if (!ref[0])
             kube_run_claim(r);
         else /* its Job, its Secret or both may be there: their names tell */

@@ -331,15 +331,27 @@ static void a_pod_that_ends_while_it_is_told_is_an_end(void **arg)
 
 /* --- another leads --- */
 
-static void take_up(const char *id, const char *ref, struct launch *what)
+static void list(void)
 {
     own_mem char(*sids)[ID_SIZE] = NULL;
     struct err e = {0};
 
     if (bed.launcher->list(bed.launcher, &sids, &e) < 0)
         fail_msg("%s", e.text);
+}
+
+static void take_up(const char *id, const char *ref, struct launch *what)
+{
+    list();
     bed.launcher->take_up(bed.launcher, id, ref, bed.trusted, what);
     bed.launcher->begin(bed.launcher, bed.trusted);
+}
+
+static void lead_and_launch(void)
+{
+    list();
+    bed.launcher->begin(bed.launcher, bed.trusted);
+    kubebed_launch(&bed, sid);
 }
 
 static void a_claim_in_the_record_is_kept_by_the_next(void **arg)
@@ -368,6 +380,51 @@ static void a_claim_in_the_record_is_kept_by_the_next(void **arg)
         run_for(bed.loop, 200);
         assert_int_equal(kubebed_said(&bed, "a:launched"), 1);
     }
+}
+
+/* Asked for while nobody led, or before who leads has seen what there is. */
+static void one_that_waits_for_a_leader_takes_a_warm_one(void **arg)
+{
+    for (int i = 0; i < 2; i++) {
+        teardown(arg);
+        setup(arg);
+        begun();
+        kubebed_next(&bed, false);
+        if (i == 0)
+            take_up(sid, "", kubebed_what(&bed, sid));
+        else
+            lead_and_launch();
+        assert_string_equal(bed.said, "");
+        kubebed_hears(&bed, "a:listening");
+        assert_non_null(strstr(bed.said, "a:claimed=w- a:launched"));
+        assert_int_equal(kubebed_said(&bed, "claimed"), 1);
+        assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 0);
+    }
+}
+
+static void one_that_waits_and_finds_none_has_a_job_of_its_own(void **arg)
+{
+    (void)arg;
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_HOLD, 0, NULL, -1);
+    lead_and_launch();
+    kubebed_hears(&bed, "a:claimed=s-");
+    kubeworld_heal(bed.world);
+    kubebed_hears(&bed, "a:launched");
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 1);
+}
+
+static void one_that_waits_ends_at_once(void **arg)
+{
+    (void)arg;
+    begun();
+    kubebed_next(&bed, false);
+    take_up(sid, "", kubebed_what(&bed, sid));
+    kubebed_end(&bed, sid);
+    kubebed_empty(&bed);
+    assert_string_equal(bed.said, "a:ended=deleted ");
+    kubebed_watched(&bed);
+    kubebed_warm(&bed, TARGET);
+    assert_string_equal(bed.said, "a:ended=deleted ");
 }
 
 static void one_that_is_anothers_by_now_is_not_the_sessions(void **arg)
@@ -683,6 +740,9 @@ int main(void)
         T(an_end_while_it_is_told_removes_it),
         T(a_pod_that_ends_while_it_is_told_is_an_end),
         T(a_claim_in_the_record_is_kept_by_the_next),
+        T(one_that_waits_for_a_leader_takes_a_warm_one),
+        T(one_that_waits_and_finds_none_has_a_job_of_its_own),
+        T(one_that_waits_ends_at_once),
         T(one_that_is_anothers_by_now_is_not_the_sessions),
         T(one_that_is_gone_is_done_without),
         T(a_job_of_its_own_is_found_whatever_was_claimed_before),
