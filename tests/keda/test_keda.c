@@ -12,8 +12,10 @@
 #include "tests/lib/clusterpool.h"
 #include "tests/lib/clusterrun.h"
 #include "tests/lib/manifests.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/redisd.h"
+#include "tests/lib/rest.h"
 #include "tests/lib/tree.h"
 
 #include <fcntl.h>
@@ -40,10 +42,17 @@ static struct redisd redisd;
 static struct redis *admin, *keda;
 static char *dir, *keys; /* ours, and what make-keys made */
 static char target[8] = "2";
-static char pool_file[256];
-static const char *const by_keda[] = {
-    "--warm-by", "keda", "--warm-target", target, "--pool-secret-file",
-    pool_file,   NULL};
+static char pool_file[256], metrics[32];
+static int metrics_port;
+static const char *const by_keda[] = {"--warm-by",
+                                      "keda",
+                                      "--warm-target",
+                                      target,
+                                      "--pool-secret-file",
+                                      pool_file,
+                                      "--metrics-listen",
+                                      metrics,
+                                      NULL};
 
 /* --- Redis --- */
 
@@ -201,6 +210,30 @@ static void apply_pool(void)
     KUBECTL("apply", "--server-side", "-k", up);
 }
 
+static bool leads(void)
+{
+    struct rest_answer a =
+        rest_call(metrics_port, "GET", "/metrics", NULL, NULL);
+    bool is = a.status == 200 && strstr(a.body, "\npodterm_leader 1\n");
+
+    rest_fini(&a);
+    return is;
+}
+
+/* Until it leads, after one that was killed, nobody keeps the pool: what is
+ * seen of that is as the last one left it. */
+static void controller_begins(void)
+{
+    const int64_t until_ms = loop_now_ms() + FILL_MS;
+
+    clusterbed_start(bed, 0);
+    while (!leads()) {
+        if (loop_now_ms() > until_ms)
+            fail_msg("the controller does not come to lead");
+        poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
+    }
+}
+
 static int setup(void **arg)
 {
     (void)arg;
@@ -211,9 +244,11 @@ static int setup(void **arg)
     bed = clusterbed_new(redisd.url, NULL);
     make_pool();
     take_pool_secret();
+    metrics_port = port_free();
+    snprintf(metrics, sizeof metrics, "127.0.0.1:%d", metrics_port);
     bed->more = by_keda;
     clusterbed_kill(bed, 0, SIGTERM);
-    clusterbed_start(bed, 0);
+    controller_begins();
     apply_pool();
     clusterbed_pack(bed, "ask",
                     "printf 'name? '; read x; echo hello $x; exit 7", &ask);
@@ -385,7 +420,7 @@ static void a_controller_that_comes_anew_keeps_the_same_pool(void **arg)
     watch_until(TARGET, 0);
     clusterpool_look(bed, &before);
     clusterbed_kill(bed, 0, SIGKILL);
-    clusterbed_start(bed, 0);
+    controller_begins();
     watch_until(TARGET, SETTLED_MS);
     clusterpool_look(bed, &after);
     for (int i = 0; i < before.here; i++)
@@ -441,7 +476,7 @@ static void without_a_controller_no_more_are_made(void **arg)
         assert_in_range(p.here, 0, 2 * TARGET);
         poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
     }
-    clusterbed_start(bed, 0);
+    controller_begins();
     wait_at_most(TARGET);
     watch_until(TARGET, SETTLED_MS);
 }
@@ -478,6 +513,47 @@ static void kedas_user_reads_the_demand_and_nothing_else(void **arg)
     }
 }
 
+/* How many warm pods were made of the ScaledJob as it is since. */
+static size_t made_since(const char *mark)
+{
+    own_json struct json *pods = NULL;
+
+    assert_int_equal(clusterbed_call(bed, "GET", NULL, &pods,
+                                     "/api/v1/namespaces/%s/pods"
+                                     "?labelSelector=tests%%3D%s",
+                                     bed->ns, mark),
+                     200);
+    return json_count(json_get(pods, "items"));
+}
+
+/* A pod with the mark tells that the operator has seen the change: by then it
+ * would have ended what was made before it. */
+static void a_change_of_the_scaledjob_leaves_sessions_alone(void **arg)
+{
+    struct talk first, second;
+    int64_t until_ms;
+
+    (void)arg;
+    watch_until(TARGET, 0);
+    talk_begin(&first);
+    watch_until(TARGET, 0);
+    KUBECTL("patch", "scaledjob", "podterm-warm", "-n", bed->ns, "--type=merge",
+            "-p",
+            "{\"spec\":{\"jobTargetRef\":{\"template\":{\"metadata\":"
+            "{\"labels\":{\"tests\":\"changed\"}}}}}}");
+    until_ms = loop_now_ms() + 2 * FILL_MS;
+    talk_begin(&second); /* one that is ready; another takes its place */
+    while (made_since("changed") == 0) {
+        if (loop_now_ms() > until_ms)
+            fail_msg("no pod is made of the changed ScaledJob");
+        poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
+    }
+    talk_again(&first);
+    talk_end(&first);
+    talk_end(&second);
+    watch_until(TARGET, 0);
+}
+
 /* The last: what it leaves is no pool. */
 static void a_lower_target_lets_the_surplus_go(void **arg)
 {
@@ -486,7 +562,7 @@ static void a_lower_target_lets_the_surplus_go(void **arg)
     for (int want = TARGET - 1; want >= 0; want--) {
         snprintf(target, sizeof target, "%d", want);
         clusterbed_kill(bed, 0, SIGTERM);
-        clusterbed_start(bed, 0);
+        controller_begins();
         wait_at_most(want);
         watch_until(want, SETTLED_MS);
     }
@@ -502,6 +578,7 @@ int main(void)
         cmocka_unit_test(a_redis_that_was_emptied_is_told_again),
         cmocka_unit_test(a_controller_that_comes_anew_keeps_the_same_pool),
         cmocka_unit_test(without_a_controller_no_more_are_made),
+        cmocka_unit_test(a_change_of_the_scaledjob_leaves_sessions_alone),
         cmocka_unit_test(kedas_user_reads_the_demand_and_nothing_else),
         cmocka_unit_test(a_lower_target_lets_the_surplus_go),
     };
