@@ -183,7 +183,7 @@ static void attach_ready(struct attach *a, struct leg *l,
 
     a->leg = l;
     a->next = NULL;
-    a->is_moving = a->is_replaced = a->is_lost_told = false;
+    a->is_moving = a->has_rival = a->is_lost_told = false;
     if (old)
         leg_close(old, 1000);
     attach_alive(a);
@@ -199,6 +199,7 @@ static void attach_ready(struct attach *a, struct leg *l,
         progress_back(a->conf->progress, skipped);
         attach_corner(a);
     }
+    a->is_size_due |= a->is_resized; /* its HELLO had another */
     attach_resized(a);
     attach_flow(a);
 }

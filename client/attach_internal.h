@@ -36,7 +36,8 @@ struct attach {
     bool is_begun;   /* the terminal is the program's */
     bool was_alive;  /* the gateway has said something good once */
     bool is_moving;  /* MOVE came: `next` takes over a healthy leg */
-    bool is_replaced;
+    bool has_rival;  /* a HELLO of ours went out while `leg` carried: if that
+                        is replaced now it was by us, READY or not */
     bool is_leaving;
     bool has_end;
     struct reply_end end;
@@ -56,7 +57,7 @@ struct attach {
     unsigned signals_due;  /* bit per enum frame_signal */
     unsigned signals_sent; /* and no PONG came behind them */
     uint64_t ping, ping_sent;
-    bool is_size_due;
+    bool is_size_due, is_resized; /* the latter: since the last HELLO */
     bool is_narrow; /* a column less is told, for the program to draw anew */
     uint16_t cols, rows; /* told last */
     /* input */

@@ -301,7 +301,7 @@ void attach_resized(struct attach *a)
         return;
     a->cols = cols;
     a->rows = rows;
-    a->is_size_due = true;
+    a->is_size_due = a->is_resized = true;
     attach_want(a);
 }
 

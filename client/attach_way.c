@@ -22,7 +22,7 @@
 #define ATTACH_FIRST_MS 60000  /* the gateway must answer once within this */
 
 static void attach_failed(struct attach *a, const struct reply_error *error,
-                          int code, const char *why);
+                          int code, const char *why, bool is_by_us);
 
 /* --- connections --- */
 
@@ -43,8 +43,11 @@ static char *attach_hello(void *arg, struct leg *l)
     if (a->is_tty && a->link.role == ROLE_OWNER) {
         json_set_int(j, "cols", a->cols);
         json_set_int(j, "rows", a->rows);
-        a->is_size_due = false;
+        a->is_resized = false;
+        if (!a->leg) /* else that may go on alone */
+            a->is_size_due = false;
     }
+    a->has_rival |= a->leg != NULL;
     if (link_hello(&a->link, &from))
         json_set_int(j, "output_from", (int64_t)from);
     attach_drop_token(a); /* it is used once */
@@ -84,7 +87,8 @@ static void attach_closed(void *arg, struct leg *l, int code, const char *why)
         attach_check(a);
         return;
     }
-    attach_failed(a, l->has_error ? &l->error : NULL, code, why);
+    attach_failed(a, l->has_error ? &l->error : NULL, code, why,
+                  was_leg && a->has_rival);
 }
 
 static const struct leg_verbs attach_leg_verbs = {
@@ -174,18 +178,18 @@ static enum err_kind attach_kind_of(int code)
     }
 }
 
+/* is_by_us: if it was replaced */
 static void attach_failed(struct attach *a, const struct reply_error *error,
-                          int code, const char *why)
+                          int code, const char *why, bool is_by_us)
 {
     enum err_kind kind = error ? error->kind : attach_kind_of(code);
     const char *message = error ? error->message : why;
 
-    if (kind == ERR_REPLACED && a->next) {
-        a->is_replaced = true; /* by us, if `next` is READY soon */
+    if (kind == ERR_REPLACED && is_by_us) {
+        if (!a->next) /* else that is READY soon */
+            attach_again(a, 0, "");
         return;
     }
-    if (a->is_replaced)
-        kind = ERR_REPLACED;
     switch (kind) {
     case ERR_ENDED:
         attach_ended(a, &error->end);

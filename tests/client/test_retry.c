@@ -1,6 +1,7 @@
 /*
  * When a connection is tried again: the waits alone, and the real `podterm`
- * at a gateway that takes no one, that held for a while, that is gone.
+ * at a gateway that takes no one, that held for a while, that is gone, that
+ * asks it to move.
  */
 #include "client/retry.h"
 
@@ -13,6 +14,7 @@
 #include "client/command.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/scripted.h"
+#include "tests/lib/seat.h"
 #include "tests/lib/tree.h"
 #include "tests/lib/wspeer.h"
 
@@ -203,8 +205,8 @@ static void attach(const char *retry_s)
         fail_msg("%s", e.text);
 }
 
-/* It gives up: when, in ms since `from`. */
-static int64_t gave_up(int64_t from)
+/* It leaves with that, and tells how to come back: when, in ms since `from`. */
+static int64_t left_with(const char *why, int64_t from)
 {
     own_mem char *text = NULL;
     int status;
@@ -218,10 +220,14 @@ static int64_t gave_up(int64_t from)
     from = loop_now_ms() - from;
     text = tree_get(err_path, &(size_t){0});
     if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_PODTERM ||
-        !strstr(text, "no connection for ") ||
-        !strstr(text, "podterm attach " SID))
+        !strstr(text, why) || !strstr(text, "podterm attach " SID))
         fail_msg("status %x; it said: %s", (unsigned)status, text);
     return from;
+}
+
+static int64_t gave_up(int64_t from)
+{
+    return left_with("no connection for ", from);
 }
 
 /* The next dial, at the time it comes. */
@@ -249,11 +255,28 @@ static void without_a_gateway_it_gives_up_in_time(void **arg)
     assert_in_range(scripted_count(&http), 2, 6);
 }
 
+static struct wspeer *greeted(struct wspeer *g)
+{
+    struct wsmsg m;
+
+    wspeer_answer(g);
+    assert_true(wspeer_recv(g, &m));
+    assert_int_equal(m.bytes[0], FRAME_HELLO);
+    return g;
+}
+
+static struct wspeer *ready(struct wspeer *g)
+{
+    wspeer_binary(g, FRAME_READY,
+                  "{\"output_from\":0,\"input_received\":0,\"window\":4096,"
+                  "\"input_window\":4096}");
+    return g;
+}
+
 static void waits_grow_until_a_connection_held(void **arg)
 {
     int64_t at[5], lost;
     struct wspeer *g;
-    struct wsmsg m;
 
     (void)arg;
     attach("2");
@@ -265,12 +288,8 @@ static void waits_grow_until_a_connection_held(void **arg)
     for (int i = 1; i < 5; i++) /* at least half of each step */
         assert_true(at[i] - at[i - 1] >= (RETRY_FIRST_MS << (i - 1)) / 2);
     g = dialled(); /* the one that is good */
-    wspeer_answer(g);
-    assert_true(wspeer_recv(g, &m));
-    assert_int_equal(m.bytes[0], FRAME_HELLO);
-    wspeer_binary(g, FRAME_READY,
-                  "{\"output_from\":0,\"input_received\":0,\"window\":4096,"
-                  "\"input_window\":4096}");
+    greeted(g);
+    ready(g);
     poll(NULL, 0, HELD_MS);
     lost = loop_now_ms();
     wspeer_reset(g);
@@ -282,6 +301,103 @@ static void waits_grow_until_a_connection_held(void **arg)
     gateway_fd = -1;
     /* counted from the loss, not from the start */
     assert_in_range(gave_up(lost), 1990, 8000);
+}
+
+/* --- moving --- */
+
+static void replace(struct wspeer *g)
+{
+    wspeer_binary(g, FRAME_ERROR,
+                  "{\"code\":\"replaced\",\"message\":\"replaced\"}");
+    g->may_die = true;
+    assert_true(wspeer_ends(g, SOON_MS));
+    wspeer_free(g);
+}
+
+/* What took the session over was our own, though we never hear of it. */
+static void a_move_that_breaks_off_is_no_takeover(void **arg)
+{
+    for (int i = 0; i < 3; i++) {
+        struct wspeer *old, *next;
+
+        finish(arg);
+        begin(arg);
+        attach("30");
+        old = ready(greeted(dialled()));
+        wspeer_binary(old, FRAME_MOVE, "");
+        next = greeted(dialled());
+        if (i == 0) {
+            wspeer_reset(next);
+            replace(old);
+        } else { /* or the older is told first, or both are at once */
+            replace(old);
+            if (i == 2)
+                poll(NULL, 0, 300);
+            wspeer_reset(next);
+        }
+        wspeer_free(ready(greeted(dialled())));
+        wspeer_free(greeted(dialled())); /* it goes on like any other */
+    }
+}
+
+static void another_who_takes_it_over_while_it_moves_has_it(void **arg)
+{
+    for (int i = 0; i < 2; i++) {
+        struct wspeer *old, *next;
+
+        finish(arg);
+        begin(arg);
+        attach("30");
+        old = ready(greeted(dialled()));
+        wspeer_binary(old, FRAME_MOVE, "");
+        next = dialled();
+        if (i == 0) { /* we had asked for nothing yet */
+            replace(old);
+        } else { /* it was ours, for a moment */
+            greeted(next);
+            replace(old);
+            replace(next);
+        }
+        left_with("was attached elsewhere, which took over", loop_now_ms());
+        if (i == 0)
+            wspeer_free(next);
+    }
+}
+
+/* The next RESIZE. */
+static void is_told_size(struct wspeer *g, int cols, int rows)
+{
+    struct wsmsg m;
+
+    do
+        assert_true(wspeer_recv(g, &m));
+    while (m.bytes[0] != FRAME_RESIZE);
+    assert_int_equal(m.len, 5);
+    assert_int_equal(m.bytes[1] << 8 | m.bytes[2], cols);
+    assert_int_equal(m.bytes[3] << 8 | m.bytes[4], rows);
+}
+
+static void a_size_that_changes_while_it_moves_is_told_both(void **arg)
+{
+    own_mem char *exe = program_path("podterm");
+    const char *argv[] = {exe,        "attach",  SID,
+                          "--server", http.base, "--identity-command",
+                          "echo me",  NULL};
+    struct wspeer *old, *next;
+    struct seat seat;
+
+    (void)arg;
+    seat_start(&seat, argv, NULL, 90, 30, -1);
+    old = ready(greeted(dialled()));
+    wspeer_binary(old, FRAME_MOVE, "");
+    next = greeted(dialled());
+    seat_resize(&seat, 101, 33);
+    is_told_size(old, 101, 33);
+    ready(next);
+    is_told_size(next, 101, 33);
+    wspeer_free(old);
+    wspeer_free(next);
+    seat_free(&seat);
 }
 
 #define PROGRAM(t) cmocka_unit_test_setup_teardown(t, begin, finish)
@@ -296,6 +412,9 @@ int main(void)
         cmocka_unit_test(a_server_may_ask_for_more_but_not_for_ever),
         PROGRAM(without_a_gateway_it_gives_up_in_time),
         PROGRAM(waits_grow_until_a_connection_held),
+        PROGRAM(a_move_that_breaks_off_is_no_takeover),
+        PROGRAM(another_who_takes_it_over_while_it_moves_has_it),
+        PROGRAM(a_size_that_changes_while_it_moves_is_told_both),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
