@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -25,14 +26,14 @@
 #define LARGE 400  /* entries: 2 s */
 #define SOON_MS 20000
 
-static bool is_slow;
+static atomic_bool is_slow;
 
 int __real_unlinkat(int fd, const char *name, int flags);
 int __wrap_unlinkat(int fd, const char *name, int flags);
 
 int __wrap_unlinkat(int fd, const char *name, int flags)
 {
-    if (is_slow)
+    if (atomic_load(&is_slow))
         usleep(ENTRY_MS * 1000);
     return __real_unlinkat(fd, name, flags);
 }
@@ -44,7 +45,7 @@ static char *dir;
 static int setup(void **arg)
 {
     (void)arg;
-    is_slow = true;
+    atomic_store(&is_slow, true);
     dir = scratch_new();
     loop = loop_new();
     removals = removals_new(loop);
@@ -54,7 +55,7 @@ static int setup(void **arg)
 static int teardown(void **arg)
 {
     (void)arg;
-    is_slow = false;
+    atomic_store(&is_slow, false);
     removals_free(removals);
     loop_free(loop);
     scratch_remove(dir);
