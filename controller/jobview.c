@@ -41,6 +41,8 @@ int jobview_of(const struct json *job, struct jobview *out, struct err *e)
     v.is_leaving = json_get(meta, "deletionTimestamp") != NULL;
     take_failure(&v, job);
     v.is_finished = v.is_failed || condition(job, "Complete");
+    v.is_ending = v.is_finished || condition(job, "SuccessCriteriaMet") ||
+                  condition(job, "FailureTarget");
     v.record = json_get_str(notes, JOBSPEC_ANNOTATION);
     v.trust = json_get_str(notes, JOBSPEC_TRUST);
     *out = v;

@@ -18,6 +18,7 @@ struct jobview {
     char name[64], uid[64];
     bool is_new;                 /* nobody has begun with it */
     bool is_leaving;             /* it is being deleted */
+    bool is_ending;              /* decided: its pods are over, or ended */
     bool is_finished, is_failed; /* no pod of it runs, or will */
     bool is_late;      /* activeDeadlineSeconds are over: pods are ended */
     char message[256]; /* why it failed; "" = nothing */

@@ -445,7 +445,7 @@ void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,
     struct warm *w = find(p, v->name);
 
     if (!w && p->is_on && v->pool[0] && !jobspec_id(v->name) && !is_gone &&
-        !v->is_finished && !v->is_leaving)
+        !v->is_ending && !v->is_leaving)
         w = add(p, v->name, v->uid);
     if (w && w->is_alleged)
         prove(w, v);
@@ -454,7 +454,7 @@ void kube_pool_job(struct kube_pool *p, const struct jobview *v, bool is_gone,
     w->has_job = true;
     if (list)
         w->job_listed = list;
-    if (is_gone || v->is_finished || v->is_leaving)
+    if (is_gone || v->is_ending || v->is_leaving)
         job_gone(w);
     keep(p);
 }

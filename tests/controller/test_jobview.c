@@ -78,26 +78,31 @@ static void its_conditions_are_read(void **arg)
 {
     static const struct {
         const char *text;
-        bool is_finished, is_failed, is_late;
+        bool is_ending, is_finished, is_failed, is_late;
         const char *message;
     } cases[] = {
-        {JOB(OURS, "", ""), false, false, false, ""},
-        {JOB(OURS, "", COND("Complete", "True", "")), true, false, false, ""},
-        {JOB(OURS, "", COND("Complete", "False", "")), false, false, false, ""},
+        {JOB(OURS, "", ""), false, false, false, false, ""},
+        {JOB(OURS, "", COND("SuccessCriteriaMet", "True", "")), true, false,
+         false, false, ""},
+        {JOB(OURS, "", COND("Complete", "True", "")), true, true, false, false,
+         ""},
+        {JOB(OURS, "", COND("Complete", "False", "")), false, false, false,
+         false, ""},
         {JOB(OURS, "", COND("Failed", "True", "BackoffLimitExceeded")), true,
-         true, false, "why"},
+         true, true, false, "why"},
         {JOB(OURS, "", COND("Failed", "True", "DeadlineExceeded")), true, true,
-         true, "why"},
+         true, true, "why"},
         /* its pods are being ended: it is not over yet */
-        {JOB(OURS, "", COND("FailureTarget", "True", "DeadlineExceeded")),
+        {JOB(OURS, "", COND("FailureTarget", "True", "DeadlineExceeded")), true,
          false, false, true, "why"},
         {JOB(OURS, "", COND("Suspended", "True", "DeadlineExceeded")), false,
-         false, false, ""},
+         false, false, false, ""},
     };
 
     (void)arg;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(view(cases[i].text), 0);
+        assert_int_equal(v.is_ending, cases[i].is_ending);
         assert_int_equal(v.is_finished, cases[i].is_finished);
         assert_int_equal(v.is_failed, cases[i].is_failed);
         assert_int_equal(v.is_late, cases[i].is_late);

@@ -329,6 +329,31 @@ static void a_pod_that_ends_while_it_is_told_is_an_end(void **arg)
     kubebed_empty(&bed);
 }
 
+/* Its Job says so in two steps, the first of them while nobody follows it any
+ * more: it is no runner that came to the pool. */
+static void a_session_that_ends_costs_the_pool_no_runner(void **arg)
+{
+    (void)arg;
+    begun();
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:listening");
+    until_marked();
+    kubebed_until(&bed, "jobs", "w-", TARGET + 1); /* not ready yet */
+    {
+        own_mem char *pod = mem_printf("p%s", bed.ref + 1);
+
+        kubeworld_pod_is(bed.world, pod, KW_OVER);
+    }
+    kubebed_hears(&bed, "a:ended=exited");
+    kubebed_empty(&bed);
+    kubeworld_job_is(bed.world, bed.ref, KW_JOB_ENDS);
+    run_for(bed.loop, 500);
+    kubeworld_job_is(bed.world, bed.ref, KW_JOB_DONE);
+    run_for(bed.loop, 500);
+    assert_int_equal(kubeworld_asked(bed.world, "DELETE", "/jobs", ""), 0);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "w-"), TARGET + 1);
+}
+
 /* --- another leads --- */
 
 static void list(void)
@@ -739,6 +764,7 @@ int main(void)
         T(an_end_before_the_agent_was_told_tells_it_nothing),
         T(an_end_while_it_is_told_removes_it),
         T(a_pod_that_ends_while_it_is_told_is_an_end),
+        T(a_session_that_ends_costs_the_pool_no_runner),
         T(a_claim_in_the_record_is_kept_by_the_next),
         T(one_that_waits_for_a_leader_takes_a_warm_one),
         T(one_that_waits_and_finds_none_has_a_job_of_its_own),

@@ -204,6 +204,7 @@ static void a_pod_of_the_pools_ends_without_its_secret(void **arg)
         kube_job_claim(&bed.inside->place, EVIL, sid, record, bed.trusted, &e),
         0);
     kubeworld_pod_is(bed.world, EVIL, KW_OVER);
+    kubeworld_job_is(bed.world, "podterm-pool", KW_JOB_ENDS);
     assert_int_equal(taken_up(), 0);
     kubebed_hears(&bed, "a:ended=exited");
     kubebed_empty(&bed);

@@ -131,6 +131,9 @@ void kubeworld_gone(struct kubeworld *w, const char *kind, const char *name);
 #define KW_KILLED /* for memory, without a word */                             \
     "{\"phase\":\"Failed\"," KW_HEAD "," KW_RUNNER(                            \
         "\"terminated\":{\"exitCode\":137,\"reason\":\"OOMKilled\"}") "}"
+/* A while before that; its pod is over. */
+#define KW_JOB_ENDS                                                            \
+    "{\"conditions\":[" KW_COND("SuccessCriteriaMet", "True") "]}"
 #define KW_JOB_DONE "{\"conditions\":[" KW_COND("Complete", "True") "]}"
 #define KW_JOB_FAILED                                                          \
     "{\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\",\"reason\":"    \
