@@ -342,33 +342,18 @@ static void what_breaks_the_restricted_standard_is_refused(void **arg)
 
 /* --- the template's components --- */
 
-/* The Job's template out of what an overlay renders. */
-static char *template_of(const char *rendered)
-{
-    own_mem char *copy = mem_str(rendered);
-    char *at = copy, *doc;
-    struct err e = {0};
-
-    while ((doc = manifests_next(&at))) {
-        own_json struct json *j = NULL;
-        const char *text;
-
-        if (!strstr(doc, "session-job.yaml: |"))
-            continue;
-        j = yaml_parse(doc, strlen(doc), &e);
-        text = json_get_str(json_get(j, "data"), "session-job.yaml");
-        assert_non_null(text);
-        return mem_str(text);
-    }
-    fail_msg("no template in what was rendered");
-    return NULL;
-}
+static const char *const mounts[] = {
+    "dev.gvisor.spec.mount.ipc.type: tmpfs\n",
+    "dev.gvisor.spec.mount.ipc.share: pod\n",
+    "dev.gvisor.spec.mount.ipc.options: rw\n",
+};
 
 static void one_setting_turns_gvisor_and_the_agents_profile_on(void **arg)
 {
     own_mem char *local = manifests_render("local"),
                  *gke = manifests_render("gke");
-    own_mem char *plain = template_of(local), *gvisor = template_of(gke);
+    own_mem char *plain = manifests_template(local),
+                 *gvisor = manifests_template(gke);
     own_mem char *shipped =
         tree_get("infra/k8s/session-job.yaml", &(size_t){0});
     own_mem char *here = mem_printf("%s/both", dir), *both = NULL, *cut = NULL;
@@ -384,9 +369,11 @@ static void one_setting_turns_gvisor_and_the_agents_profile_on(void **arg)
     (void)arg;
     assert_string_equal(plain, shipped);
     assert_non_null(strstr(gvisor, "\n      runtimeClassName: gvisor\n"));
+    for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++)
+        assert_non_null(strstr(gvisor, mounts[i]));
     assert_int_equal(system(cp), 0);
     both = MANIFESTS_ASK("kustomize", overlay);
-    cut = template_of(both);
+    cut = manifests_template(both);
     assert_non_null(strstr(cut, "\n          seccompProfile: {type: Localhost, "
                                 "localhostProfile: podterm/agent.json}\n"));
     tree_put(dir, "template.yaml", cut);
@@ -440,7 +427,7 @@ static void kedas_pods_are_like_a_sessions(void **arg)
 
         assert_int_equal(system(cp), 0);
         all = MANIFESTS_ASK("kustomize", overlay);
-        text = template_of(all);
+        text = manifests_template(all);
         tree_put(dir, "template.yaml", text);
         template = jobspec_load(path, &e);
         if (!template)
@@ -448,6 +435,10 @@ static void kedas_pods_are_like_a_sessions(void **arg)
         pod = keda_pod_of(all);
         spec = json_get(pod, "spec");
         init = json_get(spec, "initContainers");
+        assert_int_equal(
+            json_get_is(json_get(json_get(pod, "metadata"), "annotations"),
+                        "dev.gvisor.spec.mount.ipc.share", "pod"),
+            strstr(components[i], "gvisor") != NULL);
         if (jobspec_is_now(
                 template, pod, "podterm-warm-x",
                 json_get_str(json_find(init, "name", "agent"), "image"),

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/own.h"
+#include "base/yaml.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -84,4 +85,25 @@ bool manifests_is(const char *document, const char *kind)
     own_mem char *line = mem_printf("\nkind: %s\n", kind);
 
     return strstr(document, line) != NULL;
+}
+
+char *manifests_template(const char *rendered)
+{
+    own_mem char *copy = mem_str(rendered);
+    char *at = copy, *doc;
+    struct err e = {0};
+
+    while ((doc = manifests_next(&at))) {
+        own_json struct json *j = NULL;
+        const char *text;
+
+        if (!strstr(doc, "session-job.yaml: |"))
+            continue;
+        j = yaml_parse(doc, strlen(doc), &e);
+        text = json_get_str(json_get(j, "data"), "session-job.yaml");
+        assert_non_null(text);
+        return mem_str(text);
+    }
+    fail_msg("no template in what was rendered");
+    return NULL;
 }

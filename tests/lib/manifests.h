@@ -22,5 +22,8 @@ char *manifests_render(const char *overlay);
 char *manifests_next(char **text);
 /* Is it of that kind? */
 bool manifests_is(const char *document, const char *kind);
+/* The template of sessions' Jobs out of what an overlay renders, the
+ * caller's. */
+char *manifests_template(const char *rendered);
 
 #endif
