@@ -8,6 +8,8 @@ CLUSTER_SRC := $(wildcard tests/cluster/test_*.c)
 CLUSTER_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(CLUSTER_SRC))
 KEDA_SRC := $(wildcard tests/keda/test_*.c)
 KEDA_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(KEDA_SRC))
+GVISOR_SRC := $(wildcard tests/gvisor/test_*.c)
+GVISOR_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(GVISOR_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 
@@ -26,7 +28,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/obj/tests/lib/only.o $(BUILD)/
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call test_flags,tests/$*.c) -lcmocka $(LDLIBS)
 
 # (the end-to-end fixture speaks WebSocket through the gateway's pure parsers)
-test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall agent/test_pod agent/test_seccomp agent/test_warm agent/test_warm_kills controller/test_activate client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/% keda/%,$(1)),$(BUILD)/libgateway.a $(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
+test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_hello agent/test_attach_flow agent/test_attach_prompt agent/test_input_kills agent/test_viewers agent/test_life agent/test_life_kills agent/test_life_time agent/test_stall agent/test_pod agent/test_seccomp agent/test_warm agent/test_warm_kills controller/test_activate client/test_retry,$(1)),$(BUILD)/libgateway.a) $(if $(filter cluster/% gvisor/% keda/%,$(1)),$(BUILD)/libgateway.a $(BUILD)/libcontroller.a) $(if $(filter agent/% gateway/% controller/% client/% keeper/% sample-cli/%,$(1)),$(BUILD)/lib$(firstword $(subst /, ,$(1))).a) $(BUILD)/libbase.a
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
@@ -57,6 +59,9 @@ keda-parts: deps-keda ## and what test-keda takes besides (root, Go 1.26)
 .PHONY: test-keda
 test-keda: deps-keda all $(KEDA_BIN) ## the warm pool by the real KEDA operator, on a cluster of its own (root, Go 1.26)
 	@tests/keda/run --build $(BUILD) $(KEDA_BIN)
+.PHONY: test-gvisor
+test-gvisor: deps-cluster all $(GVISOR_BIN) ## sessions under gVisor, on a cluster of its own (root, Go 1.26); not part of .ci/run
+	@tests/gvisor/run --build $(BUILD) $(GVISOR_BIN)
 .PHONY: test-debian13
 test-debian13: ## all tests on a bare Debian 13, made for it (as root)
 	@tests/debian13
