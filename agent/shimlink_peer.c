@@ -72,10 +72,13 @@ int shimlink_check_peer(int fd, uid_t uid, bool is_caged, struct err *e)
 
 int shimlink_check_master(int fd, struct err *e)
 {
-    int flags = fcntl(fd, F_GETFL);
+    int flags = fcntl(fd, F_GETFL), unlocked = 0;
     unsigned number;
 
-    if (ioctl(fd, TIOCGPTN, &number) < 0 || flags < 0 ||
+    /* gVisor answers the first of a slave, too; the second changes nothing of
+     * a master that was opened */
+    if (ioctl(fd, TIOCGPTN, &number) < 0 ||
+        ioctl(fd, TIOCSPTLCK, &unlocked) < 0 || flags < 0 ||
         (flags & O_ACCMODE) != O_RDWR || (flags & O_PATH))
         return err_set(e, ERR_PEER, "shim: what it sent is no PTY master");
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)

@@ -22,6 +22,10 @@
 
 #define PATIENCE_MS 5000
 
+/* On one machine the agent knows the shim by its number in its own namespace,
+ * where the kernel tells that; in a pod, as under gVisor, by its uid alone. */
+static bool is_caged;
+
 /* The shim as PID 1 of a new PID namespace, below an unshare(1) of our own:
  * returns the process to kill. */
 static pid_t shim_run(struct shimbed *b, const char *wait_ms)
@@ -102,7 +106,7 @@ static void the_real_shim_runs_a_program(void **state)
     struct err e = {0};
     pid_t pid;
 
-    shimbed_open(b, getuid(), true, false);
+    shimbed_open(b, getuid(), is_caged, false);
     pid = shim_run(b, NULL);
     shimbed_until(b, &b->hellos, 1);
     assert_int_equal(b->state, SHIM_WAITING);
@@ -125,7 +129,7 @@ static void the_real_shim_comes_back_with_the_terminal(void **state)
     struct err e = {0};
     pid_t pid;
 
-    shimbed_open(b, getuid(), true, false);
+    shimbed_open(b, getuid(), is_caged, false);
     pid = shim_run(b, NULL);
     shimbed_until(b, &b->hellos, 1);
     start_sh(b, "read x; echo got $x; exit 3");
@@ -134,7 +138,7 @@ static void the_real_shim_comes_back_with_the_terminal(void **state)
     shimlink_free(b->link);
     close(b->master_fd);
     b->master_fd = -1;
-    shimbed_open(b, getuid(), true, true);
+    shimbed_open(b, getuid(), is_caged, true);
     shimbed_until(b, &b->hellos, 2);
     assert_int_equal(b->state, SHIM_RUNNING);
     shimbed_until(b, &b->starteds, 2);
@@ -145,7 +149,7 @@ static void the_real_shim_comes_back_with_the_terminal(void **state)
     shimlink_free(b->link);
     close(b->master_fd);
     b->master_fd = -1;
-    shimbed_open(b, getuid(), true, true);
+    shimbed_open(b, getuid(), is_caged, true);
     shimbed_until(b, &b->starteds, 3);
     assert_int_equal(b->state, SHIM_ENDED);
     shimbed_until(b, &b->exiteds, 2);
@@ -169,7 +173,7 @@ static void not_started(struct shimbed *b, const char *program,
     struct err e = {0};
     pid_t pid;
 
-    shimbed_open(b, getuid(), true, false);
+    shimbed_open(b, getuid(), is_caged, false);
     pid = shim_run(b, NULL);
     shimbed_until(b, &b->hellos, 1);
     assert_int_equal(shimlink_start(b->link, &st, &e), 0);
@@ -213,5 +217,11 @@ int main(void)
         T(a_missing_interpreter_is_named),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    is_caged = system("grep -q '^NSpid:' /proc/self/status") == 0;
+    if (is_caged)
+        return failed + cmocka_run_group_tests(tests, NULL, NULL);
+    print_message("no NSpid here: not tried as on one machine\n");
+    return failed;
 }

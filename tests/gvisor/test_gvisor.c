@@ -138,7 +138,8 @@ static void a_deleted_session_leaves_nothing(void **arg)
 static const char attack[] =
     "#include <errno.h>\n#include <fcntl.h>\n#include <poll.h>\n#include "
     "<stdio.h>\n"
-    "#include <string.h>\n#include <sys/mount.h>\n#include <sys/socket.h>\n"
+    "#include <string.h>\n#include <sys/mount.h>\n#include "
+    "<sys/ptrace.h>\n#include <sys/socket.h>\n"
     "#include <sys/stat.h>\n#include <sys/un.h>\n#include <sys/wait.h>\n"
     "#include <unistd.h>\n"
     "struct ucred { int pid; unsigned uid, gid; };\n"
@@ -168,6 +169,8 @@ static const char attack[] =
     "    if (mount(0, \"/run/podterm/ipc\", 0, MS_REMOUNT, 0) == 0 ||\n"
     "        umount2(\"/run/podterm/ipc\", MNT_DETACH) == 0)\n"
     "        return 14;\n"
+    "    if (ptrace(PTRACE_ATTACH, 1, 0, 0) == 0 ||\n"
+    "        open(\"/proc/1/mem\", O_RDONLY) >= 0)\n        return 23;\n"
     "    if (access(\"/run/podterm/ipc/cookie\", F_OK) == 0)\n"
     "        return 15;\n"
     "    fd = dial(S, &c);\n"
