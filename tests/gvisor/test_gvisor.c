@@ -13,6 +13,7 @@
 #include "tests/lib/wspeer.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,12 +209,37 @@ static void the_shims_socket_cannot_be_replaced(void **arg)
     buf_fini(&said);
 }
 
+/* The last one: the controller keeps a pool from here on. */
+static void a_warm_runner_becomes_a_session(void **arg)
+{
+    static const char *const warm[] = {"--job-template", template,
+                                       "--warm-target", "1", NULL};
+    struct stack_bundle b;
+    struct stack_session ss;
+    struct buf said;
+
+    (void)arg;
+    buf_init(&said, SAID_MAX);
+    clusterbed_kill(bed, 0, SIGTERM);
+    bed->more = warm;
+    clusterbed_start(bed, 0);
+    clusterbed_wait_warm(bed, 1);
+    clusterbed_pack(bed, "warm", "cat /proc/version; exit 7", &b);
+    stack_create(&bed->stack, "ann", &b, "", &ss);
+    run_to_end(&ss, &said);
+    assert_non_null(strstr(buf_cstr(&said), "-gvisor "));
+    assert_int_equal(clusterbed_count(bed, "jobs", ss.sid), 0);
+    stack_session_fini(&ss);
+    buf_fini(&said);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_runs_in_a_sandbox),
         cmocka_unit_test(a_deleted_session_leaves_nothing),
         cmocka_unit_test(the_shims_socket_cannot_be_replaced),
+        cmocka_unit_test(a_warm_runner_becomes_a_session),
     };
 
     return CLUSTERRUN(tests, setup, teardown);
