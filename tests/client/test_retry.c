@@ -314,18 +314,25 @@ static void replace(struct wspeer *g)
     wspeer_free(g);
 }
 
+/* A client anew, whose connection is healthy and told to move. */
+static struct wspeer *moving(void **arg)
+{
+    struct wspeer *g;
+
+    finish(arg);
+    begin(arg);
+    attach("30");
+    g = ready(greeted(dialled()));
+    wspeer_binary(g, FRAME_MOVE, "");
+    return g;
+}
+
 /* What took the session over was our own, though we never hear of it. */
 static void a_move_that_breaks_off_is_no_takeover(void **arg)
 {
     for (int i = 0; i < 3; i++) {
-        struct wspeer *old, *next;
+        struct wspeer *old = moving(arg), *next = greeted(dialled());
 
-        finish(arg);
-        begin(arg);
-        attach("30");
-        old = ready(greeted(dialled()));
-        wspeer_binary(old, FRAME_MOVE, "");
-        next = greeted(dialled());
         if (i == 0) {
             wspeer_reset(next);
             replace(old);
@@ -343,14 +350,8 @@ static void a_move_that_breaks_off_is_no_takeover(void **arg)
 static void another_who_takes_it_over_while_it_moves_has_it(void **arg)
 {
     for (int i = 0; i < 2; i++) {
-        struct wspeer *old, *next;
+        struct wspeer *old = moving(arg), *next = dialled();
 
-        finish(arg);
-        begin(arg);
-        attach("30");
-        old = ready(greeted(dialled()));
-        wspeer_binary(old, FRAME_MOVE, "");
-        next = dialled();
         if (i == 0) { /* we had asked for nothing yet */
             replace(old);
         } else { /* it was ours, for a moment */

@@ -388,6 +388,16 @@ static void a_start_in_no_namespace_says_so(void **arg)
     }
 }
 
+static void runs(const char *status)
+{
+    kubebed_begin(&bed);
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:launched");
+    kubeworld_pod(bed.world, job, POD);
+    kubeworld_pod_is(bed.world, POD, status);
+    kubebed_hears(&bed, "running");
+}
+
 /* Its node is gone: nobody ends the pod, and nobody says how it ended. */
 static void a_pod_whose_node_is_lost_ends_its_session(void **arg)
 {
@@ -401,12 +411,7 @@ static void a_pod_whose_node_is_lost_ends_its_session(void **arg)
 
         anew(arg);
         bed.inside->lost_ms = 300;
-        kubebed_begin(&bed);
-        kubebed_launch(&bed, sid);
-        kubebed_hears(&bed, "a:launched");
-        kubeworld_pod(bed.world, job, POD);
-        kubeworld_pod_is(bed.world, POD, pods[i].status);
-        kubebed_hears(&bed, "running");
+        runs(pods[i].status);
         begun = loop_now_ms();
         kubeworld_leaves(bed.world, "pods", POD);
         kubebed_hears(&bed, pods[i].heard);
@@ -420,12 +425,7 @@ static void a_pod_that_leaves_in_time_ends_as_it_says(void **arg)
 {
     (void)arg;
     bed.inside->lost_ms = 2000;
-    kubebed_begin(&bed);
-    kubebed_launch(&bed, sid);
-    kubebed_hears(&bed, "a:launched");
-    kubeworld_pod(bed.world, job, POD);
-    kubeworld_pod_is(bed.world, POD, KW_RUNS);
-    kubebed_hears(&bed, "running");
+    runs(KW_RUNS);
     kubeworld_leaves(bed.world, "pods", POD);
     run_for(bed.loop, 300);
     assert_int_equal(kubebed_said(&bed, "ended"), 0);

@@ -90,9 +90,10 @@ void kubeworld_gone(struct kubeworld *w, const char *kind, const char *name);
 
 /* Statuses. AGENT: its container runs, the runner's image is waited for. */
 #define KW_COND(type, value) "{\"type\":\"" type "\",\"status\":\"" value "\"}"
-#define KW_HEAD                                                                \
-    "\"podIP\":\"127.0.0.1\",\"conditions\":[" KW_COND("PodScheduled",         \
-                                                       "True") "]"
+#define KW_HEAD_AND(conditions)                                                \
+    "\"podIP\":\"127.0.0.1\",\"conditions\":[" KW_COND("PodScheduled", "True") \
+        conditions "]"
+#define KW_HEAD KW_HEAD_AND("")
 #define KW_AGENT(started, ready)                                               \
     "\"initContainerStatuses\":[{\"name\":\"agent\",\"started\":" started      \
     ",\"ready\":" ready ",\"state\":{\"running\":{}}}]"
@@ -108,17 +109,12 @@ void kubeworld_gone(struct kubeworld *w, const char *kind, const char *name);
 #define KW_LISTENS                                                             \
     "{\"phase\":\"Running\"," KW_HEAD                                          \
     "," KW_AGENT("true", "false") "," KW_RUNNER("\"running\":{}") "}"
-#define KW_RUNS                                                                \
-    "{\"phase\":\"Running\"," KW_HEAD                                          \
-    "," KW_AGENT("true", "true") "," KW_RUNNER("\"running\":{}") "}"
+#define KW_RUNS_AND(conditions)                                                \
+    "{\"phase\":\"Running\"," KW_HEAD_AND(conditions) "," KW_AGENT(            \
+        "true", "true") "," KW_RUNNER("\"running\":{}") "}"
+#define KW_RUNS KW_RUNS_AND("")
 #define KW_RUNS_DISRUPTED /* its node's taint has it deleted */                \
-    "{\"phase\":\"Running\",\"podIP\":\"127.0.0.1\",\"conditions\":[" KW_COND( \
-        "PodScheduled",                                                        \
-        "True") ",{\"type\":\"DisruptionTarget\",\"status\":\"True\","         \
-                "\"reason\":\"DeletionByTaintManager\",\"message\":\"Taint "   \
-                "manager: deleting due to NoExecute taint\"}]"                 \
-                "," KW_AGENT("true",                                           \
-                             "true") "," KW_RUNNER("\"running\":{}") "}"
+    KW_RUNS_AND("," KW_COND("DisruptionTarget", "True"))
 #define KW_REPORT                                                              \
     "{\\\"v\\\":1,\\\"reason\\\":\\\"exited\\\",\\\"exit_code\\\":7,"          \
     "\\\"detail\\\":\\\"\\\",\\\"started_ms\\\":1000,"                         \
