@@ -158,13 +158,22 @@ void kube_run_start(struct kube_run *r)
         kube_run_choose(r);
 }
 
+bool kube_run_take_warm(struct kube_run *r)
+{
+    if (r->wakes >= WAKES_MAX ||
+        !kube_pool_take(r->l->pool, r->what->image, &r->warm))
+        return false;
+    r->wakes++;
+    take(r, &r->warm.pod);
+    kube_run_claim(r);
+    return true;
+}
+
 /* Also a Job of its own: whoever led before may have chosen a warm one. */
 void kube_run_choose(struct kube_run *r)
 {
-    if (r->wakes++ < WAKES_MAX &&
-        kube_pool_take(r->l->pool, r->what->image, &r->warm))
-        take(r, &r->warm.pod);
-    kube_run_claim(r);
+    if (!kube_run_take_warm(r))
+        kube_run_claim(r);
 }
 
 bool kube_run_is_any_waking(const struct kube_launcher *l)
@@ -185,7 +194,10 @@ void kube_run_claimed(struct kube_run *r)
         return;
     }
     r->state = RUN_WAKING;
-    wake_again(r);
+    if (r->wanted)
+        kube_run_end(r, r->wanted, "");
+    else
+        wake_again(r);
 }
 
 /* It was never asked, and may be another's by now: it stays. */

@@ -286,8 +286,9 @@ static void tell_deficit(struct kube_pool *p, int64_t counted)
     if (!p->has_pods)
         return; /* those there are would seem to be missing */
 
-    /* (the next would be no better) */
-    if (p->unfit_ms && loop_now_ms() - p->unfit_ms < KUBE_POOL_UNFIT_MS)
+    /* the next would be no better; or what there is of room is a session's */
+    if ((p->unfit_ms && loop_now_ms() - p->unfit_ms < KUBE_POOL_UNFIT_MS) ||
+        kube_run_is_any_without_room(p->l))
         deficit = 0;
     deficit = deficit > 0 ? deficit : 0;
     if (deficit == p->deficit)
@@ -306,6 +307,8 @@ static bool is_vain(const struct kube_pool *p, const struct warm *w)
 static void keep(struct kube_pool *p)
 {
     const int64_t target = p->l->set->warm_target;
+    /* sessions that wait for room have what there will be */
+    const bool is_time = !p->again && !kube_run_is_any_without_room(p->l);
     int64_t here = 0, ready = 0, making = 0, counted = 0;
 
     if (!p->is_on)
@@ -320,7 +323,7 @@ static void keep(struct kube_pool *p)
         }
         if (is_late(w) || w->is_unfit || (w->pod.is_stuck && !w->is_leaving))
             leave(w);
-        else if (w->what && !w->is_making && !w->is_leaving && !p->again)
+        else if (w->what && !w->is_making && !w->is_leaving && is_time)
             ask(w);
         here += !w->is_leaving && !w->pod.is_leaving;
         ready += is_ready(w) && !is_old(p, w);
@@ -338,7 +341,7 @@ static void keep(struct kube_pool *p)
     if (p->l->set->is_keda)
         tell_deficit(p, counted);
     else
-        for (; here < target && making < KUBE_POOL_MAKING_MAX && !p->again;
+        for (; here < target && making < KUBE_POOL_MAKING_MAX && is_time;
              here++, making++)
             make_one(p);
 }

@@ -17,6 +17,7 @@
 
 #define NO_WORKER_MS 20 /* the pool is full: again */
 #define REMOVE_AGAIN_MS 2000
+#define NO_JOB "NoJob" /* what it waits for: there is no room for one */
 
 /* --- the table --- */
 
@@ -304,6 +305,8 @@ void kube_run_end(struct kube_run *r, enum end_reason why, const char *detail)
     want(r, why, detail);
     if (r->is_working || r->state == RUN_SEEKING)
         return; /* what is made, told or found is removed then */
+    if (r->state == RUN_CLAIMING && r->uid[0])
+        return; /* is it ours? another may have been given it */
     if (!r->uid[0] && !r->is_asked) {
         kube_run_finish(r);
         return;
@@ -341,6 +344,16 @@ static bool is_forbidden_still(struct kube_run *r)
     return loop_now_ms() - r->forbidden_ms < r->l->right_ms;
 }
 
+/* A runner of the pool may have come, or become ready, and needs no room. Not
+ * for one whose Job is there, with or without its Secret. */
+static void make_or_take(void *arg)
+{
+    struct kube_run *r = arg;
+
+    if (r->uid[0] || (r->has_job && !r->is_job_gone) || !kube_run_take_warm(r))
+        make_again(r);
+}
+
 /* Said once; and with the end, if it comes to that. */
 static void wait_for_room(struct kube_run *r)
 {
@@ -348,17 +361,25 @@ static void wait_for_room(struct kube_run *r)
     const char *quota = strstr(r->failure.text, "exceeded quota");
     char detail[160];
 
-    snprintf(r->pod.waits_for, sizeof r->pod.waits_for, "NoJob");
+    snprintf(r->pod.waits_for, sizeof r->pod.waits_for, NO_JOB);
     snprintf(r->pod.waits_why, sizeof r->pod.waits_why, "%.200s",
              quota ? quota : r->failure.text);
     if (!r->told_wait[0]) {
         log_warn("session.no_job", "sid", "s", r->sid, "error", "s",
                  r->failure.text, NULL);
-        snprintf(detail, sizeof detail, "NoJob: %.140s", r->pod.waits_why);
+        snprintf(detail, sizeof detail, NO_JOB ": %.140s", r->pod.waits_why);
         sink->stage(sink->arg, r->sid, "scheduled", "waiting", detail);
     }
-    snprintf(r->told_wait, sizeof r->told_wait, "NoJob");
-    kube_run_later(r, r->l->room_ms, make_again);
+    snprintf(r->told_wait, sizeof r->told_wait, NO_JOB);
+    kube_run_later(r, r->l->room_ms, make_or_take);
+}
+
+bool kube_run_is_any_without_room(const struct kube_launcher *l)
+{
+    for (const struct kube_run *r = l->runs; r; r = r->next)
+        if (r->state == RUN_MAKING && strcmp(r->pod.waits_for, NO_JOB) == 0)
+            return true;
+    return false;
 }
 
 static void make_failed(struct kube_run *r)

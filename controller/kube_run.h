@@ -125,6 +125,8 @@ void kube_run_ask_agent(struct kube_run *r, void (*run)(void *arg),
                         void (*done)(void *arg), void (*again)(void *arg));
 bool kube_run_is_back(struct kube_run *r);
 void kube_run_make(struct kube_run *r);
+/* Is there one for whose Job there is no room? */
+bool kube_run_is_any_without_room(const struct kube_launcher *l);
 /* Its start is done; what its pod shows is told. May free it. */
 void kube_run_launched(struct kube_run *r);
 /* After the end: remove what is left. */
@@ -145,6 +147,8 @@ char *kube_run_addr(const struct kube_run *r, const struct podview *v);
  * far as it is now. */
 void kube_run_start(struct kube_run *r);
 void kube_run_choose(struct kube_run *r);
+/* Take a warm pod, if there is one that is ready. */
+bool kube_run_take_warm(struct kube_run *r);
 /* Does any that took a warm pod not run yet? */
 bool kube_run_is_any_waking(const struct kube_launcher *l);
 /* What it has the name of is to be in the record, before it is begun. */

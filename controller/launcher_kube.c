@@ -361,9 +361,10 @@ static void kube_launcher_take_up(struct launcher *base, const char *sid,
             kube_run_seek(r, ref, "");
         else if (!ref[0] && !k)
             kube_run_start(r);
-        else if (!ref[0])
+        else if (!ref[0]) {
+            r->is_asked = true; /* its own is there */
             kube_run_claim(r);
-        else /* its Job, its Secret or both may be there: their names tell */
+        } else /* its Job, its Secret or both may be there: their names tell */
             kube_run_make(r);
         return;
     }

@@ -270,7 +270,9 @@ static void written(void *arg)
                                  "");
     else if (s->is_untold && (s->writing.is_listening || s->writing.told))
         session_tell(s); /* changed before it listened, or meanwhile */
-    if (s->writing.ref[0] && !s->failure.kind)
+    /* it was given out to it, also where there is no record any more */
+    if (s->writing.ref[0] &&
+        (!s->failure.kind || s->is_refused || s->failure.kind == ERR_ABSENT))
         s->l->app->launcher->claim_kept(s->l->app->launcher, s->sid);
     session_write(s);
 }

@@ -130,6 +130,16 @@ static void begun(void)
     filled();
 }
 
+/* A session that no warm one can take. */
+static void start_other(const char *id)
+{
+    struct launch *what = kubebed_what(&bed, id);
+
+    free(what->image);
+    what->image = mem_str("example/other:1");
+    bed.launcher->start(bed.launcher, what);
+}
+
 static void a_session_takes_a_warm_one_and_another_takes_its_place(void **arg)
 {
     own_mem char *pod = NULL, *text = NULL;
@@ -157,13 +167,9 @@ static void calls_that_hang_hold_up_no_waking(void **arg)
     kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_HOLD, 0, NULL, -1);
     for (int i = 0; i < LAUNCHER_KUBE_THREADS; i++) {
         char other[ID_SIZE];
-        struct launch *what;
 
         kubebed_sid((char)('b' + i), other);
-        what = kubebed_what(&bed, other);
-        free(what->image);
-        what->image = mem_str("example/other:1");
-        bed.launcher->start(bed.launcher, what);
+        start_other(other);
     }
     kubebed_launch(&bed, sid);
     kubebed_hears(&bed, "a:launched");
@@ -262,16 +268,67 @@ the_record_knows_also_of_a_job_of_its_own_before_there_is_one(void **arg)
 
 static void another_image_has_a_job_of_its_own(void **arg)
 {
-    struct launch *what = kubebed_what(&bed, sid);
-
     (void)arg;
     begun();
-    free(what->image);
-    what->image = mem_str("example/other:1");
-    bed.launcher->start(bed.launcher, what);
+    start_other(sid);
     kubebed_hears(&bed, "a:launched");
     assert_int_equal(kubebed_said(&bed, "claimed=w-"), 0);
     assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 1);
+}
+
+/* --- no room --- */
+
+#define QUOTA "jobs.batch is forbidden: exceeded quota: q"
+
+static void no_room(void)
+{
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_REFUSE, 403, QUOTA,
+                    -1);
+}
+
+static void where_there_is_no_room_a_warm_one_that_is_ready_is_taken(void **arg)
+{
+    (void)arg;
+    kubebed_begin(&bed);
+    bed.inside->room_ms = 50;
+    kubebed_until(&bed, "jobs", "w-", TARGET); /* none is ready */
+    no_room();
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:claimed=s-");
+    kubebed_hears(&bed, "a:scheduled/waiting");
+    run_for(bed.loop, 200);
+    assert_int_equal(kubebed_said(&bed, "claimed"), 1);
+    pods();
+    kubebed_hears(&bed, "a:claimed=w- a:launched");
+    kubebed_hears(&bed, "a:listening");
+    assert_int_equal(atomic_load(&told), 1);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 0);
+}
+
+static void what_room_there_will_be_is_a_sessions_not_the_pools(void **arg)
+{
+    int asked;
+
+    (void)arg;
+    begun();
+    bed.inside->room_ms = 50;
+    no_room();
+    start_other(sid);
+    kubebed_hears(&bed, "a:scheduled/waiting");
+    {
+        own_mem char *job = kubeworld_name(bed.world, "jobs", "w-", 0);
+        own_mem char *pod = mem_printf("p%s", job + 1);
+
+        kubeworld_gone(bed.world, "pods", pod);
+        kubeworld_gone(bed.world, "jobs", job);
+    }
+    kubebed_warm(&bed, TARGET - 1);
+    asked = kubeworld_asked(bed.world, "POST", "/jobs", "w-");
+    run_for(bed.loop, 2500); /* longer than a turn of the pool's */
+    assert_int_equal(kubeworld_asked(bed.world, "POST", "/jobs", "w-"), asked);
+    kubeworld_heal(bed.world);
+    kubebed_hears(&bed, "a:launched");
+    kubebed_until(&bed, "jobs", "w-", TARGET);
 }
 
 /* --- the end --- */
@@ -282,7 +339,10 @@ static void an_end_before_the_agent_was_told_tells_it_nothing(void **arg)
     begun();
     bed.keeps_no_claims = true;
     kubebed_launch(&bed, sid);
-    kubebed_end(&bed, sid); /* even if the record is never written */
+    kubebed_end(&bed, sid);
+    run_for(bed.loop, 200); /* is it ours? */
+    assert_int_equal(kubeworld_count(bed.world, "jobs", bed.ref), 1);
+    bed.launcher->claim_kept(bed.launcher, sid);
     kubebed_until(&bed, "jobs", bed.ref, 0);
     {
         own_mem char *pod = mem_printf("p%s", bed.ref + 1);
@@ -290,8 +350,25 @@ static void an_end_before_the_agent_was_told_tells_it_nothing(void **arg)
         kubeworld_gone(bed.world, "pods", pod);
     }
     kubebed_hears(&bed, "a:ended=deleted");
-    bed.launcher->claim_kept(bed.launcher, sid);
     kubebed_empty(&bed);
+    assert_int_equal(atomic_load(&told), 0);
+}
+
+/* What it had claimed, another session was given in that very moment. */
+static void an_end_before_a_claim_is_refused_removes_nothing(void **arg)
+{
+    (void)arg;
+    begun();
+    bed.keeps_no_claims = true;
+    kubebed_launch(&bed, sid);
+    kubebed_end(&bed, sid);
+    run_for(bed.loop, 200);
+    bed.launcher->claim_refused(bed.launcher, sid);
+    kubebed_hears(&bed, "a:ended=deleted");
+    kubebed_empty(&bed);
+    run_for(bed.loop, 200);
+    assert_int_equal(kubeworld_asked(bed.world, "DELETE", "/jobs", ""), 0);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", bed.ref), 1);
     assert_int_equal(atomic_load(&told), 0);
 }
 
@@ -613,13 +690,7 @@ static void who_leads_no_more_changes_nothing(void **arg)
     kubebed_sid('b', other);
     kubebed_launch(&bed, other); /* one it would wake */
     kubebed_sid('c', other);
-    {
-        struct launch *what = kubebed_what(&bed, other);
-
-        free(what->image); /* one it would make */
-        what->image = mem_str("example/other:1");
-        bed.launcher->start(bed.launcher, what);
-    }
+    start_other(other);     /* one it would make */
     kubebed_end(&bed, sid); /* one it would remove */
     bed.set.warm_target = 0;
     run_for(bed.loop, 3000);
@@ -644,13 +715,7 @@ static void a_job_made_for_who_led_before_is_removed(void **arg)
     begun();
     late = mem_printf("s-%s", sid);
     kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_HOLD, 0, NULL, 1);
-    {
-        struct launch *what = kubebed_what(&bed, sid);
-
-        free(what->image);
-        what->image = mem_str("example/other:1");
-        bed.launcher->start(bed.launcher, what);
-    }
+    start_other(sid);
     run_for(bed.loop, 100);
     kubebed_next(&bed, true); /* the next has no such session any more */
     kubebed_begin(&bed);
@@ -761,7 +826,10 @@ int main(void)
         T(a_spec_too_large_for_one_wastes_no_others),
         T(the_record_knows_also_of_a_job_of_its_own_before_there_is_one),
         T(another_image_has_a_job_of_its_own),
+        T(where_there_is_no_room_a_warm_one_that_is_ready_is_taken),
+        T(what_room_there_will_be_is_a_sessions_not_the_pools),
         T(an_end_before_the_agent_was_told_tells_it_nothing),
+        T(an_end_before_a_claim_is_refused_removes_nothing),
         T(an_end_while_it_is_told_removes_it),
         T(a_pod_that_ends_while_it_is_told_is_an_end),
         T(a_session_that_ends_costs_the_pool_no_runner),
