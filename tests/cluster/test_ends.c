@@ -9,6 +9,7 @@
 #include "tests/lib/clusterfiles.h"
 #include "tests/lib/clusterquota.h"
 #include "tests/lib/clusterrun.h"
+#include "tests/lib/clustertalk.h"
 #include "tests/lib/skipped.h"
 
 #include <poll.h>
@@ -22,7 +23,6 @@
 
 #include <cmocka.h>
 
-#define SAID_MAX (1 << 20)
 #define EVICTED_MS 150000 /* kubelet looks at volumes now and then */
 #define AT_ONCE_MS 15000  /* with a pod, or the API's answer */
 #define CRASHES_MS 90000  /* kubelet's pauses between three restarts */
@@ -182,34 +182,10 @@ static int teardown(void **arg)
 
 /* --- a session that is looked at --- */
 
-struct seen {
-    struct stack_session ss;
-    struct stack_link link;
-    struct buf said;
-    uint64_t typed;
-};
-
-static void begin(struct seen *s, const struct stack_bundle *b,
+static void begin(struct clustertalk *t, const struct stack_bundle *b,
                   const char *more, const char *says)
 {
-    *s = (struct seen){0};
-    buf_init(&s->said, SAID_MAX);
-    stack_create(&bed->stack, "ann", b, more, &s->ss);
-    clusterbed_attach(bed, &s->link, &s->ss, 0);
-    clusterbed_expect(bed, &s->link, &s->said, says);
-}
-
-static void type(struct seen *s, const char *line)
-{
-    stack_type(&s->link, s->typed, line, strlen(line));
-    s->typed += strlen(line);
-}
-
-static void leave(struct seen *s)
-{
-    stack_cut(&s->link);
-    stack_session_fini(&s->ss);
-    buf_fini(&s->said);
+    clustertalk_begin(t, bed, "ann", b, more, says);
 }
 
 /* The record's end: its reason, and what its detail holds. */
@@ -231,9 +207,9 @@ static void ended(struct clusterbed *b, const struct stack_session *ss, int ms,
 
 /* The agent cannot know why the platform stops it; the record, which
  * `podterm` asks then, does. */
-static void told_lost(struct seen *s)
+static void told_lost(struct clustertalk *s)
 {
-    clusterbed_expect(bed, &s->link, &s->said, NULL);
+    clustertalk_expect(s, NULL);
     assert_string_equal(s->link.reason, "runner_lost");
 }
 
@@ -243,7 +219,7 @@ static void an_evicted_pod_is_told_as_that(void **arg)
     own_mem char *body = NULL;
     const char *name;
     struct clusterbed_process viewer = {0};
-    struct seen s;
+    struct clustertalk s;
 
     (void)arg;
     begin(&s, &ask, ",\"viewers\":[\"vic\"]", "name?");
@@ -265,7 +241,7 @@ static void an_evicted_pod_is_told_as_that(void **arg)
     client_fini(&viewer);
     clusterbed_wait_none(bed, "pods", s.ss.sid);
     clusterbed_wait_none(bed, "secrets", s.ss.sid);
-    leave(&s);
+    clustertalk_fini(&s);
 }
 
 static void
@@ -305,7 +281,7 @@ full_scratch_ends_the_session_as_evicted_and_all_learn_it(void **arg)
 static void a_program_that_takes_all_memory_ends_out_of_memory(void **arg)
 {
     struct stack_bundle hog;
-    struct seen s;
+    struct clustertalk s;
 
     (void)arg;
     clusterfiles_compile(
@@ -314,17 +290,17 @@ static void a_program_that_takes_all_memory_ends_out_of_memory(void **arg)
             "    getchar();\n    eat();\n}\n",
         &hog);
     begin(&s, &hog, "", "up");
-    type(&s, "\n");
-    clusterbed_expect(bed, &s.link, &s.said, NULL);
+    clustertalk_type(&s, "\n");
+    clustertalk_expect(&s, NULL);
     assert_string_equal(s.link.reason, "out_of_memory");
     ended(bed, &s.ss, CLUSTERBED_GONE_MS, "out_of_memory", "memory");
-    leave(&s);
+    clustertalk_fini(&s);
 }
 
 static void a_child_killed_for_memory_is_not_the_programs_end(void **arg)
 {
     struct stack_bundle hog;
-    struct seen s;
+    struct clustertalk s;
 
     (void)arg;
     if (!getenv("PODTERM_CLUSTER"))
@@ -338,13 +314,13 @@ static void a_child_killed_for_memory_is_not_the_programs_end(void **arg)
             "    fflush(stdout);\n    getchar();\n    return 7;\n}\n",
         &hog);
     begin(&s, &hog, "", "killed by 9");
-    type(&s, "\n");
-    clusterbed_expect(bed, &s.link, &s.said, NULL);
+    clustertalk_type(&s, "\n");
+    clustertalk_expect(&s, NULL);
     assert_string_equal(s.link.reason, "exited");
     assert_int_equal(s.link.exit_code, 7);
     stack_cut(&s.link);
     ended(bed, &s.ss, CLUSTERBED_GONE_MS, "exited", NULL);
-    leave(&s);
+    clustertalk_fini(&s);
 }
 
 /* As where the kernel kills a container for memory as one (cgroup v2): nobody
@@ -396,7 +372,7 @@ static void a_fork_bomb_that_ends_leaves_no_process(void **arg)
 {
     own_json struct json *pod = NULL;
     struct stack_bundle bomb;
-    struct seen s;
+    struct clustertalk s;
     const char *uid;
 
     (void)arg;
@@ -413,23 +389,23 @@ static void a_fork_bomb_that_ends_leaves_no_process(void **arg)
     begin(&s, &bomb, "", "up");
     pod = clusterbed_pod(bed, s.ss.sid);
     uid = json_get_str(json_get(pod, "metadata"), "uid");
-    type(&s, "\n");
-    clusterbed_expect(bed, &s.link, &s.said, "no more");
+    clustertalk_type(&s, "\n");
+    clustertalk_expect(&s, "no more");
     if (getenv("PODTERM_CLUSTER"))
         assert_true(clusterbed_process_of(uid, "bin/prog", NULL) > 0);
-    type(&s, "\n");
-    clusterbed_expect(bed, &s.link, &s.said, NULL);
+    clustertalk_type(&s, "\n");
+    clustertalk_expect(&s, NULL);
     assert_string_equal(s.link.reason, "exited");
     assert_int_equal(s.link.exit_code, 9);
     ended(bed, &s.ss, CLUSTERBED_GONE_MS, "exited", NULL);
     wait_no_process(uid);
-    leave(&s);
+    clustertalk_fini(&s);
 }
 
 static void a_fork_bomb_is_bounded_and_troubles_nobody_else(void **arg)
 {
     struct stack_bundle bomb;
-    struct seen s, other;
+    struct clustertalk s, other;
 
     (void)arg;
     clusterfiles_compile(bed, "bomb",
@@ -444,18 +420,18 @@ static void a_fork_bomb_is_bounded_and_troubles_nobody_else(void **arg)
     begin(&other, &ask, "", "name?");
     begin(&s, &bomb, "", "no more");
     /* (the answer needs a process of its own) */
-    type(&other, "ann\n");
-    clusterbed_expect(bed, &other.link, &other.said, "hello ann 2");
+    clustertalk_type(&other, "ann\n");
+    clustertalk_expect(&other, "hello ann 2");
     assert_int_equal(stack_delete(&bed->stack, "ann", s.ss.sid), 202);
-    clusterbed_expect(bed, &s.link, &s.said, NULL);
+    clustertalk_expect(&s, NULL);
     assert_string_equal(s.link.reason, "deleted");
     ended(bed, &s.ss, CLUSTERBED_GONE_MS, "deleted", NULL);
     clusterbed_wait_none(bed, "pods", s.ss.sid);
-    type(&other, "bob\n");
-    clusterbed_expect(bed, &other.link, &other.said, "hello bob 2");
+    clustertalk_type(&other, "bob\n");
+    clustertalk_expect(&other, "hello bob 2");
     assert_int_equal(stack_delete(&bed->stack, "ann", other.ss.sid), 202);
-    leave(&s);
-    leave(&other);
+    clustertalk_fini(&s);
+    clustertalk_fini(&other);
 }
 
 /* --- ends before there is a program --- */

@@ -9,6 +9,7 @@
 #include "tests/lib/clusterfiles.h"
 #include "tests/lib/clusterquota.h"
 #include "tests/lib/clusterrun.h"
+#include "tests/lib/clustertalk.h"
 #include "tests/lib/redisd.h"
 #include "tests/lib/skipped.h"
 
@@ -22,7 +23,6 @@
 
 #include <cmocka.h>
 
-#define SAID_MAX (1 << 20)
 #define CREATED 8
 #define RUNNING 2
 #define AWAY_MS 3000
@@ -164,56 +164,35 @@ static void the_controller_is_killed_between_job_and_secret(void **arg)
 
 /* --- sessions that run --- */
 
-struct running {
-    struct stack_session ss;
-    struct stack_link link;
-    struct buf said;
-    uint64_t typed; /* bytes since the session began */
-};
-
-static void type(struct running *r, const char *line)
+static void begin(struct clustertalk *t)
 {
-    stack_type(&r->link, r->typed, line, strlen(line));
-    r->typed += strlen(line);
+    clustertalk_begin(t, bed, "ann", &ask, "", "name?");
 }
 
-static void begin(struct running *r)
-{
-    memset(r, 0, sizeof *r);
-    buf_init(&r->said, SAID_MAX);
-    stack_create(&bed->stack, "ann", &ask, "", &r->ss);
-    clusterbed_attach(bed, &r->link, &r->ss, 0);
-    clusterbed_expect(bed, &r->link, &r->said, "name?");
-}
-
-static void say(struct running *r, const char *word)
+static void say(struct clustertalk *r, const char *word)
 {
     own_mem char *line = mem_printf("%s\n", word);
     own_mem char *answer = mem_printf("hello %s", word);
 
-    type(r, line);
-    clusterbed_expect(bed, &r->link, &r->said, answer);
+    clustertalk_type(r, line);
+    clustertalk_expect(r, answer);
 }
 
 /* On the attachment it has, and on a fresh one, which goes on where the other
  * was. */
-static void goes_on(struct running *r)
+static void goes_on(struct clustertalk *r)
 {
-    int64_t from = (int64_t)r->link.output;
-
-    stack_cut(&r->link);
-    clusterbed_attach(bed, &r->link, &r->ss, from);
+    clustertalk_again(r);
     say(r, "again");
 }
 
-static void finish(struct running *r)
+static void finish(struct clustertalk *r)
 {
-    type(r, "end\n");
-    clusterbed_expect(bed, &r->link, &r->said, NULL);
+    clustertalk_type(r, "end\n");
+    clustertalk_expect(r, NULL);
     assert_int_equal(r->link.exit_code, 7);
     stack_cut(&r->link);
     ends_with_seven(r->ss.sid, 30000);
-    buf_fini(&r->said);
 }
 
 /* --- the store --- */
@@ -247,7 +226,7 @@ static void is_back(const char *sid)
 
 static void the_store_is_emptied_under_running_sessions(void **arg)
 {
-    struct running r[RUNNING];
+    struct clustertalk r[RUNNING];
 
     (void)arg;
     for (int i = 0; i < RUNNING; i++)
@@ -260,13 +239,13 @@ static void the_store_is_emptied_under_running_sessions(void **arg)
         goes_on(&r[i]);
         finish(&r[i]);
         is_there_once(r[i].ss.sid);
-        stack_session_fini(&r[i].ss);
+        clustertalk_fini(&r[i]);
     }
 }
 
 static void the_store_is_emptied_and_the_controller_killed(void **arg)
 {
-    struct running r[RUNNING];
+    struct clustertalk r[RUNNING];
 
     (void)arg;
     for (int i = 0; i < RUNNING; i++)
@@ -280,7 +259,7 @@ static void the_store_is_emptied_and_the_controller_killed(void **arg)
         goes_on(&r[i]);
         finish(&r[i]);
         is_there_once(r[i].ss.sid);
-        stack_session_fini(&r[i].ss);
+        clustertalk_fini(&r[i]);
     }
 }
 
@@ -330,7 +309,7 @@ static void delete_at_once(void)
 
 static void two_controllers_and_the_leader_is_killed(void **arg)
 {
-    struct running r;
+    struct clustertalk r;
     struct stack_session late;
     int leads, other;
 
@@ -354,7 +333,7 @@ static void two_controllers_and_the_leader_is_killed(void **arg)
     finish(&r);
     is_there_once(r.ss.sid);
     stack_session_fini(&late);
-    stack_session_fini(&r.ss);
+    clustertalk_fini(&r);
     /* the first again, and the other leaves in order: no wait for the Lease */
     clusterbed_start(bed, leads);
     clusterbed_kill(bed, other, SIGTERM);
@@ -424,7 +403,7 @@ static void forget_the_past(void)
 static void the_api_server_is_killed_and_its_past_forgotten(void **arg)
 {
     own_mem char *version = NULL;
-    struct running r, dying;
+    struct clustertalk r, dying;
     struct stack_session late;
     int jobs;
 
@@ -438,8 +417,8 @@ static void the_api_server_is_killed_and_its_past_forgotten(void **arg)
     shell("kill -9 $(cat $d/pid/apiserver)");
     stack_create(&bed->stack, "ann", &quick, "", &late);
     say(&r, "still");
-    type(&dying, "end\n");
-    clusterbed_expect(bed, &dying.link, &dying.said, NULL);
+    clustertalk_type(&dying, "end\n");
+    clustertalk_expect(&dying, NULL);
     stack_cut(&dying.link);
     forget_the_past();
     poll(NULL, 0, AWAY_MS);
@@ -455,9 +434,8 @@ static void the_api_server_is_killed_and_its_past_forgotten(void **arg)
     assert_int_equal(clusterbed_count(bed, "jobs", NULL), jobs + 3);
     clusterbed_wait_none(bed, "secrets", NULL);
     stack_session_fini(&late);
-    stack_session_fini(&r.ss);
-    stack_session_fini(&dying.ss);
-    buf_fini(&dying.said);
+    clustertalk_fini(&r);
+    clustertalk_fini(&dying);
 }
 
 int main(void)

@@ -8,6 +8,7 @@
 #include "controller/jobspec.h"
 #include "tests/lib/clusterbed.h"
 #include "tests/lib/clusterrun.h"
+#include "tests/lib/clustertalk.h"
 #include "tests/lib/programs.h"
 
 #include <poll.h>
@@ -201,28 +202,19 @@ static void a_refused_bundle_fails_its_job_visibly(void **arg)
 static void a_deleted_session_leaves_no_object(void **arg)
 {
     own_json struct json *j = NULL;
-    struct stack_link l = {0};
     struct stack_bundle b;
-    struct stack_session ss;
-    struct buf said;
+    struct clustertalk t;
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     clusterbed_pack(bed, "sleep", "echo up; sleep 600", &b);
-    stack_create(&bed->stack, "ann", &b, "", &ss);
-    clusterbed_attach(bed, &l, &ss, 0);
-    clusterbed_expect(bed, &l, &said, "up");
-    assert_int_equal(clusterbed_count(bed, "jobs", ss.sid), 1);
-    assert_int_equal(clusterbed_count(bed, "secrets", ss.sid), 1);
-    assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
-    clusterbed_expect(bed, &l, &said, NULL);
-    assert_string_equal(l.reason, "deleted");
-    stack_cut(&l);
-    j = stack_wait(&bed->stack, "ann", ss.sid, "ended", 20000);
+    clustertalk_begin(&t, bed, "ann", &b, "", "up");
+    assert_int_equal(clusterbed_count(bed, "jobs", t.ss.sid), 1);
+    assert_int_equal(clusterbed_count(bed, "secrets", t.ss.sid), 1);
+    clustertalk_delete(&t);
+    j = stack_wait(&bed->stack, "ann", t.ss.sid, "ended", 20000);
     assert_string_equal(json_get_str(j, "reason"), "deleted");
-    clusterbed_wait_nothing(bed, ss.sid);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    clusterbed_wait_nothing(bed, t.ss.sid);
+    clustertalk_fini(&t);
 }
 
 /* DELETE before there is a pod. */

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/redis.h"
+#include "tests/lib/clustertalk.h"
 #include "tests/lib/manifests.h"
 #include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
@@ -169,56 +170,41 @@ static void an_agent_works_below_its_own_seccomp_profile(void **arg)
 {
     own_json struct json *pod = NULL;
     const struct json *agent;
-    struct stack_link l = {0};
     struct stack_bundle b;
-    struct stack_session ss;
-    struct buf said;
+    struct clustertalk t;
 
     (void)arg;
     need_own_cluster();
-    buf_init(&said, SAID_MAX);
     clusterbed_pack(around, "count", COUNT, &b);
-    stack_create(&around->stack, "ben", &b, "", &ss);
-    clusterbed_attach(around, &l, &ss, 0);
-    clusterbed_expect(around, &l, &said, "n50.");
-    pod = clusterbed_pod(around, ss.sid);
+    clustertalk_begin(&t, around, "ben", &b, "", "n50.");
+    pod = clusterbed_pod(around, t.ss.sid);
     agent = json_at(json_get(json_get(pod, "spec"), "initContainers"), 0);
     assert_string_equal(
         json_get_str(
             json_get(json_get(agent, "securityContext"), "seccompProfile"),
             "localhostProfile"),
         "podterm/agent.json");
-    is_filtered(clusterbed_process(around, ss.sid, "podterm-agent", "--main"));
-    stack_type(&l, l.input_acked, "ben\n", 4);
-    clusterbed_expect(around, &l, &said, NULL);
-    assert_non_null(strstr(buf_cstr(&said), "bye ben"));
-    assert_int_equal(l.exit_code, 7);
-    stack_cut(&l);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    is_filtered(
+        clusterbed_process(around, t.ss.sid, "podterm-agent", "--main"));
+    clustertalk_type(&t, "ben\n");
+    clustertalk_expect(&t, NULL);
+    assert_non_null(strstr(buf_cstr(&t.said), "bye ben"));
+    assert_int_equal(t.link.exit_code, 7);
+    clustertalk_fini(&t);
 }
 
 static void a_deleted_session_leaves_nothing(void **arg)
 {
-    struct stack_link l = {0};
     struct stack_bundle b;
-    struct stack_session ss;
-    struct buf said;
+    struct clustertalk t;
 
     (void)arg;
     need_own_cluster();
-    buf_init(&said, SAID_MAX);
     clusterbed_pack(around, "sleep", "echo up; sleep 600", &b);
-    stack_create(&around->stack, "cat", &b, "", &ss);
-    clusterbed_attach(around, &l, &ss, 0);
-    clusterbed_expect(around, &l, &said, "up");
-    assert_int_equal(stack_delete(&around->stack, "cat", ss.sid), 202);
-    clusterbed_expect(around, &l, &said, NULL);
-    assert_string_equal(l.reason, "deleted");
-    stack_cut(&l);
-    clusterbed_wait_nothing(around, ss.sid);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    clustertalk_begin(&t, around, "cat", &b, "", "up");
+    clustertalk_delete(&t);
+    clusterbed_wait_nothing(around, t.ss.sid);
+    clustertalk_fini(&t);
 }
 
 /* --- pods go --- */

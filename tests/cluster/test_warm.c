@@ -12,6 +12,7 @@
 #include "controller/podview.h"
 #include "tests/lib/clusterpool.h"
 #include "tests/lib/clusterrun.h"
+#include "tests/lib/clustertalk.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -23,7 +24,6 @@
 
 #include <cmocka.h>
 
-#define SAID_MAX (1 << 20)
 #define TARGET 2
 #define POLL_MS 500
 #define SETTLED_MS 5000 /* in which it must not move */
@@ -74,31 +74,25 @@ static void the_pool_is_filled_from_nothing_and_kept_at_its_target(void **arg)
 static void a_session_takes_a_warm_pod_and_another_takes_its_place(void **arg)
 {
     int64_t begun_ms;
-    struct stack_link l = {0};
-    struct stack_session ss;
+    struct clustertalk t;
     own_json struct json *j = NULL;
-    struct buf said;
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     clusterbed_wait_warm(bed, TARGET);
     begun_ms = loop_now_ms();
-    stack_create(&bed->stack, "ann", &ask, "", &ss);
-    clusterbed_attach(bed, &l, &ss, 0);
-    clusterbed_expect(bed, &l, &said, "name?");
+    clustertalk_begin(&t, bed, "ann", &ask, "", "name?");
     print_message("POST to first byte: %lld ms\n",
                   (long long)(loop_now_ms() - begun_ms));
-    assert_int_equal(clusterbed_count(bed, "jobs", ss.sid), 0);
-    stack_type(&l, l.input_acked, "ann\n", 4);
-    clusterbed_expect(bed, &l, &said, NULL);
-    assert_non_null(strstr(buf_cstr(&said), "hello ann"));
-    assert_int_equal(l.exit_code, 7);
-    stack_cut(&l);
-    j = stack_wait(&bed->stack, "ann", ss.sid, "ended", 20000);
+    assert_int_equal(clusterbed_count(bed, "jobs", t.ss.sid), 0);
+    clustertalk_type(&t, "ann\n");
+    clustertalk_expect(&t, NULL);
+    assert_non_null(strstr(buf_cstr(&t.said), "hello ann"));
+    assert_int_equal(t.link.exit_code, 7);
+    stack_cut(&t.link);
+    j = stack_wait(&bed->stack, "ann", t.ss.sid, "ended", 20000);
     assert_string_equal(json_get_str(j, "reason"), "exited");
     clusterbed_wait_warm(bed, TARGET);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    clustertalk_fini(&t);
 }
 
 /* --- who has read the Secret of a warm runner --- */
@@ -180,16 +174,13 @@ static void the_secret_of_a_runner_given_out_opens_nothing(void **arg)
 {
     own_mem char *state = mem_printf("%s/state", bed->stack.dir);
     own_mem char *spec = NULL;
-    struct stack_link l = {0};
-    struct stack_session ss;
+    struct clustertalk s;
     struct keys keys = {0};
     struct thief t;
     struct err e = {0};
-    struct buf said;
     char id[ID_SIZE];
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     random_id(id);
     spec = mem_printf("{\"v\":1,\"sid\":\"%s\",\"psk_id\":\"%s\"}", id, id);
     if (keys_load(&keys, state, &e) < 0)
@@ -199,19 +190,16 @@ static void the_secret_of_a_runner_given_out_opens_nothing(void **arg)
     look_at(NULL, &t);
     assert_int_equal(activate(&t, &keys, "another-pod", spec), ERR_DENIED);
 
-    stack_create(&bed->stack, "ann", &ask, "", &ss);
-    clusterbed_attach(bed, &l, &ss, 0);
-    clusterbed_expect(bed, &l, &said, "name?");
-    look_at(ss.sid, &t);
+    clustertalk_begin(&s, bed, "ann", &ask, "", "name?");
+    look_at(s.ss.sid, &t);
     assert_int_equal(activate(&t, &keys, t.uid, spec), ERR_CONFLICT);
-    stack_type(&l, l.input_acked, "ann\n", 4);
-    clusterbed_expect(bed, &l, &said, NULL);
-    assert_int_equal(l.exit_code, 7);
-    stack_cut(&l);
-    json_free(stack_wait(&bed->stack, "ann", ss.sid, "ended", 20000));
+    clustertalk_type(&s, "ann\n");
+    clustertalk_expect(&s, NULL);
+    assert_int_equal(s.link.exit_code, 7);
+    stack_cut(&s.link);
+    json_free(stack_wait(&bed->stack, "ann", s.ss.sid, "ended", 20000));
     keys_fini(&keys);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    clustertalk_fini(&s);
 }
 
 static void is_there(const struct podview *v)
@@ -229,31 +217,22 @@ static void is_there(const struct podview *v)
 static void a_deleted_session_leaves_nothing_of_its_warm_runner(void **arg)
 {
     own_json struct json *j = NULL;
-    struct stack_link l = {0};
-    struct stack_session ss;
+    struct clustertalk t;
     struct podview v;
-    struct buf said;
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     clusterbed_wait_warm(bed, TARGET);
-    stack_create(&bed->stack, "ann", &ask, "", &ss);
-    clusterbed_attach(bed, &l, &ss, 0);
-    clusterbed_expect(bed, &l, &said, "name?");
-    pod_of(ss.sid, &v);
+    clustertalk_begin(&t, bed, "ann", &ask, "", "name?");
+    pod_of(t.ss.sid, &v);
     is_there(&v);
-    assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
-    clusterbed_expect(bed, &l, &said, NULL);
-    assert_string_equal(l.reason, "deleted");
-    stack_cut(&l);
-    j = stack_wait(&bed->stack, "ann", ss.sid, "ended", CLUSTERBED_GONE_MS);
+    clustertalk_delete(&t);
+    j = stack_wait(&bed->stack, "ann", t.ss.sid, "ended", CLUSTERBED_GONE_MS);
     assert_string_equal(json_get_str(j, "reason"), "deleted");
     clusterbed_wait_gone(bed, "jobs", v.job);
     clusterbed_wait_gone(bed, "pods", v.name);
     clusterbed_wait_gone(bed, "secrets", v.job);
     clusterbed_wait_warm(bed, TARGET);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    clustertalk_fini(&t);
 }
 
 /* The last: all that was done above was watched. */

@@ -8,7 +8,9 @@
 #include "base/own.h"
 #include "tests/lib/clusterfiles.h"
 #include "tests/lib/clusterrun.h"
+#include "tests/lib/clustertalk.h"
 #include "tests/lib/manifests.h"
+#include "tests/lib/programs.h"
 #include "tests/lib/tree.h"
 #include "tests/lib/wspeer.h"
 
@@ -21,11 +23,9 @@
 
 #include <cmocka.h>
 
-#define SAID_MAX (1 << 20)
-
 static struct clusterbed *bed;
-static char template[256];
-static const char *const more[] = {"--job-template", template, NULL};
+static char *dir, *template;
+static const char *more[] = {"--job-template", NULL, NULL, NULL, NULL};
 
 static const char class[] = "{apiVersion: node.k8s.io/v1, kind: RuntimeClass, "
                             "metadata: {name: gvisor}, handler: runsc}\n";
@@ -34,14 +34,15 @@ static int setup(void **arg)
 {
     own_mem char *gke = manifests_render("gke");
     own_mem char *text = manifests_template(gke), *applied = NULL;
-    char dir[] = "/tmp/podterm-test.XXXXXX", path[64];
+    own_mem char *path = NULL;
 
     (void)arg;
-    assert_non_null(mkdtemp(dir));
+    dir = scratch_new();
+    path = mem_printf("%s/class.yaml", dir);
+    template = mem_printf("%s/template.yaml", dir);
+    more[1] = template;
     tree_put(dir, "class.yaml", class);
     tree_put(dir, "template.yaml", text);
-    snprintf(path, sizeof path, "%s/class.yaml", dir);
-    snprintf(template, sizeof template, "%s/template.yaml", dir);
     applied = MANIFESTS_ASK("apply", "-f", path);
     bed = clusterbed_new(NULL, more);
     return 0;
@@ -49,25 +50,20 @@ static int setup(void **arg)
 
 static int teardown(void **arg)
 {
-    own_mem char *rm = mem_printf("rm -r '%s'", template);
-
     (void)arg;
     clusterbed_free(bed);
-    strcpy(strrchr(rm, '/'), "'");
-    return system(rm) == 0 ? 0 : -1;
+    free(template);
+    scratch_remove(dir);
+    return 0;
 }
 
-/* From POST to the program's end with 7; what it said is in said. */
-static void run_to_end(struct stack_session *ss, struct buf *said)
+/* From POST to the program's end with 7. */
+static void run_to_end(struct clustertalk *t, const struct stack_bundle *b)
 {
-    struct stack_link l = {0};
-
-    clusterbed_attach(bed, &l, ss, 0);
-    clusterbed_expect(bed, &l, said, NULL);
-    assert_string_equal(l.reason, "exited");
-    if (l.exit_code != 7)
-        fail_msg("%d: %s", l.exit_code, buf_cstr(said));
-    stack_cut(&l);
+    clustertalk_begin(t, bed, "ann", b, "", NULL);
+    assert_string_equal(t->link.reason, "exited");
+    if (t->link.exit_code != 7)
+        fail_msg("%d: %s", t->link.exit_code, buf_cstr(&t->said));
 }
 
 static void resize(struct stack_link *l, uint16_t cols, uint16_t rows)
@@ -79,54 +75,41 @@ static void resize(struct stack_link *l, uint16_t cols, uint16_t rows)
 
 static void a_session_runs_in_a_sandbox(void **arg)
 {
-    struct stack_link l = {0};
     struct stack_bundle b;
-    struct stack_session ss;
-    struct buf said;
+    struct clustertalk t;
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     clusterbed_pack(bed, "sandbox",
                     "trap 'stty size' WINCH; cat /proc/version; stty size\n"
                     "printf 'name? '\n"
                     "until read x; do :; done; echo hello $x; exit 7",
                     &b);
-    stack_create(&bed->stack, "ann", &b, "", &ss);
-    clusterbed_attach(bed, &l, &ss, 0);
-    clusterbed_expect(bed, &l, &said, "name?");
-    assert_non_null(strstr(buf_cstr(&said), "-gvisor "));
-    assert_non_null(strstr(buf_cstr(&said), "24 80"));
-    resize(&l, 101, 37);
-    clusterbed_expect(bed, &l, &said, "37 101");
-    stack_type(&l, l.input_acked, "ann\n", 4);
-    clusterbed_expect(bed, &l, &said, NULL);
-    assert_non_null(strstr(buf_cstr(&said), "hello ann"));
-    assert_string_equal(l.reason, "exited");
-    assert_int_equal(l.exit_code, 7);
-    stack_cut(&l);
-    clusterbed_wait_none(bed, "secrets", ss.sid);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    clustertalk_begin(&t, bed, "ann", &b, "", "name?");
+    assert_non_null(strstr(buf_cstr(&t.said), "-gvisor "));
+    assert_non_null(strstr(buf_cstr(&t.said), "24 80"));
+    resize(&t.link, 101, 37);
+    clustertalk_expect(&t, "37 101");
+    clustertalk_type(&t, "ann\n");
+    clustertalk_expect(&t, NULL);
+    assert_non_null(strstr(buf_cstr(&t.said), "hello ann"));
+    assert_string_equal(t.link.reason, "exited");
+    assert_int_equal(t.link.exit_code, 7);
+    stack_cut(&t.link);
+    clusterbed_wait_none(bed, "secrets", t.ss.sid);
+    clustertalk_fini(&t);
 }
 
 static void a_deleted_session_leaves_nothing(void **arg)
 {
-    struct stack_link l = {0};
     struct stack_bundle b;
-    struct stack_session ss;
-    struct buf said;
+    struct clustertalk t;
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     clusterbed_pack(bed, "stays", "trap '' TERM; echo up; sleep 600", &b);
-    stack_create(&bed->stack, "ann", &b, "", &ss);
-    clusterbed_attach(bed, &l, &ss, 0);
-    clusterbed_expect(bed, &l, &said, "up");
-    assert_int_equal(stack_delete(&bed->stack, "ann", ss.sid), 202);
-    stack_cut(&l);
-    clusterbed_wait_nothing(bed, ss.sid);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    clustertalk_begin(&t, bed, "ann", &b, "", "up");
+    clustertalk_delete(&t);
+    clusterbed_wait_nothing(bed, t.ss.sid);
+    clustertalk_fini(&t);
 }
 
 /*
@@ -197,40 +180,31 @@ static const char attack[] =
 static void the_shims_socket_cannot_be_replaced(void **arg)
 {
     struct stack_bundle b;
-    struct stack_session ss;
-    struct buf said;
+    struct clustertalk t;
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     clusterfiles_compile(bed, "attack", attack, &b);
-    stack_create(&bed->stack, "ann", &b, "", &ss);
-    run_to_end(&ss, &said);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    run_to_end(&t, &b);
+    clustertalk_fini(&t);
 }
 
 /* The last one: the controller keeps a pool from here on. */
 static void a_warm_runner_becomes_a_session(void **arg)
 {
-    static const char *const warm[] = {"--job-template", template,
-                                       "--warm-target", "1", NULL};
     struct stack_bundle b;
-    struct stack_session ss;
-    struct buf said;
+    struct clustertalk t;
 
     (void)arg;
-    buf_init(&said, SAID_MAX);
     clusterbed_kill(bed, 0, SIGTERM);
-    bed->more = warm;
+    more[2] = "--warm-target";
+    more[3] = "1";
     clusterbed_start(bed, 0);
     clusterbed_wait_warm(bed, 1);
     clusterbed_pack(bed, "warm", "cat /proc/version; exit 7", &b);
-    stack_create(&bed->stack, "ann", &b, "", &ss);
-    run_to_end(&ss, &said);
-    assert_non_null(strstr(buf_cstr(&said), "-gvisor "));
-    assert_int_equal(clusterbed_count(bed, "jobs", ss.sid), 0);
-    stack_session_fini(&ss);
-    buf_fini(&said);
+    run_to_end(&t, &b);
+    assert_non_null(strstr(buf_cstr(&t.said), "-gvisor "));
+    assert_int_equal(clusterbed_count(bed, "jobs", t.ss.sid), 0);
+    clustertalk_fini(&t);
 }
 
 int main(void)

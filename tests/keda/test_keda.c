@@ -11,6 +11,7 @@
 #include "tests/lib/certs.h"
 #include "tests/lib/clusterpool.h"
 #include "tests/lib/clusterrun.h"
+#include "tests/lib/clustertalk.h"
 #include "tests/lib/manifests.h"
 #include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
@@ -30,7 +31,6 @@
 
 #include <cmocka.h>
 
-#define SAID_MAX (1 << 20)
 #define TARGET 2
 #define POLL_MS 2000  /* KEDA's, here */
 #define FILL_MS 60000 /* some polls, on a machine with other work */
@@ -296,9 +296,7 @@ static void wait_at_most(int want)
 /* --- sessions --- */
 
 struct talk {
-    struct stack_session ss;
-    struct stack_link l;
-    struct buf said;
+    struct clustertalk is;
     char uid[64]; /* of its pod */
 };
 
@@ -309,47 +307,33 @@ static void talk_begin(struct talk *t)
     own_json struct json *pod = NULL;
     int64_t until_ms;
 
-    memset(t, 0, sizeof *t);
-    buf_init(&t->said, SAID_MAX);
     clusterpool_look(bed, &before);
-    stack_create(&bed->stack, "ann", &ask, "", &t->ss);
-    clusterbed_attach(bed, &t->l, &t->ss, 0);
-    clusterbed_expect(bed, &t->l, &t->said, "name?");
+    clustertalk_begin(&t->is, bed, "ann", &ask, "", "name?");
     /* its name is written on the pod soon after */
     until_ms = loop_now_ms() + 5000;
-    while (!(pod = clusterbed_pod(bed, t->ss.sid))) {
+    while (!(pod = clusterbed_pod(bed, t->is.ss.sid))) {
         if (loop_now_ms() > until_ms)
-            fail_msg("%s is on no pod", t->ss.sid);
+            fail_msg("%s is on no pod", t->is.ss.sid);
         poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
     }
     snprintf(t->uid, sizeof t->uid, "%s",
              json_get_str(json_get(pod, "metadata"), "uid"));
     if (!clusterpool_holds(&before, t->uid))
-        fail_msg("%s took no warm pod", t->ss.sid);
+        fail_msg("%s took no warm pod", t->is.ss.sid);
 }
 
 static void talk_end(struct talk *t)
 {
     own_json struct json *j = NULL;
 
-    stack_type(&t->l, t->l.input_acked, "ann\n", 4);
-    clusterbed_expect(bed, &t->l, &t->said, NULL);
-    assert_non_null(strstr(buf_cstr(&t->said), "hello ann"));
-    assert_int_equal(t->l.exit_code, 7);
-    stack_cut(&t->l);
-    j = stack_wait(&bed->stack, "ann", t->ss.sid, "ended", 20000);
+    clustertalk_type(&t->is, "ann\n");
+    clustertalk_expect(&t->is, NULL);
+    assert_non_null(strstr(buf_cstr(&t->is.said), "hello ann"));
+    assert_int_equal(t->is.link.exit_code, 7);
+    stack_cut(&t->is.link);
+    j = stack_wait(&bed->stack, "ann", t->is.ss.sid, "ended", 20000);
     assert_string_equal(json_get_str(j, "reason"), "exited");
-    stack_session_fini(&t->ss);
-    buf_fini(&t->said);
-}
-
-/* Another connection goes on where the first was. */
-static void talk_again(struct talk *t)
-{
-    const uint64_t at = t->l.output;
-
-    stack_cut(&t->l);
-    clusterbed_attach(bed, &t->l, &t->ss, (int64_t)at);
+    clustertalk_fini(&t->is);
 }
 
 /* --- the tests --- */
@@ -367,7 +351,7 @@ static void a_session_takes_a_warm_pod_and_the_pool_is_filled_again(void **arg)
     (void)arg;
     watch_until(TARGET, 0);
     talk_begin(&t);
-    assert_int_equal(clusterbed_count(bed, "secrets", t.ss.sid), 0);
+    assert_int_equal(clusterbed_count(bed, "secrets", t.is.ss.sid), 0);
     watch_until(TARGET, SETTLED_MS); /* beside the one that is taken */
     talk_end(&t);
     watch_until(TARGET, SETTLED_MS);
@@ -404,7 +388,7 @@ static void a_redis_that_was_emptied_is_told_again(void **arg)
     talk_begin(&t);
     say((const char *const[]){"FLUSHALL", NULL});
     watch_until(TARGET, SETTLED_MS);
-    talk_again(&t);
+    clustertalk_again(&t.is);
     talk_end(&t);
     watch_until(TARGET, 0);
 }
@@ -425,7 +409,7 @@ static void a_controller_that_comes_anew_keeps_the_same_pool(void **arg)
     clusterpool_look(bed, &after);
     for (int i = 0; i < before.here; i++)
         assert_true(clusterpool_holds(&after, before.uids[i]));
-    talk_again(&t);
+    clustertalk_again(&t.is);
     talk_end(&t);
     watch_until(TARGET, 0);
 }
@@ -548,7 +532,7 @@ static void a_change_of_the_scaledjob_leaves_sessions_alone(void **arg)
             fail_msg("no pod is made of the changed ScaledJob");
         poll(NULL, 0, CLUSTERPOOL_LOOK_MS);
     }
-    talk_again(&first);
+    clustertalk_again(&first.is);
     talk_end(&first);
     talk_end(&second);
     watch_until(TARGET, 0);
