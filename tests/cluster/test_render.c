@@ -267,12 +267,16 @@ static void what_was_not_filled_in_is_named(void **arg)
 static void a_prometheus_that_is_away_lets_no_gateway_go(void **arg)
 {
     own_json struct json *all = rendered("gke", "true");
-    const struct json *fallback = json_get(
-        json_get(object_of(all, "ScaledObject", "podterm-gateway"), "spec"),
-        "fallback");
+    const struct json *spec =
+        json_get(object_of(all, "ScaledObject", "podterm-gateway"), "spec");
+    const struct json *trigger = json_at(json_get(spec, "triggers"), 0);
 
     (void)arg;
-    assert_true(json_get_is(fallback, "behavior", "currentReplicasIfHigher"));
+    assert_true(json_get_is(json_get(spec, "fallback"), "behavior",
+                            "currentReplicasIfHigher"));
+    /* one that has lost its targets answers with nothing, which is no 0 */
+    assert_true(json_get_is(json_get(trigger, "metadata"), "ignoreNullValues",
+                            "false"));
 }
 
 /* Else every change of it ends all sessions under way. */
