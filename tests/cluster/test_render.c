@@ -279,6 +279,29 @@ static void a_prometheus_that_is_away_lets_no_gateway_go(void **arg)
                             "false"));
 }
 
+/* While Redis is away no pod is ready, and an eviction that waits for one that
+ * is would never come. */
+static void a_node_is_drained_of_pods_that_are_not_ready(void **arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < OVERLAY_COUNT; i++) {
+        own_json struct json *all = rendered(overlays[i], "true");
+        int budgets = 0;
+
+        for (size_t o = 0; o < json_count(all); o++) {
+            const struct json *object = json_at(all, o);
+
+            if (!json_get_is(object, "kind", "PodDisruptionBudget"))
+                continue;
+            budgets++;
+            assert_true(json_get_is(json_get(object, "spec"),
+                                    "unhealthyPodEvictionPolicy",
+                                    "AlwaysAllow"));
+        }
+        assert_int_equal(budgets, 2);
+    }
+}
+
 /* Else every change of it ends all sessions under way. */
 static void a_change_of_kedas_pool_is_gradual(void **arg)
 {
@@ -297,6 +320,7 @@ int main(void)
         cmocka_unit_test(controller_and_gateway_have_one_installation),
         cmocka_unit_test(what_was_not_filled_in_is_named),
         cmocka_unit_test(a_prometheus_that_is_away_lets_no_gateway_go),
+        cmocka_unit_test(a_node_is_drained_of_pods_that_are_not_ready),
         cmocka_unit_test(a_change_of_kedas_pool_is_gradual),
     };
 
