@@ -303,6 +303,16 @@ static void a_policy_that_was_changed_is_found_out(void **arg)
         {"local", "name: dns\n", "- port: 53\n      protocol: UDP",
          "- port: 123\n      protocol: UDP", NULL},
         {"gke", "name: gateway-clients", "35.191.0.0/16", "0.0.0.0/0", NULL},
+        {"local", "name: controller\n", "        - fd00:ec2::254/128\n", "",
+         "controller -> metadata-aws-v6 port 443 is open"},
+        {"local", "name: controller\n", "        - fd20:ce::254/128\n", "",
+         "controller -> metadata-gcp-v6 port 443 is open"},
+        {"local", "name: controller\n", "fe80::/10", "fe80::/64",
+         "controller -> link-v6-last port 443 is open"},
+        {"gke", "name: public-https", "        - 2001:db8::/32\n", "",
+         "agent -> documentation-v6 port 443 is open"},
+        {"gke", "name: public-https", "cidr: 2000::/3\n", "cidr: ::/0\n",
+         "agent -> metadata-gcp-v6 port 443 is open"},
     };
 
     (void)arg;
