@@ -279,6 +279,25 @@ static void a_prometheus_that_is_away_lets_no_gateway_go(void **arg)
                             "false"));
 }
 
+/* By it all is removed. */
+static void every_object_bears_the_installations_label(void **arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < OVERLAY_COUNT; i++) {
+        own_json struct json *all = rendered(overlays[i], WITH_KEDA "true");
+
+        for (size_t o = 0; o < json_count(all); o++) {
+            const struct json *object = json_at(all, o);
+
+            if (!json_get_is(labels_of(object), "app.kubernetes.io/part-of",
+                             "podterm"))
+                fail_msg("not %s %s of %s", json_get_str(object, "kind"),
+                         json_get_str(json_get(object, "metadata"), "name"),
+                         overlays[i]);
+        }
+    }
+}
+
 /* While Redis is away no pod is ready, and an eviction that waits for one that
  * is would never come. */
 static void a_node_is_drained_of_pods_that_are_not_ready(void **arg)
@@ -320,6 +339,7 @@ int main(void)
         cmocka_unit_test(controller_and_gateway_have_one_installation),
         cmocka_unit_test(what_was_not_filled_in_is_named),
         cmocka_unit_test(a_prometheus_that_is_away_lets_no_gateway_go),
+        cmocka_unit_test(every_object_bears_the_installations_label),
         cmocka_unit_test(a_node_is_drained_of_pods_that_are_not_ready),
         cmocka_unit_test(a_change_of_kedas_pool_is_gradual),
     };
