@@ -319,6 +319,19 @@ void addr_text(const struct sockaddr *sa, char out[ADDR_TEXT_MAX])
 
 /* --- clients --- */
 
+void addr_unmap(struct sockaddr_storage *sa)
+{
+    const struct sockaddr_in6 *six = (const void *)sa;
+    struct sockaddr_in four = {.sin_family = AF_INET};
+
+    if (sa->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+        return;
+    four.sin_port = six->sin6_port;
+    memcpy(&four.sin_addr, six->sin6_addr.s6_addr + 12, 4);
+    *sa = (struct sockaddr_storage){0};
+    memcpy(sa, &four, sizeof(four));
+}
+
 /* One X-Forwarded-For entry, spaces around it allowed; port 0. */
 static int addr_xff_entry(const char *at, size_t len,
                           struct sockaddr_storage *out)

@@ -53,6 +53,10 @@ void addr_text(const struct sockaddr *sa, char out[ADDR_TEXT_MAX]);
 void addr_text_ip(const struct sockaddr *sa, char out[ADDR_TEXT_MAX]);
 socklen_t addr_len(const struct sockaddr_storage *sa);
 
+/* IPv4 that an IPv6 socket shows as ::ffff:a.b.c.d, as IPv4 with its port; all
+ * else is left alone. */
+void addr_unmap(struct sockaddr_storage *sa);
+
 /*
  * The client's address: the peer's, unless the peer is in trusted; then the
  * hops-th entry of X-Forwarded-For from the right (hops >= 1). A header that

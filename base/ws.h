@@ -204,6 +204,8 @@ int64_t ws_conn_age_ms(const struct ws_conn *c);
 
 /* Bind and listen (SOCK_CLOEXEC, SO_REUSEADDR, non-blocking) on "host:port"
  * with a literal address; port 0 = any. reuse_port for several processes.
+ * "[::]" is every address of the machine, IPv4's too: a peer of those looks
+ * like ::ffff:a.b.c.d until addr_unmap. Any other IPv6 address is IPv6 alone.
  * Returns the fd or -1: ERR_INPUT bad text, ERR_SYSTEM "address in use ...
  * choose another address or port". */
 int listen_tcp(const char *host_port, bool reuse_port, struct err *e);

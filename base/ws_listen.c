@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +32,38 @@ static int listen_bind(int fd, const struct sockaddr_storage *at,
     return err_sys(e, "cannot listen on %s", host_port);
 }
 
+static bool is_any_v6(const struct sockaddr_storage *at)
+{
+    return at->ss_family == AF_INET6 &&
+           IN6_IS_ADDR_UNSPECIFIED(
+               &((const struct sockaddr_in6 *)at)->sin6_addr);
+}
+
+/* [::] is IPv4's addresses too, and those alone where the kernel has no IPv6;
+ * every other address means what it says. */
+static int listen_socket(struct sockaddr_storage *at, struct err *e)
+{
+    const int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    const bool is_any = is_any_v6(at);
+    const int only_v6 = !is_any;
+    own_fd int fd = socket(at->ss_family, type, 0);
+
+    if (fd < 0 && errno == EAFNOSUPPORT && is_any) {
+        const struct sockaddr_in four = {
+            .sin_family = AF_INET,
+            .sin_port = ((const struct sockaddr_in6 *)at)->sin6_port};
+
+        memcpy(at, &four, sizeof(four));
+        fd = socket(AF_INET, type, 0);
+    }
+    if (fd < 0)
+        return err_sys(e, "socket");
+    if (at->ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
+                                                &only_v6, sizeof(only_v6)) < 0)
+        return err_sys(e, "IPV6_V6ONLY");
+    return own_fd_give(&fd);
+}
+
 int listen_tcp(const char *host_port, bool reuse_port, struct err *e)
 {
     own_fd int fd = -1;
@@ -39,18 +72,14 @@ int listen_tcp(const char *host_port, bool reuse_port, struct err *e)
 
     if (addr_parse(host_port, &at, e) < 0)
         return err_wrap(e, "listen address");
-    fd = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = listen_socket(&at, e);
     if (fd < 0)
-        return err_sys(e, "socket");
+        return -1;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
         return err_sys(e, "SO_REUSEADDR");
     if (reuse_port &&
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
         return err_sys(e, "SO_REUSEPORT");
-    /* [::] is IPv6 alone: an address means what it says */
-    if (at.ss_family == AF_INET6 &&
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
-        return err_sys(e, "IPV6_V6ONLY");
     if (listen_bind(fd, &at, host_port, e) < 0)
         return -1;
     return own_fd_give(&fd);

@@ -4,6 +4,7 @@
  * given to it. Each server has an lws_context of its own, since within one
  * context a Host header or a server name moves a connection to another vhost.
  */
+#include "base/addr.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/ws_internal.h"
@@ -84,6 +85,7 @@ static void ws_server_accept(void *arg, int events)
         const int fd = accept4(s->conf.listen_fd, (struct sockaddr *)&peer,
                                &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+        addr_unmap(&peer);
         if (fd >= 0 && ws_limits_let_in(s, &peer)) {
             ws_server_adopt(s, fd, &peer);
         } else if (fd >= 0) {

@@ -1,7 +1,7 @@
 #include "gateway/server.h"
 
 #include "base/log.h"
-#include "base/own.h"
+#include "base/ws.h"
 #include "gateway/chores.h"
 #include "gateway/relay.h"
 #include "gateway/waiting.h"
@@ -19,7 +19,6 @@
 
 #define EVENTS_MAX 256 /* of one batch */
 #define ACCEPTS_MAX 64 /* of one batch */
-#define BACKLOG 1024   /* connections the kernel keeps for us */
 #define JOBS_QUEUE_MAX 4096
 #define LISTEN_AGAIN_MS 100 /* out of descriptors: accept again then */
 
@@ -47,22 +46,9 @@ static int watch(struct gateway *gw, int fd, struct source *src,
 /* A listener; several gateways may share the port (SO_REUSEPORT). */
 static int listener_open(const char *text, const char *flag, struct err *e)
 {
-    struct sockaddr_storage addr;
-    own_fd int fd = -1;
-    int one = 1;
+    const int fd = listen_tcp(text, true, e);
 
-    if (addr_parse(text, &addr, e) < 0)
-        return err_wrap(e, "%s", flag);
-    fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return err_sys(e, "socket");
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-    if (bind(fd, (struct sockaddr *)&addr, addr_len(&addr)) < 0 ||
-        listen(fd, BACKLOG) < 0)
-        return err_sys(e, "%s %s: cannot listen (choose another address)", flag,
-                       text);
-    return own_fd_give(&fd);
+    return fd < 0 ? err_wrap(e, "%s", flag) : fd;
 }
 
 static void listener_name(int fd, char out[ADDR_TEXT_MAX])
@@ -329,6 +315,7 @@ static void listener_accept(struct gateway *gw, int listen_fd, bool is_metrics)
         int fd = accept4(listen_fd, (struct sockaddr *)&peer, &len,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+        addr_unmap(&peer);
         if (fd >= 0) {
             pair_new(gw, fd, &peer, is_metrics);
             continue;

@@ -249,6 +249,40 @@ static void the_ready_port_is_open_while_the_program_runs(void **arg)
     agentbox_free(b);
 }
 
+/* As in a pod: at the address of either family. */
+static void ipv4_and_ipv6_come_to_all_of_an_agents_ports(void **arg)
+{
+    static const char *const ips[] = {"127.0.0.1", "[::1]"};
+    const int health = port_free(), ready = port_free();
+    own_mem char *health_at = mem_printf("[::]:%d", health);
+    own_mem char *ready_at = mem_printf("[::]:%d", ready);
+    struct agentbox *b;
+    int port;
+
+    (void)arg;
+    ports_need_ipv6();
+    setenv("PODTERM_HEALTH_LISTEN", health_at, 1);
+    setenv("PODTERM_READY_LISTEN", ready_at, 1);
+    agentbox_listen = "[::]:0";
+    b = agentbox_new("exec sleep 100", NULL);
+    agentbox_listen = "127.0.0.1:0";
+    unsetenv("PODTERM_HEALTH_LISTEN");
+    unsetenv("PODTERM_READY_LISTEN");
+    assert_true(agentbox_status(b, "running", SOON_MS));
+    assert_int_equal(strncmp(b->addr, "[::]:", 5), 0);
+    port = atoi(b->addr + 5);
+    for (size_t i = 0; i < sizeof(ips) / sizeof(*ips); i++) {
+        own_mem char *health_of = mem_printf("%s:%d", ips[i], health);
+        own_mem char *ready_of = mem_printf("%s:%d", ips[i], ready);
+
+        snprintf(b->addr, sizeof(b->addr), "%s:%d", ips[i], port);
+        agentlink_free(agentlink_new(b, ROLE_OWNER, 0));
+        opens(health_of);
+        opens(ready_of);
+    }
+    agentbox_free(b);
+}
+
 static void the_shim_is_there_when_the_agent_listens(void **arg)
 {
     own_mem char *shim = program_path("podterm-shim"), *copy = NULL;
@@ -275,6 +309,7 @@ int main(void)
         T(a_key_or_shim_that_is_not_there_is_told),
         T(an_agent_started_again_without_a_program_could_not_start),
         T(the_ready_port_is_open_while_the_program_runs),
+        T(ipv4_and_ipv6_come_to_all_of_an_agents_ports),
         T(the_shim_is_there_when_the_agent_listens),
     };
 

@@ -366,6 +366,32 @@ static void clients_are_counted_by_address_or_by_64(void **arg)
     assert_false(count_alike("::1", "1.2.3.4"));
 }
 
+static void mapped_ipv4_becomes_ipv4_and_nothing_else_does(void **arg)
+{
+    static const char *const cases[][2] = {
+        {"[::ffff:192.0.2.1]:443", "192.0.2.1:443"},
+        {"[::ffff:0.0.0.0]:1", "0.0.0.0:1"},
+        {"192.0.2.1:443", "192.0.2.1:443"},
+        {"[::1]:443", "[::1]:443"},
+        {"[::]:0", "[::]:0"},
+        {"[::192.0.2.1]:7", "[::192.0.2.1]:7"},
+        {"[64:ff9b::c000:201]:7", "[64:ff9b::c000:201]:7"},
+        {"[2001:db8::ffff:1]:7", "[2001:db8::ffff:1]:7"},
+    };
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sockaddr_storage sa;
+        char text[ADDR_TEXT_MAX];
+        struct err e = {0};
+
+        assert_int_equal(addr_parse(cases[i][0], &sa, &e), 0);
+        addr_unmap(&sa);
+        addr_text(SA(sa), text);
+        assert_string_equal(text, cases[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_policy_denies_first_and_allows_by_name),
         cmocka_unit_test(only_clean_ranges_are_parsed),
         cmocka_unit_test(addresses_with_ports_read_and_print),
+        cmocka_unit_test(mapped_ipv4_becomes_ipv4_and_nothing_else_does),
         cmocka_unit_test(a_client_is_who_the_trusted_proxies_say),
         cmocka_unit_test(clients_are_counted_by_address_or_by_64),
     };

@@ -4,6 +4,7 @@
  */
 #include "base/addr.h"
 #include "base/ws.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/wsbed.h"
 
 #include <setjmp.h>
@@ -56,17 +57,27 @@ static struct ws_server_conf base_conf(void)
     return conf;
 }
 
-/* A server that counts, and believes this proxy. */
-static void serve_share(int max, const char *proxies)
+/* A server that counts, and believes this proxy; at NULL = on loopback. */
+static void serve_share_at(const char *at, int max, const char *proxies)
 {
     struct ws_server_conf conf = base_conf();
     struct err e = {0};
 
+    if (at) {
+        close(conf.listen_fd);
+        conf.listen_fd = listen_tcp(at, false, &e);
+        assert_true(conf.listen_fd >= 0);
+    }
     assert_int_equal(cidr_list_parse(proxies, &w.proxies, &e), 0);
     conf.conns_per_address_max = max;
     conf.trusted_proxies = &w.proxies;
     conf.proxy_hops = 1;
     bed_serve(&conf);
+}
+
+static void serve_share(int max, const char *proxies)
+{
+    serve_share_at(NULL, max, proxies);
 }
 
 static int start(void **state)
@@ -178,6 +189,23 @@ static void an_ipv6_client_is_its_64(void **state)
     assert_true(peer_wait(w.peers[1], "HTTP/1.1 429 ", 1000));
     say(2, "127.0.0.1", GET "X-Forwarded-For: 2001:db8:0:2::1\r\n\r\n");
     assert_int_equal(w.count, 2);
+}
+
+/* Both families come to one socket, and nobody has two names there. */
+static void an_ipv4_peer_of_an_ipv6_socket_is_ipv4(void **state)
+{
+    (void)state;
+    ports_need_ipv6();
+    serve_share_at("[::]:0", 2, "127.0.0.1/32");
+    w.answer_later = true;
+    say(0, "127.0.0.2", GET "\r\n");
+    assert_string_equal(w.client, "127.0.0.2");
+    say(1, "127.0.0.2", GET "\r\n");
+    assert_true(peer_wait_closed(say(2, "127.0.0.2", GET "\r\n"), 1000));
+    say(3, "127.0.0.3", GET "\r\n");
+    assert_int_equal(w.count, 3);
+    say(4, "127.0.0.1", GET "X-Forwarded-For: 192.0.2.1\r\n\r\n");
+    assert_string_equal(w.client, "192.0.2.1");
 }
 
 static void upgrades_count_as_well(void **state)
@@ -312,6 +340,7 @@ int main(void)
         TEST(without_a_share_an_address_may_hold_all),
         TEST(clients_behind_a_trusted_proxy_have_a_share_each),
         TEST(an_ipv6_client_is_its_64),
+        TEST(an_ipv4_peer_of_an_ipv6_socket_is_ipv4),
         TEST(upgrades_count_as_well),
         TEST(what_strangers_say_they_forward_for_is_not_believed),
         TEST(bodies_that_do_not_come_make_room),

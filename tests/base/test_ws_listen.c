@@ -1,6 +1,11 @@
-/* Listening sockets. (Errors and their sentences: test_ws.c.) */
+/*
+ * Listening sockets. (Errors and their sentences: test_ws.c.) The linker lets
+ * the test play a kernel without IPv6.
+ */
+// link: -Wl,--wrap=socket
 #include "base/addr.h"
 #include "base/ws.h"
+#include "tests/lib/ports.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +19,20 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+static bool is_without_ipv6;
+
+int __real_socket(int domain, int type, int protocol);
+int __wrap_socket(int domain, int type, int protocol);
+
+int __wrap_socket(int domain, int type, int protocol)
+{
+    if (is_without_ipv6 && domain == AF_INET6) {
+        errno = EAFNOSUPPORT;
+        return -1;
+    }
+    return __real_socket(domain, type, protocol);
+}
 
 static int listen_on(const char *at, bool reuse)
 {
@@ -49,7 +68,7 @@ static void an_address_means_what_it_says(void **state)
 {
     int port, four = listen_on("127.0.0.1:0", false);
     struct err e = {0};
-    int six = listen_tcp("[::]:0", false, &e);
+    int six = listen_tcp("[::1]:0", false, &e);
 
     (void)state;
     assert_int_equal(dial(four, "127.0.0.1", &port), 0);
@@ -60,6 +79,49 @@ static void an_address_means_what_it_says(void **state)
     assert_int_equal(dial(six, "127.0.0.1", &port), ECONNREFUSED);
     assert_int_equal(dial(six, "[::1]", &port), 0);
     close(six);
+    /* nor is IPv4 to be had by another name */
+    assert_int_equal(listen_tcp("[::ffff:127.0.0.1]:0", false, &e), -1);
+    assert_int_equal(listen_tcp("[::ffff:0.0.0.0]:0", false, &e), -1);
+}
+
+/* The name as it was asked for, or as the kernel let it be. */
+static void is_named(int fd, const char *start)
+{
+    char name[ADDR_TEXT_MAX];
+
+    assert_int_equal(listen_name(fd, name, sizeof(name)), 0);
+    assert_int_equal(strncmp(name, start, strlen(start)), 0);
+}
+
+static void the_wildcard_of_ipv6_is_every_address(void **state)
+{
+    int port, fd;
+
+    (void)state;
+    ports_need_ipv6();
+    fd = listen_on("[::]:0", false);
+    is_named(fd, "[::]:");
+    assert_int_equal(dial(fd, "[::1]", &port), 0);
+    assert_int_equal(dial(fd, "127.0.0.1", &port), 0);
+    assert_int_equal(dial(fd, "127.0.0.2", &port), 0);
+    close(fd);
+}
+
+static void without_ipv6_the_wildcard_is_every_address_of_ipv4(void **state)
+{
+    struct err e = {0};
+    int port, fd;
+
+    (void)state;
+    is_without_ipv6 = true;
+    fd = listen_on("[::]:0", false);
+    is_named(fd, "0.0.0.0:");
+    assert_int_equal(dial(fd, "127.0.0.1", &port), 0);
+    close(fd);
+    /* what names one address is not another */
+    assert_int_equal(listen_tcp("[::1]:0", false, &e), -1);
+    assert_int_equal(e.kind, ERR_SYSTEM);
+    is_without_ipv6 = false;
 }
 
 static void a_port_is_shared_by_those_who_ask_for_it_alone(void **state)
@@ -118,6 +180,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_means_what_it_says),
+        cmocka_unit_test(the_wildcard_of_ipv6_is_every_address),
+        cmocka_unit_test(without_ipv6_the_wildcard_is_every_address_of_ipv4),
         cmocka_unit_test(a_port_is_shared_by_those_who_ask_for_it_alone),
         cmocka_unit_test(a_port_is_free_again_at_once),
         cmocka_unit_test(names_fit_or_are_refused),

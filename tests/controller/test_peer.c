@@ -90,6 +90,20 @@ static void an_ipv6_socket_to_mapped_ipv4_is_found(void **state)
     assert_int_equal(uid, 1002);
 }
 
+/* Our end is of a socket of both families, the peer's own is of IPv4. */
+static void a_peer_is_found_from_the_mapped_end_of_its_connection(void **state)
+{
+    static const char rows[] =
+        "   1: 0100007F:9C40 0100007F:1F90 01" TAIL " 1001 0 9 1 0\n";
+    uid_t uid = 99;
+
+    (void)state;
+    assert_int_equal(
+        look(rows, false, "127.0.0.1:40000", "[::ffff:127.0.0.1]:8080", &uid),
+        0);
+    assert_int_equal(uid, 1001);
+}
+
 static void only_loopback_peers_are_looked_for(void **state)
 {
     struct sockaddr_storage p = at("10.0.0.1:5"), l = at("127.0.0.1:1");
@@ -176,6 +190,7 @@ int main(void)
         cmocka_unit_test(the_peers_own_row_tells_the_uid),
         cmocka_unit_test(closed_rows_are_nobodys),
         cmocka_unit_test(an_ipv6_socket_to_mapped_ipv4_is_found),
+        cmocka_unit_test(a_peer_is_found_from_the_mapped_end_of_its_connection),
         cmocka_unit_test(only_loopback_peers_are_looked_for),
         cmocka_unit_test(ours_root_and_sudos_uid_may_have_a_token),
         cmocka_unit_test(no_two_sessions_share_a_uid),

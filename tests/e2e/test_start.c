@@ -91,6 +91,8 @@ static void a_listener_that_is_not_loopback_is_refused(void **arg)
     (void)arg;
     REFUSED(HOW(.listen = "0.0.0.0:8099"), "0.0.0.0:8099", "loopback",
             "127.0.0.1");
+    REFUSED(HOW(.listen = "[::]:8099"), "[::]:8099", "loopback", "[::1]");
+    REFUSED(HOW(.listen = "[::ffff:0.0.0.0]:8099"), "8099", "loopback");
     REFUSED(HOW(.listen = "203.0.113.1:8099"), "203.0.113.1:8099", "loopback");
 }
 

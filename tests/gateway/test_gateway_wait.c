@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "gateway/wsframe.h"
 #include "tests/lib/gwbench.h"
+#include "tests/lib/ports.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -378,6 +379,59 @@ static void behind_a_trusted_proxy_the_clients_count(void **state)
     wspeer_free(a[1]);
 }
 
+/* One after the other at the same listener, each by the name it has. */
+static void ipv4_and_ipv6_clients_come_to_one_listener(void **state)
+{
+    static const struct {
+        const char *at, *logged;
+    } ways[] = {{"127.0.0.1", "\"ip\":\"127.0.0.1\""},
+                {"[::1]", "\"ip\":\"::1\""}};
+    char port[16], sid[ID_SIZE];
+    struct wspeer *c, *a, *d;
+
+    (void)state;
+    ports_need_ipv6();
+    bench_run("--listen=[::]:0", "--attached-per-address=1", NULL);
+    assert_int_equal(strncmp(bench->addr, "[::]:", 5), 0);
+    snprintf(port, sizeof(port), "%s", strrchr(bench->addr, ':'));
+    bench_session(bench, STATE_RUNNING, sid);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        snprintf(bench->addr, sizeof(bench->addr), "%s%s", ways[i].at, port);
+        c = bench_open(bench, sid, &a);
+        d = bench_attach(bench, sid); /* counted by its address */
+        free(wspeer_refused(d, "busy", 4429));
+        wspeer_free(d);
+        wspeer_free(c);
+        assert_true(wspeer_ends(a, 2000));
+        wspeer_free(a);
+        assert_true(bench_logged(bench, ways[i].logged, 1000));
+    }
+}
+
+/* A proxy is known by its IPv4 address on a socket of both, too. */
+static void a_trusted_proxy_comes_to_it_too(void **state)
+{
+    char sid[ID_SIZE], *hello, *port;
+    struct wspeer *p, *a;
+
+    (void)state;
+    ports_need_ipv6();
+    bench_run("--listen=[::]:0", "--trusted-proxies=127.0.0.1/32", NULL);
+    port = mem_str(strrchr(bench->addr, ':'));
+    snprintf(bench->addr, sizeof(bench->addr), "127.0.0.1%s", port);
+    free(port);
+    bench_session(bench, STATE_RUNNING, sid);
+    p = wspeer_dial(bench->addr, NULL);
+    wspeer_upgrade(p, "x", "X-Forwarded-For: 198.51.100.9\r\n");
+    hello = bench_hello(bench, sid);
+    wspeer_binary(p, FRAME_HELLO, hello);
+    free(hello);
+    a = bench_accept(bench, NULL);
+    wspeer_free(p);
+    wspeer_free(a);
+    assert_true(bench_logged(bench, "\"ip\":\"198.51.100.9\"", 1000));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 
 int main(void)
@@ -398,6 +452,8 @@ int main(void)
         T(the_oldest_unproven_of_all_goes_first),
         T(attachments_are_capped),
         T(behind_a_trusted_proxy_the_clients_count),
+        T(ipv4_and_ipv6_clients_come_to_one_listener),
+        T(a_trusted_proxy_comes_to_it_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,8 @@ static void agentbox_spec(struct agentbox *b, const char *over)
 
 /* --- processes --- */
 
+const char *agentbox_listen = "127.0.0.1:0";
+
 static pid_t agentbox_spawn(struct agentbox *b, const char *name, char **argv,
                             int key_fd)
 {
@@ -208,7 +210,7 @@ static void agentbox_start_agent(struct agentbox *b, const uint8_t *key)
                     "--status",
                     mem_printf("%s/agent/status.json", b->dir),
                     "--listen",
-                    "127.0.0.1:0",
+                    (char *)(uintptr_t)agentbox_listen,
                     "--runner-uid",
                     uid,
                     NULL};

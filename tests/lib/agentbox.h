@@ -28,6 +28,9 @@
 #endif
 #define AGENTBOX_TEXT_MAX (256 * 1024) /* of output kept as text */
 
+/* --listen of the agents that are started; "127.0.0.1:0" at first. */
+extern const char *agentbox_listen;
+
 struct agentbox {
     char *dir;
     char sid[ID_SIZE], psk_id[ID_SIZE];

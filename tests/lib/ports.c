@@ -1,6 +1,7 @@
 #include "tests/lib/ports.h"
 
 #include "base/own.h"
+#include "tests/lib/skipped.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -36,4 +37,14 @@ int port_free(void)
     }
     fail_msg("no port of %d to %d is free", PORT_MIN, PORT_MAX);
     return 0;
+}
+
+void ports_need_ipv6(void)
+{
+    struct sockaddr_in6 sa = {.sin6_family = AF_INET6,
+                              .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    own_fd int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+        skipped("it needs IPv6 on loopback");
 }

@@ -6,5 +6,7 @@
  * no bind to 0 gets by chance: a server started again finds its own free,
  * whatever other tests do meanwhile. Fails the test when there is none. */
 int port_free(void);
+/* A machine without IPv6: the test is skipped. */
+void ports_need_ipv6(void);
 
 #endif

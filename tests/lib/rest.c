@@ -190,8 +190,9 @@ bool rest_start(struct rest_server *s, const char *const *args, char *text,
         poll(&p, 1, 5);
         used += rest_log(s, text + used, size - used);
         if ((at = strstr(text, "\"controller.ready\"")) &&
-            (at = strstr(at, "\"listen\":\"127.0.0.1:"))) {
-            s->port = atoi(at + 20);
+            (at = strstr(at, "\"listen\":\""))) {
+            at += strlen("\"listen\":\"");
+            s->port = atoi(memrchr(at, ':', strcspn(at, "\"")) + 1);
             return true;
         }
         if (waitpid(s->pid, NULL, WNOHANG) == s->pid) {
