@@ -211,6 +211,24 @@ static void controller_and_gateway_have_one_installation(void **arg)
     }
 }
 
+/* Whatever a cluster's pods are given: [::] is IPv4's addresses too. */
+static void all_listen_on_both_families(void **arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < OVERLAY_COUNT; i++) {
+        own_mem char *at = changed(overlays[i], WITH_KEDA "true");
+        own_mem char *text = MANIFESTS_ASK("kustomize", at);
+        int listeners = 0;
+
+        if (strstr(text, "0.0.0.0:"))
+            fail_msg("%s listens on IPv4 alone", overlays[i]);
+        for (const char *l = text; (l = strstr(l, "[::]:")); l++)
+            listeners++;
+        /* controller, gateway; session's Job, ScaledJob */
+        assert_int_equal(listeners, 2 + 2 + 3 + 3);
+    }
+}
+
 /* --- what has to be filled in --- */
 
 /* The exit code of infra/k8s/check; what it said in *said, the caller's. */
@@ -337,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_overlays_target_holds_with_kedas_component_too),
         cmocka_unit_test(controller_and_gateway_have_one_installation),
+        cmocka_unit_test(all_listen_on_both_families),
         cmocka_unit_test(what_was_not_filled_in_is_named),
         cmocka_unit_test(a_prometheus_that_is_away_lets_no_gateway_go),
         cmocka_unit_test(every_object_bears_the_installations_label),
