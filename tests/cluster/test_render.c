@@ -3,6 +3,7 @@
  * copies, changed as an operator would change them, rendered by kubectl. No
  * cluster.
  */
+#include "base/addr.h"
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -229,6 +230,46 @@ static void all_listen_on_both_families(void **arg)
     }
 }
 
+static bool is_dialled(const struct cidr_list *networks, const char *ip)
+{
+    own_mem char *text =
+        mem_printf(strchr(ip, ':') ? "[%s]:7440" : "%s:7440", ip);
+    struct sockaddr_storage sa;
+    struct err e = {0};
+
+    assert_int_equal(addr_parse(text, &sa, &e), 0);
+    return cidr_list_has(networks, (const struct sockaddr *)&sa);
+}
+
+/* kind's and minikube's, k3s', kind's with IPv6; then their services, and who
+ * else is near a cluster of one's own. */
+static void locally_pods_are_dialled_and_nobody_else(void **arg)
+{
+    static const char *const pods[] = {"10.244.0.5", "10.244.255.254",
+                                       "10.42.0.9", "fd00:10:244::5"};
+    static const char *const others[] = {
+        "10.96.0.1",     "10.43.0.1",     "10.0.0.5",        "10.245.0.1",
+        "192.168.49.2",  "172.18.0.2",    "169.254.169.254", "127.0.0.1",
+        "fd00:10:96::1", "fd00:10:245::", "fd00:ec2::254",   "::1"};
+    own_json struct json *all = rendered("local", "true");
+    const char *text =
+        setting_of(all, "podterm-gateway", "PODTERM_AGENT_CIDRS");
+    struct cidr_list networks;
+    struct err e = {0};
+
+    (void)arg;
+    assert_non_null(text);
+    if (cidr_list_parse(text, &networks, &e) < 0)
+        fail_msg("%s", e.text);
+    for (size_t i = 0; i < sizeof pods / sizeof *pods; i++)
+        if (!is_dialled(&networks, pods[i]))
+            fail_msg("%s is not dialled", pods[i]);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (is_dialled(&networks, others[i]))
+            fail_msg("%s is dialled", others[i]);
+    cidr_list_fini(&networks);
+}
+
 /* --- what has to be filled in --- */
 
 /* The exit code of infra/k8s/check; what it said in *said, the caller's. */
@@ -356,6 +397,7 @@ int main(void)
         cmocka_unit_test(an_overlays_target_holds_with_kedas_component_too),
         cmocka_unit_test(controller_and_gateway_have_one_installation),
         cmocka_unit_test(all_listen_on_both_families),
+        cmocka_unit_test(locally_pods_are_dialled_and_nobody_else),
         cmocka_unit_test(what_was_not_filled_in_is_named),
         cmocka_unit_test(a_prometheus_that_is_away_lets_no_gateway_go),
         cmocka_unit_test(every_object_bears_the_installations_label),
