@@ -12,6 +12,7 @@
 #include "tests/lib/child.h"
 #include "tests/lib/manifests.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/tree.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -391,6 +392,71 @@ static void a_change_of_kedas_pool_is_gradual(void **arg)
     assert_true(json_get_is(json_get(spec, "rollout"), "strategy", "gradual"));
 }
 
+/* --- what the README has one paste --- */
+
+/* The lines of its block behind that text, out of a list's indentation; the
+ * caller's. */
+static char *block_behind(const char *text)
+{
+    own_mem char *readme = tree_get("infra/k8s/README.md", &(size_t){0});
+    char *at = strstr(readme, text), *out, *save = NULL, *end;
+    struct buf b;
+
+    at = at ? strstr(at, "\n  ```\n") : NULL;
+    end = at ? strstr(at + 1, "\n  ```\n") : NULL;
+    if (!end)
+        fail_msg("no block behind %s", text);
+    end[1] = '\0';
+    buf_init(&b, DOC_MAX);
+    for (char *line = strtok_r(at + strlen("\n  ```\n"), "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        assert_int_equal(strncmp(line, "  ", 2), 0);
+        buf_printf(&b, "%s\n", line + 2);
+    }
+    out = mem_str(buf_cstr(&b));
+    buf_fini(&b);
+    return out;
+}
+
+static int dns_policies_with(const struct json *all, const char *cidr)
+{
+    int n = 0;
+
+    for (size_t i = 0; i < json_count(all); i++) {
+        const struct json *o = json_at(all, i);
+        const struct json *to =
+            json_get(json_at(json_get(json_get(o, "spec"), "egress"), 0), "to");
+
+        if (!json_get_is(o, "kind", "NetworkPolicy") ||
+            !json_get_is(json_get(o, "metadata"), "name", "dns"))
+            continue;
+        for (size_t t = 0; t < json_count(to); t++)
+            n += json_get_is(json_get(json_at(to, t), "ipBlock"), "cidr", cidr);
+    }
+    return n;
+}
+
+static void a_dns_cache_on_the_node_is_let_in_as_the_readme_says(void **arg)
+{
+    own_mem char *block = block_behind("- NodeLocal DNSCache"), *said = NULL;
+    own_mem char *paste = mem_printf("sed -i '/^patches:/r '%s/paste "
+                                     "kustomization.yaml",
+                                     dir);
+    own_mem char *filled = mem_printf(
+        "%s && sed -i s/KUBE_DNS_IP/10.96.0.10/ kustomization.yaml", paste);
+
+    (void)arg;
+    tree_put(dir, "paste", block);
+    assert_int_equal(check("local", paste, &said), 1);
+    assert_non_null(strstr(said, "KUBE_DNS_IP/32"));
+    for (size_t i = 0; i < OVERLAY_COUNT; i++) {
+        own_json struct json *all = rendered(overlays[i], filled);
+
+        /* sessions', and podterm's own */
+        assert_int_equal(dns_policies_with(all, "10.96.0.10/32"), 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +468,7 @@ int main(void)
         cmocka_unit_test(a_prometheus_that_is_away_lets_no_gateway_go),
         cmocka_unit_test(every_object_bears_the_installations_label),
         cmocka_unit_test(a_node_is_drained_of_pods_that_are_not_ready),
+        cmocka_unit_test(a_dns_cache_on_the_node_is_let_in_as_the_readme_says),
         cmocka_unit_test(a_change_of_kedas_pool_is_gradual),
     };
 
