@@ -383,6 +383,101 @@ static void a_script_without_end_has_redis_started_again(void **arg)
     seat_free(&after);
 }
 
+/* --- what the documents tell to do --- */
+
+/* The first block of commands behind that text, line by line, as who stands
+ * in infra/k8s. */
+static void do_as_told(const char *document, const char *behind)
+{
+    own_mem char *text = tree_get(document, &(size_t){0});
+    own_mem char *path =
+        mem_printf("PATH=%s/bin:%s", getenv("PODTERM_CLUSTER"), getenv("PATH"));
+    char *at = strstr(text, behind), *save = NULL, *end;
+    int done = 0;
+
+    at = at ? strstr(at, "\n```\n") : NULL;
+    end = at ? strstr(at + 5, "\n```\n") : NULL;
+    if (!end)
+        fail_msg("no commands behind %s in %s", behind, document);
+    *end = '\0';
+    for (char *line = strtok_r(at + 5, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        struct child c = {
+            .argv = (const char *const[]){"sh", "-c", line, NULL},
+            .env = (const char *const[]){path, NULL},
+            .cwd = "infra/k8s",
+        };
+
+        assert_int_equal(strncmp(line, "kubectl ", 8), 0);
+        child_expect(&c, 0);
+        child_fini(&c);
+        done++;
+    }
+    assert_true(done > 2);
+}
+
+static void
+a_leaked_seal_is_changed_and_no_session_of_before_goes_on(void **arg)
+{
+    struct stack_bundle b;
+    struct stack_session ss;
+    struct seat after = {0};
+
+    (void)arg;
+    need_own_cluster();
+    clusterbed_pack(around, "leak", COUNT, &b);
+    stack_create(&around->stack, "ida", &b, "", &ss);
+    do_as_told("docs/kubernetes.md", "**`seal` leaked.**");
+    clusterbed_wait_nothing(around, ss.sid);
+    shippedbed_wait_ready();
+    shippedbed_run(bed, &after, "ida", &b);
+    seat_expect(&after, "n1.", CLUSTERBED_START_MS);
+    seat_say(&after, "ida\r");
+    assert_int_equal(seat_wait(&after, CLUSTERBED_START_MS), 7);
+    seat_free(&after);
+    stack_session_fini(&ss);
+}
+
+/* (gke's kinds and KEDA's, so that each line can be carried out) */
+static void put_kinds(void)
+{
+    own_mem char *crds = mem_printf("%s/crds", getenv("PODTERM_CLUSTER"));
+
+    free(MANIFESTS_ASK("apply", "--server-side", "--force-conflicts", "-f",
+                       crds));
+    free(MANIFESTS_ASK("wait", "--for=condition=Established", "crd", "--all",
+                       "--timeout=50s"));
+}
+
+/* (it takes the installation away: the last) */
+static void uninstalled_nothing_is_left_but_keys_and_volume(void **arg)
+{
+    static const char kinds[] =
+        "pods,deployments,statefulsets,services,hpa,pdb,networkpolicies,roles,"
+        "rolebindings";
+    own_mem char *left = NULL, *kept = NULL;
+    struct stack_bundle b;
+    struct stack_session ss;
+
+    (void)arg;
+    need_own_cluster();
+    put_kinds();
+    clusterbed_pack(around, "last", COUNT, &b);
+    stack_create(&around->stack, "jon", &b, "", &ss);
+    do_as_told("infra/k8s/README.md", "## Uninstall");
+    clusterbed_wait_none(around, "jobs", NULL);
+    free(MANIFESTS_ASK("-n", SHIPPEDBED_NS, "wait", "--for=delete", "pods",
+                       "--all", "--timeout=55s"));
+    left = MANIFESTS_ASK("-n", SHIPPEDBED_NS, "get", kinds, "-o", "name");
+    assert_string_equal(left, "");
+    assert_int_equal(clusterbed_count(around, "jobs", NULL), 0);
+    kept =
+        MANIFESTS_ASK("-n", SHIPPEDBED_NS, "get", "secret,pvc", "-o", "name");
+    assert_non_null(strstr(kept, "secret/podterm-keys\n"));
+    assert_non_null(strstr(kept, "persistentvolumeclaim/"));
+    stack_session_fini(&ss);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +490,9 @@ int main(void)
         cmocka_unit_test(the_leading_pod_goes_and_sessions_go_on),
         cmocka_unit_test(the_gateways_go_and_the_client_resumes),
         cmocka_unit_test(a_script_without_end_has_redis_started_again),
+        cmocka_unit_test(
+            a_leaked_seal_is_changed_and_no_session_of_before_goes_on),
+        cmocka_unit_test(uninstalled_nothing_is_left_but_keys_and_volume),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
