@@ -1,8 +1,8 @@
 /*
  * Addresses that are read print to what reads the same; a range holds its
- * own first address; mapped and plain IPv4 are judged alike; a client is its
- * peer or one entry of the header, and never another's word when the peer is
- * not trusted.
+ * own first address; mapped and plain IPv4 are judged alike, and to take the
+ * one for the other changes no judgement; a client is its peer or one entry of
+ * the header, and never another's word when the peer is not trusted.
  */
 #include "base/addr.h"
 
@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_parse(const char *text)
 {
     struct sockaddr_storage a = {0}, b = {0};
+    uint8_t key_a[16], key_b[16];
     char out[ADDR_TEXT_MAX];
     struct err e = {0};
 
@@ -25,6 +26,13 @@ static void check_parse(const char *text)
         return;
     addr_text(SA(a), out);
     if (addr_parse(out, &b, &e) < 0 || memcmp(&a, &b, sizeof(a)) != 0)
+        abort();
+    addr_unmap(&b);
+    addr_count_key(SA(a), key_a);
+    addr_count_key(SA(b), key_b);
+    if (addr_is_global(SA(a)) != addr_is_global(SA(b)) ||
+        addr_is_loopback(SA(a)) != addr_is_loopback(SA(b)) ||
+        memcmp(key_a, key_b, 16) != 0)
         abort();
 }
 
