@@ -142,6 +142,11 @@ struct ws_header {
  * A request whose connection is gone is only freed. */
 void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
                 size_t count, const void *body, size_t len);
+/* The same, and the body is sent from where it is, a piece at a time: it must
+ * stay until ws_context_free. */
+void ws_respond_lasting(struct ws_request *r, int status,
+                        const struct ws_header *h, size_t count,
+                        const void *body, size_t len);
 
 /* --- connections --- */
 

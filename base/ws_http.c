@@ -78,6 +78,8 @@ struct ws_request {
     /* the answer: head and body in one piece behind LWS_PRE bytes */
     uint8_t *out;
     size_t out_len, out_sent;
+    const uint8_t *rest; /* what follows of a lasting body, borrowed */
+    size_t rest_len;
 };
 
 /* --- reading a head --- */
@@ -250,43 +252,6 @@ static void ws_request_free(struct ws_request *r)
 
 /* --- answering --- */
 
-static const char *ws_phrase(int status)
-{
-    static const struct {
-        int status;
-        const char *phrase;
-    } table[] = {
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {304, "Not Modified"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {409, "Conflict"},
-        {411, "Length Required"},
-        {413, "Content Too Large"},
-        {415, "Unsupported Media Type"},
-        {421, "Misdirected Request"},
-        {422, "Unprocessable Content"},
-        {426, "Upgrade Required"},
-        {429, "Too Many Requests"},
-        {500, "Internal Server Error"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {501, "Not Implemented"},
-        {504, "Gateway Timeout"},
-    };
-
-    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
-        if (table[i].status == status)
-            return table[i].phrase;
-    return "Status";
-}
-
 /* What this module says itself, or must not be broken by a value. */
 static bool ws_may_send(const struct ws_header *h)
 {
@@ -299,9 +264,11 @@ static bool ws_may_send(const struct ws_header *h)
 
 static void ws_build(struct ws_request *r, int status,
                      const struct ws_header *h, size_t count, const void *body,
-                     size_t len)
+                     size_t len, bool is_lasting)
 {
     const bool has_body = status != 204 && status != 304;
+    const size_t now =
+        is_lasting && len > WS_ANSWER_CHUNK ? WS_ANSWER_CHUNK : len;
     struct buf out;
 
     buf_init(&out, SIZE_MAX / 2);
@@ -315,15 +282,19 @@ static void ws_build(struct ws_request *r, int status,
         if (ws_may_send(&h[i]))
             buf_printf(&out, "%s: %s\r\n", h[i].name, h[i].value);
     buf_append_str(&out, "\r\n");
-    if (has_body && r->method && strcmp(r->method, "HEAD") != 0)
-        buf_append(&out, body, len);
+    if (has_body && r->method && strcmp(r->method, "HEAD") != 0) {
+        buf_append(&out, body, now);
+        r->rest = (const uint8_t *)body + now;
+        r->rest_len = len - now;
+    }
     r->out = out.data;
     r->out_len = out.len;
     r->out_sent = LWS_PRE;
 }
 
-void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
-                size_t count, const void *body, size_t len)
+static void ws_answer(struct ws_request *r, int status,
+                      const struct ws_header *h, size_t count, const void *body,
+                      size_t len, bool is_lasting)
 {
     struct ws_conn *c = r->conn;
 
@@ -336,7 +307,7 @@ void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
         ws_request_free(r);
         return;
     }
-    ws_build(r, status, h, count, body, len);
+    ws_build(r, status, h, count, body, len, is_lasting);
     ws_phase(c, WS_ANSWERING, WS_ANSWER_DEADLINE_MS);
     ws_timer(c, loop_now_ms() + 100);
     /* Begun at once, while reading is still paused: libwebsockets 4.3 first
@@ -346,6 +317,19 @@ void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
         ws_drop(c);
     else if (r->is_asked)
         lws_rx_flow_control(c->wsi, 1); /* else no more is written either */
+}
+
+void ws_respond(struct ws_request *r, int status, const struct ws_header *h,
+                size_t count, const void *body, size_t len)
+{
+    ws_answer(r, status, h, count, body, len, false);
+}
+
+void ws_respond_lasting(struct ws_request *r, int status,
+                        const struct ws_header *h, size_t count,
+                        const void *body, size_t len)
+{
+    ws_answer(r, status, h, count, body, len, true);
 }
 
 static void ws_refuse(struct ws_request *r, int status)
@@ -364,7 +348,8 @@ void ws_http_refuse_early(struct ws_conn *c, int status)
     char body[WS_PROBLEM_MAX];
     const size_t len = ws_problem(status, body);
 
-    ws_build(&r, status, ws_problem_headers, WS_PROBLEM_HEADERS, body, len);
+    ws_build(&r, status, ws_problem_headers, WS_PROBLEM_HEADERS, body, len,
+             false);
     ws_linger(c);
     if (send(c->fd, r.out + LWS_PRE, r.out_len - LWS_PRE,
              MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
@@ -388,6 +373,21 @@ int ws_http_refuse_upgrade(struct ws_conn *c, int status)
     return -1; /* what was not sent at once is flushed before the end */
 }
 
+/* The next chunk of a lasting body goes where the answer's last one was:
+ * libwebsockets wants head-room, and may write to what it is given. */
+static void ws_take_rest(struct ws_request *r)
+{
+    size_t len = r->rest_len > WS_ANSWER_CHUNK ? WS_ANSWER_CHUNK : r->rest_len;
+
+    if (r->out_sent < r->out_len || !len)
+        return;
+    memcpy(r->out + LWS_PRE, r->rest, len); /* the first was as long */
+    r->rest += len;
+    r->rest_len -= len;
+    r->out_sent = LWS_PRE;
+    r->out_len = LWS_PRE + len;
+}
+
 int ws_http_write(struct ws_conn *c)
 {
     struct ws_request *r = c->request;
@@ -397,13 +397,15 @@ int ws_http_write(struct ws_conn *c)
         return -1;
     if (c->phase != WS_ANSWERING)
         return 0;
+    ws_take_rest(r);
     len = r->out_len - r->out_sent;
     if (len > WS_ANSWER_CHUNK)
         len = WS_ANSWER_CHUNK;
     if (len && lws_write(c->wsi, r->out + r->out_sent, len, LWS_WRITE_HTTP) < 0)
         return -1;
     r->out_sent += len;
-    if (r->out_sent < r->out_len || lws_partial_buffered(c->wsi)) {
+    if (r->out_sent < r->out_len || r->rest_len ||
+        lws_partial_buffered(c->wsi)) {
         ws_phase(c, WS_ANSWERING, WS_ANSWER_DEADLINE_MS);
         lws_callback_on_writable(c->wsi);
         return 0;

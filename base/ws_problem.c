@@ -1,6 +1,6 @@
 /*
  * Problem documents (RFC 9457) for what is refused before a service sees it;
- * the same members as the controller's own.
+ * the same members as the controller's own. And the words for a status.
  */
 #include "base/ws_target.h"
 
@@ -46,4 +46,41 @@ size_t ws_problem(int status, char out[WS_PROBLEM_MAX])
                    problems[i].code, problems[i].title, status,
                    problems[i].detail, problems[i].code);
     return len < 0 ? 0 : (size_t)len;
+}
+
+const char *ws_phrase(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } table[] = {
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {415, "Unsupported Media Type"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {500, "Internal Server Error"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {501, "Not Implemented"},
+        {504, "Gateway Timeout"},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+        if (table[i].status == status)
+            return table[i].phrase;
+    return "Status";
 }

@@ -33,5 +33,6 @@ bool ws_http_is_method(const char *name, size_t len);
 extern const struct ws_header ws_problem_headers[WS_PROBLEM_HEADERS];
 /* Fills out; its length. */
 size_t ws_problem(int status, char out[WS_PROBLEM_MAX]);
+const char *ws_phrase(int status); /* 404: "Not Found" */
 
 #endif

@@ -2,6 +2,7 @@
 #include "tests/lib/wsbed.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +13,13 @@
 
 #include <cmocka.h>
 
+#define LASTING_MAX (8 << 20)
+
 static struct ws_request *asked; /* not answered yet */
 static bool answer_later;
+static uint8_t *lasting; /* answered with it, so long */
+static size_t lasting_len;
+static int lasting_status;
 
 static void request(void *arg, struct ws_request *r)
 {
@@ -31,6 +37,10 @@ static void request(void *arg, struct ws_request *r)
     bed.requests++;
     if (answer_later) {
         asked = r;
+        return;
+    }
+    if (lasting) {
+        ws_respond_lasting(r, lasting_status, type, 1, lasting, lasting_len);
         return;
     }
     len = (size_t)snprintf(text, sizeof(text), "%s %s a=%s id=%s body=%.*s",
@@ -64,6 +74,8 @@ static int stop(void **state)
     if (asked)
         ws_respond(asked, 200, NULL, 0, NULL, 0);
     asked = NULL;
+    free(lasting);
+    lasting = NULL;
     return 0;
 }
 
@@ -193,6 +205,115 @@ static void a_late_answer_arrives(void **state)
     assert_true(p->len > sizeof(big));
     assert_false(p->is_reset);
     peer_free(p);
+}
+
+static void have_lasting(size_t len)
+{
+    lasting = malloc(LASTING_MAX);
+    assert_non_null(lasting);
+    for (size_t i = 0; i < LASTING_MAX; i++)
+        lasting[i] = (uint8_t)(i * 2654435761u >> 24);
+    lasting_len = len;
+    lasting_status = 200;
+}
+
+static void a_lasting_body_arrives_as_it_is(void **state)
+{
+    static const size_t sizes[] = {0, 1, 32767, 32768, 32769, 65536, 300001};
+
+    (void)state;
+    have_lasting(0);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        char length[64];
+        struct peer *p;
+        const char *end;
+
+        lasting_len = sizes[i];
+        snprintf(length, sizeof(length), "content-length: %zu\r\n", sizes[i]);
+        p = ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_true(peer_wait_closed(p, 3000));
+        assert_false(p->is_reset);
+        assert_non_null(strstr(p->in, length));
+        end = strstr(p->in, "\r\n\r\n") + 4;
+        assert_int_equal(p->len - (size_t)(end - p->in), sizes[i]);
+        assert_memory_equal(end, lasting, sizes[i]);
+        peer_free(p);
+        p = ask("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_true(peer_wait_closed(p, 3000));
+        assert_non_null(strstr(p->in, length));
+        assert_string_equal(strstr(p->in, "\r\n\r\n"), "\r\n\r\n");
+        peer_free(p);
+    }
+}
+
+static void not_modified_has_neither_body_nor_length(void **state)
+{
+    struct peer *p;
+
+    (void)state;
+    have_lasting(40000);
+    lasting_status = 304;
+    p = ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_true(peer_wait_closed(p, 3000));
+    assert_non_null(strstr(p->in, "HTTP/1.1 304 Not Modified\r\n"));
+    assert_null(strstr(p->in, "content-length"));
+    assert_string_equal(strstr(p->in, "\r\n\r\n"), "\r\n\r\n");
+    peer_free(p);
+}
+
+/* A reader in no hurry: reads when it is told to. */
+static int dial_slow(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port =
+                                 htons((uint16_t)ws_server_port(bed.server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), small = 4096;
+    static const char text[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    assert_int_equal(send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL),
+                     sizeof(text) - 1);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+#define SLOW 20
+
+static void slow_readers_of_a_lasting_body_cost_little_memory(void **state)
+{
+    const struct ws_server_conf conf = base_conf();
+    static char in[LASTING_MAX + 4096];
+    size_t before, used = 0;
+    int fds[SLOW];
+    ssize_t n;
+
+    (void)state;
+    have_lasting(LASTING_MAX);
+    bed_serve(&conf);
+    run_for(bed.loop, 50);
+    before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (int i = 0; i < SLOW; i++)
+        fds[i] = dial_slow();
+    run_for(bed.loop, 300);
+    assert_int_equal(bed.requests, SLOW);
+    assert_true(mallinfo2().uordblks + mallinfo2().hblkhd <
+                before + SLOW * 4 * 32768);
+    for (int idle = 0; idle < 200; idle++) {
+        while ((n = recv(fds[0], in + used, sizeof(in) - used, 0)) > 0) {
+            used += (size_t)n;
+            idle = 0;
+        }
+        if (n == 0)
+            break;
+        run_for(bed.loop, 5);
+    }
+    assert_true(used > LASTING_MAX);
+    assert_memory_equal(in + used - LASTING_MAX, lasting, LASTING_MAX);
+    for (int i = 0; i < SLOW; i++)
+        close(fds[i]);
+    run_for(bed.loop, 50);
 }
 
 static void an_answer_after_the_server_went_is_only_freed(void **state)
@@ -334,6 +455,9 @@ int main(void)
         TEST(head_has_no_body),
         TEST(a_body_in_pieces_is_put_together),
         TEST(a_late_answer_arrives),
+        TEST(a_lasting_body_arrives_as_it_is),
+        TEST(not_modified_has_neither_body_nor_length),
+        TEST(slow_readers_of_a_lasting_body_cost_little_memory),
         TEST(an_answer_after_the_server_went_is_only_freed),
         TEST(a_body_over_the_limit_is_413_with_an_answer_that_arrives),
         TEST(without_a_handler_everything_is_404),
