@@ -284,7 +284,8 @@ static void ws_build(struct ws_request *r, int status,
     buf_append_str(&out, "\r\n");
     if (has_body && r->method && strcmp(r->method, "HEAD") != 0) {
         buf_append(&out, body, now);
-        r->rest = (const uint8_t *)body + now;
+        if (len > now)
+            r->rest = (const uint8_t *)body + now;
         r->rest_len = len - now;
     }
     r->out = out.data;

@@ -64,6 +64,7 @@ const char *ws_phrase(int status)
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
         {409, "Conflict"},
         {411, "Length Required"},
         {413, "Content Too Large"},

@@ -16,6 +16,7 @@ static const struct {
     {403, "Forbidden"},
     {404, "Not found"},
     {405, "Method not allowed"},
+    {406, "Not acceptable"},
     {409, "Conflict"},
     {413, "Too large"},
     {415, "Unsupported media type"},
@@ -61,6 +62,15 @@ void answer_json(struct answer *a, int status, struct json *root)
 void answer_text(struct answer *a, int status, const char *type, char *body)
 {
     answer_set(a, status, type, body);
+}
+
+void answer_lasting(struct answer *a, int status, const char *type,
+                    const void *bytes, size_t len)
+{
+    answer_set(a, status, type, NULL);
+    a->is_lasting = true;
+    a->lasting = bytes;
+    a->lasting_len = len;
 }
 
 void answer_header(struct answer *a, const char *name, const char *value)

@@ -18,6 +18,7 @@
 
 struct lease;
 struct live;
+struct page;
 struct reaper;
 
 struct app {
@@ -34,6 +35,7 @@ struct app {
     struct reaper *reaper;
     struct lease *lease; /* NULL: this controller is alone */
     struct guard guard;
+    struct page *page; /* NULL: none is served */
     bool is_stopping;
 };
 

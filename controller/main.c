@@ -11,6 +11,7 @@
 #include "controller/launcher_local.h"
 #include "controller/lease.h"
 #include "controller/live.h"
+#include "controller/page.h"
 #include "controller/reaper.h"
 #include "controller/server.h"
 #include "controller/sweep.h"
@@ -176,6 +177,9 @@ static int start_app(struct app *a, struct err *e)
              ? keys_take(&a->keys, a->set->keys_dir, a->set->state_dir, e)
              : keys_load(&a->keys, a->set->state_dir, e)) < 0)
         return -1;
+    a->page = page_open(a->set, e);
+    if (!a->page && *a->set->web_dir)
+        return -1;
     a->store = store_open(
         &(struct store_conf){.where = a->set->store,
                              .user = a->set->redis_user,
@@ -304,6 +308,7 @@ static void finish(struct controller *c)
     lease_free(c->app.lease);
     if (a->ws)
         ws_context_free(a->ws);
+    page_close(a->page);
     identity_free(a->identity);
     devissuer_free(a->devissuer);
     if (a->store)

@@ -3,6 +3,7 @@
 #include "base/seal.h"
 #include "controller/devissuer.h"
 #include "controller/health.h"
+#include "controller/page.h"
 #include "controller/sessions.h"
 
 #include <stdio.h>
@@ -17,6 +18,7 @@ const struct route routes[] = {
     {"POST", "/api/sessions/{id}/token", AUTH_IDENTITY, PLACE_API,
      sessions_token},
     {"GET", "/.well-known/jwks.json", AUTH_NONE, PLACE_API, health_jwks},
+    {"GET", "/web/config.json", AUTH_NONE, PLACE_API, page_config},
     {"GET", "/dev/token", AUTH_DEV, PLACE_API, devissuer_token},
     {"GET", "/livez", AUTH_NONE, PLACE_API, health_livez},
     {"GET", "/readyz", AUTH_NONE, PLACE_METRICS, health_readyz},

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 struct app;
+struct webdir_file;
 
 struct owner { /* who calls: (issuer, subject) */
     char iss[TOKEN_STR_MAX];
@@ -34,8 +35,9 @@ struct call { /* one request under way */
     struct app *app;
     struct ws_request *r;
     const struct route *route;
-    char sid[ID_SIZE]; /* {id} of the path */
-    struct owner who;  /* AUTH_IDENTITY: filled before the handler */
+    const struct webdir_file *file; /* of the page's, instead */
+    char sid[ID_SIZE];              /* {id} of the path */
+    struct owner who; /* AUTH_IDENTITY: filled before the handler */
     struct sockaddr_storage peer, local; /* ends of the connection */
     struct answer answer;
     int64_t begun_us;

@@ -7,13 +7,18 @@
 #include "controller/app.h"
 #include "controller/counts.h"
 #include "controller/create.h"
+#include "controller/page.h"
 #include "controller/routes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FIXED_HEADERS 6 /* of every answer */
+#define FIXED_HEADERS 7 /* of every answer */
+#define MORE_HEADERS_MAX 4
+
+/* Nothing of it may run, load or be framed. */
+#define POLICY_NONE "default-src 'none'; frame-ancestors 'none'"
 
 struct listener {
     struct app *app;
@@ -43,8 +48,10 @@ static size_t fixed_headers(const struct call *c, struct ws_header *h)
         h[n++] = (struct ws_header){"cache-control", "no-store"};
     h[n++] = (struct ws_header){"x-content-type-options", "nosniff"};
     h[n++] = (struct ws_header){"referrer-policy", "no-referrer"};
-    h[n++] = (struct ws_header){"content-security-policy",
-                                "default-src 'none'; frame-ancestors 'none'"};
+    h[n++] = (struct ws_header){"cross-origin-resource-policy", "same-origin"};
+    h[n++] =
+        (struct ws_header){"content-security-policy",
+                           c->answer.policy ? c->answer.policy : POLICY_NONE};
     if (g->is_tls)
         h[n++] =
             (struct ws_header){"strict-transport-security", "max-age=31536000"};
@@ -59,6 +66,8 @@ static void add_cors(struct call *c)
     const struct guard *g = &c->app->guard;
     const char *origin = ws_request_header(c->r, "origin");
 
+    if (c->answer.is_lasting)
+        return; /* the page is for nobody else's */
     if (*g->origins)
         answer_header(&c->answer, "vary", "origin");
     if (guard_origin(g, origin, NULL) != ORIGIN_LISTED)
@@ -68,26 +77,38 @@ static void add_cors(struct call *c)
                   "location, retry-after");
 }
 
+static void send_answer(struct call *c)
+{
+    struct ws_header h[FIXED_HEADERS + MORE_HEADERS_MAX + ANSWER_HEADERS_MAX];
+    const struct answer *a = &c->answer;
+    const char *body = a->body ? a->body : "";
+    size_t n = fixed_headers(c, h);
+
+    for (size_t i = 0; i < a->more_count && i < MORE_HEADERS_MAX; i++)
+        h[n++] = a->more[i];
+    for (size_t i = 0; i < a->header_count; i++)
+        h[n++] = (struct ws_header){a->headers[i].name, a->headers[i].value};
+    if (a->is_lasting)
+        ws_respond_lasting(c->r, a->status, h, n, a->lasting, a->lasting_len);
+    else
+        ws_respond(c->r, a->status, h, n, body, strlen(body));
+}
+
 static void respond(struct call *c)
 {
-    struct ws_header h[FIXED_HEADERS + ANSWER_HEADERS_MAX];
-    const char *body = c->answer.body ? c->answer.body : "";
     int64_t us = loop_now_us() - c->begun_us;
     char client[ADDR_TEXT_MAX];
-    size_t n;
 
     add_cors(c);
-    n = fixed_headers(c, h);
-    for (size_t i = 0; i < c->answer.header_count; i++)
-        h[n++] = (struct ws_header){c->answer.headers[i].name,
-                                    c->answer.headers[i].value};
     count_request(c->answer.status, us);
     addr_text_ip((const struct sockaddr *)ws_request_client(c->r), client);
     log_debug("api.answer", "client", "s", client, "method", "s",
               ws_request_method(c->r), "path", "s",
-              c->route ? c->route->path : "", "status", "i",
-              (int64_t)c->answer.status, "us", "i", us, NULL);
-    ws_respond(c->r, c->answer.status, h, n, body, strlen(body));
+              c->file    ? c->file->path
+              : c->route ? c->route->path
+                         : "",
+              "status", "i", (int64_t)c->answer.status, "us", "i", us, NULL);
+    send_answer(c);
     if (c->after)
         c->after(c->app, c->after_arg);
     answer_fini(&c->answer);
@@ -177,6 +198,26 @@ static bool is_served(const struct listener *l, const struct route *r,
     return l->is_only || r->place == l->place || strcmp(r->path, "/livez") == 0;
 }
 
+/* A file of the page's, where there is no route: answered at once. */
+static bool find_file(const struct listener *l, struct call *c, char *allow,
+                      size_t size)
+{
+    const char *method = ws_request_method(c->r);
+
+    if (l->place != PLACE_API || *allow)
+        return false;
+    c->file = page_find(l->app->page, ws_request_path(c->r));
+    if (!c->file)
+        return false;
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
+        page_answer(l->app->page, c->file, c);
+        return true;
+    }
+    snprintf(allow, size, "%s", PAGE_METHODS);
+    return false;
+}
+
+/* False: it is answered already. */
 static bool find_route(const struct listener *l, struct call *c)
 {
     const char *method = ws_request_method(c->r);
@@ -187,6 +228,8 @@ static bool find_route(const struct listener *l, struct call *c)
     if (c->route && is_served(l, c->route, c->r))
         return true;
     c->route = NULL;
+    if (find_file(l, c, allow, sizeof allow))
+        return false;
     if (*allow && strcmp(method, "OPTIONS") == 0) {
         preflight(c, allow);
     } else if (*allow) {

@@ -66,6 +66,19 @@ static const struct conf_row rows[] = {
          "certificates to trust for the key set instead of the system's"),
     FLAG("dev-issuer", dev_issuer,
          "serve /dev/token instead of OIDC; loopback listeners only"),
+    TEXT("web-dir", web_dir, "", "directory",
+         "the web terminal's page as built, read once at the start (empty: "
+         "no page)"),
+    NUMBER("web-max-files", web_max_files, 1, 65536, "512", "files",
+           "in it, compressed copies counted"),
+    NUMBER("web-max-bytes", web_max_bytes, 1, 1 << 30, "16777216", "bytes",
+           "of all of them together, held in memory"),
+    NUMBER("web-max-name", web_max_name, 12, 1024, "128", "bytes",
+           "a path in it"),
+    NAME("web-bundle", web_bundle, NULL, "URL",
+         "the bundle that the page offers to start"),
+    NAME("web-bundle-sha256", web_bundle_sha256, NULL, "",
+         "its digest, 64 hex digits"),
     NAME("tls-cert", tls_cert, NULL, "file", "certificate chain, PEM"),
     NAME("tls-key", tls_key, NULL, "file", "its private key, PEM"),
     TEXT("trusted-proxies", trusted_proxies, "", "CIDRs",
@@ -233,7 +246,7 @@ static int check_attach_url(const char *url, struct err *e)
     size_t len = rest ? strcspn(rest, "/") : 0;
 
     if (!rest || !len || len >= sizeof host - 4 || !rest[len] ||
-        strpbrk(url, "?# @"))
+        strpbrk(url, "?# @;,'\""))
         return err_set(e, ERR_INPUT,
                        "--attach-url must be the gateway's address for "
                        "clients, like wss://HOST/v1/attach");
@@ -330,6 +343,27 @@ static int check_files(struct err *e)
     return conf_file("bundle-file-root", set.bundle_file_root, true, e);
 }
 
+/* What the page offers must be what a request may ask for. */
+static int check_web(struct err *e)
+{
+    const char *hex = set.web_bundle_sha256;
+    struct url ignored;
+
+    if (!set.web_bundle != !hex)
+        return err_set(e, ERR_INPUT,
+                       "--web-bundle and --web-bundle-sha256 go together: set "
+                       "both, or neither");
+    if (!hex)
+        return 0;
+    if (strlen(hex) != 64 || strspn(hex, "0123456789abcdef") != 64)
+        return err_set(e, ERR_INPUT,
+                       "--web-bundle-sha256 must be 64 lower-case hex digits "
+                       "(sha256sum says them)");
+    if (url_judge(&set.bundles, set.web_bundle, &ignored, e) < 0)
+        return err_wrap(e, "--web-bundle");
+    return 0;
+}
+
 static int check(struct err *e)
 {
     if (check_listen("--listen", set.listen, e) < 0 ||
@@ -403,6 +437,8 @@ static int derive(struct err *e)
     set.bundles.file_root = set.bundle_file_root;
     if (domain_list_parse(set.bundle_domains, &set.bundles.domains, e) < 0)
         return err_wrap(e, "--bundle-domains");
+    if (check_web(e) < 0)
+        return -1;
     if (domain_list_parse(set.public_cache_hosts, &set.public_hosts, e) < 0)
         return err_wrap(e, "--public-cache-hosts");
     if (cidr_list_parse(set.trusted_proxies, &set.proxies, e) < 0)

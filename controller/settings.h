@@ -26,6 +26,8 @@ struct settings {
     const char *installation, *issuer;
     const char *oidc_issuer, *oidc_audience, *oidc_jwks_url, *oidc_ca;
     bool dev_issuer;
+    const char *web_dir, *web_bundle, *web_bundle_sha256;
+    int64_t web_max_files, web_max_bytes, web_max_name;
     const char *tls_cert, *tls_key;
     const char *trusted_proxies, *cors_origins, *hosts;
     int64_t proxy_hops, conns_per_address;

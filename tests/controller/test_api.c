@@ -172,6 +172,10 @@ static void unknown_paths_and_methods_are_told_apart(void **state)
     r = rest_call(api.server.port, "GET", "/api", alice, NULL);
     assert_int_equal(r.status, 404);
     rest_fini(&r);
+    /* without --web-dir there is no page */
+    r = rest_call(api.server.port, "GET", "/", NULL, NULL);
+    assert_int_equal(r.status, 404);
+    rest_fini(&r);
     r = api_call(&api, "PUT", SESSIONS, NULL, NULL, alice, "{}");
     assert_int_equal(r.status, 405);
     assert_string_equal(rest_header(&r, "allow"), "POST, GET");
@@ -229,6 +233,10 @@ static void health_is_open_and_tells_nothing_private(void **state)
     (void)state;
     assert_int_equal(api_status(&api, "GET", "/livez", NULL, NULL, NULL), 200);
     assert_int_equal(api_status(&api, "GET", "/readyz", NULL, NULL, NULL), 200);
+    r = api_call(&api, "GET", "/web/config.json", NULL, NULL, NULL, NULL);
+    assert_int_equal(r.status, 200);
+    assert_null(strstr(r.body, "\"bundle\":")); /* none is offered */
+    rest_fini(&r);
     r = api_call(&api, "GET", "/metrics", NULL, NULL, NULL, NULL);
     assert_int_equal(r.status, 200);
     assert_non_null(
