@@ -333,6 +333,7 @@ static void arm_controller(struct dev *d)
     devchild_arg(c, "--bundle-http");
     devchild_arg(c, "--bundle-domains=%s", f->bundle_domains);
     devchild_arg(c, "--bundle-file-root=%s", f->root_dir);
+    devchild_arg(c, "--web-dir=%s", f->web_dir);
     devchild_arg(c, "--isolation=%s", f->isolation);
     devchild_arg(c, "--egress=%s", f->egress);
     devchild_arg(c, "--life-fd=3");
@@ -404,6 +405,8 @@ static void announce(struct dev *d)
     loop_timer_stop(d->deadline);
     d->deadline = NULL;
     printf("podterm is ready at http://%s\n", d->conf.api);
+    if (d->conf.web_dir[0])
+        printf("web terminal: http://%s/\n", d->conf.api);
     fflush(stdout);
 }
 

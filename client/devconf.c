@@ -210,6 +210,31 @@ static int other_dirs(struct devconf *c, struct err *e)
     return 0;
 }
 
+/* The page as it was installed with this program, else as `make web` leaves
+ * it beside build/; none is fine, unless one was named. */
+static int web_dir(struct devconf *c, struct err *e)
+{
+    static const char *const places[] = {"../share/podterm/web",
+                                         "../../web/dist"};
+
+    if (c->web && !*c->web)
+        return 0;
+    if (c->web && !realpath(c->web, c->web_dir))
+        return err_set(e, ERR_INPUT,
+                       "--web-dir %s: %s; name the directory the page was "
+                       "built into, or leave it empty for none",
+                       c->web, strerror(errno));
+    for (size_t i = 0; !c->web && i < sizeof places / sizeof *places; i++) {
+        own_mem char *dir = mem_printf("%s/%s", c->bin_dir, places[i]);
+        own_mem char *index = mem_printf("%s/index.html", dir);
+
+        if (access(index, R_OK) == 0 && realpath(dir, c->web_dir))
+            return 0;
+        c->web_dir[0] = '\0';
+    }
+    return 0;
+}
+
 /* --- settings --- */
 
 static int choice(const char *flag, const char *value, const char *a,
@@ -229,6 +254,7 @@ int devconf_load(struct devconf *c, int argc, char **argv, struct err *e)
         {"attach-listen", CONF_STR, &c->attach_listen, 1, 128, NULL, "host:port", "where the gateway listens (default: the next port)"},
         {"state", CONF_STR, &c->state, 1, PATH_MAX - 64, NULL, "directory", "keys, store, logs and sessions (default: $XDG_STATE_HOME/podterm, ~/.local/state/podterm, or /var/lib/podterm for root)"},
         {"store", CONF_STR, &c->store, 1, 4096, NULL, "file|URL", "redis://HOST:PORT[/DB] instead of SQLite in the state directory"},
+        {"web-dir", CONF_STR, &c->web, 0, PATH_MAX - 1, NULL, "directory", "the web terminal's page as built (default: ../share/podterm/web or ../../web/dist from this program, if there; empty: no page)"},
         {"bundle-root", CONF_STR, &c->bundle_root, 1, PATH_MAX - 1, ".", "directory", "file: bundles may come from below here"},
         {"bundle-domains", CONF_STR, &c->bundle_domains, 0, 4096, "", "domains", "hosts bundles may come from: example.com, *.example.com (http on loopback always may)"},
         {"isolation", CONF_STR, &c->isolation, 1, 16, "best", "best|strict", "run programs unisolated where the kernel refuses a cage, or refuse"},
@@ -256,5 +282,5 @@ int devconf_load(struct devconf *c, int argc, char **argv, struct err *e)
         return -1;
     if (addresses(c, e) < 0 || state_dir(c, e) < 0)
         return -1;
-    return other_dirs(c, e);
+    return other_dirs(c, e) < 0 ? -1 : web_dir(c, e);
 }

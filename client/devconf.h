@@ -16,6 +16,7 @@ struct devconf {
     const char *listen, *attach_listen, *state, *bundle_root, *bundle_domains;
     const char *isolation, *egress, *installation;
     const char *store; /* NULL = podterm.db in the state directory */
+    const char *web;   /* NULL = the page that lies beside us, "" = none */
     bool log_to_stderr;
     char **more; /* further flags for the controller, in argv */
     int more_count;
@@ -26,6 +27,7 @@ struct devconf {
     char root_dir[PATH_MAX];    /* bundle root, absolute */
     struct err root_trouble;    /* why agents cannot read below it, if so */
     char bin_dir[PATH_MAX];     /* where this program lies */
+    char web_dir[PATH_MAX];     /* of the page, absolute; "" = none */
 };
 
 /* 0; 1 when --help was printed; -1 with *e: ERR_INPUT says which setting and

@@ -346,15 +346,13 @@ static int load(struct walk *k, struct err *e)
         return -1;
     if (k->w->count)
         qsort(k->w->files, k->w->count, sizeof *k->w->files, by_path);
-    if (settle(k, e) < 0)
-        return -1;
     if (!find(k->w, WEBDIR_INDEX))
         return err_set(e, ERR_INPUT,
                        "--web-dir %.100s: there is no index.html; name the "
                        "directory the page was built into (`make web`: "
                        "web/dist)",
                        k->dir);
-    return 0;
+    return settle(k, e);
 }
 
 struct webdir *webdir_load(const char *dir, const struct webdir_limits *limits,
