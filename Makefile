@@ -82,6 +82,7 @@ $(BUILD)/bin/podterm-shim: $(call src,runner-image) $(wildcard runner-image/*.h)
 -include tests/tests.mk
 -include sample-cli/bundle.mk
 -include run.mk
+-include web.mk
 -include images.mk
 
 .PHONY: deps deps-test deps-gate deps-cluster deps-keda deps-images

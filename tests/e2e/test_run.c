@@ -226,7 +226,7 @@ static void a_port_in_use_is_told_by_serve(void **state)
     assert_non_null(strstr(c.err, "127.0.0.1:8080"));
     assert_non_null(strstr(c.err, "address in use"));
     assert_non_null(strstr(c.err, "make serve LISTEN="));
-    assert_null(strstr(c.err, "in another terminal"));
+    assert_null(strstr(c.err, "In another terminal"));
     child_fini(&c);
 }
 
@@ -239,12 +239,19 @@ static void serve_takes_another_address_and_says_it(void **state)
         "export DIST=$BUILD/dist\n" /* below the bundles' root */
         "port=$(python3 -c 'import socket; s = socket.socket(); "
         "s.bind((\"127.0.0.1\", 0)); print(s.getsockname()[1])')\n"
+        "mkdir -p \"$TMPDIR/dist/web\"; export WEB_DIR=$TMPDIR/dist/web\n"
+        "echo '<title>our page</title>' >\"$WEB_DIR/index.html\"\n"
         "LISTEN=127.0.0.1:$port tools/run serve >\"$s\" 2>&1 & p=$!\n"
         "for i in {1..600}; do grep -q 'Ctrl-C' \"$s\" && break; sleep 0.05;"
         " done\n"
         "sed -n '/podterm run/,/--sha256/p' \"$s\" >\"$s.sh\"\n"
         "grep -q \"server http://127.0.0.1:$port\" \"$s.sh\" && "
         "bash \"$s.sh\" </dev/null; r=$?\n"
+        "url=$(sed -n 's/^In a browser: //p' \"$s\")\n"
+        "curl -s --max-time 10 \"$url\" | grep -q 'our page' || r=98\n"
+        "sha=$(sed -n 's/.*--sha256 //p' \"$s\")\n" /* what it offers */
+        "curl -s --max-time 10 \"${url}web/config.json\" | grep -q "
+        "\"\\\"sha256\\\":\\\"$sha\" || r=99\n"
         "kill $p; wait $p; cat \"$s\"; exit $r",
         NULL};
     struct child c = {.argv = argv};

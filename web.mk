@@ -1,0 +1,33 @@
+# The web terminal: its page (web/), built by esbuild with exactly what
+# web/package-lock.json names, and its tests in a real Chromium. `make run`
+# and `make test` need none of this.
+WEB_PACKAGES := nodejs npm
+WEB_TEST_PACKAGES := chromium
+WEB_NODE_LEAST := 18
+
+.PHONY: deps-web deps-test-web
+# (a node from elsewhere does, if it is not too old: Debian's would not go in
+# beside it)
+deps-web:
+	@{ command -v node && command -v npm; } >/dev/null 2>&1 || \
+		tests/install-missing $(WEB_PACKAGES)
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < $(WEB_NODE_LEAST))' || \
+		{ echo "node is $$(node --version); the page needs $(WEB_NODE_LEAST) or later: remove it, and Debian's is taken" >&2; exit 1; }
+deps-test-web: deps-test deps-web
+	@command -v chromium >/dev/null || tests/install-missing $(WEB_TEST_PACKAGES)
+
+# npm writes its own list last: newer than the lock file, it is done.
+%/node_modules/.package-lock.json: %/package-lock.json
+	@echo "npm: what $< names"
+	@cd $* && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+.PHONY: web serve test-web
+web: deps-web web/node_modules/.package-lock.json ## build the web terminal's page into web/dist/
+	@cd web && npm run --silent build
+serve: deps web ## all of podterm and its page, to stay up on LISTEN=127.0.0.1:8080
+	@BUILD=$(BUILD) DIST=$(DIST) VERSION=$(VERSION) LISTEN=$(LISTEN) \
+		tools/run serve
+
+test-web: deps-test-web all web tests/web/node_modules/.package-lock.json ## the page's types, module and behaviour in a real Chromium
+	@PODTERM_BUILD=$(BUILD) tests/web/run
