@@ -75,10 +75,24 @@ export interface ControllerTickets {
   controller?: string;
   sessionId: string;
   role?: Role;
-  /** A fresh identity token for the header Authorization. */
-  identity(signal: AbortSignal): Promise<string>;
+  /** An identity token for the header Authorization; a fresh one when that
+   * given last was refused. */
+  identity(isRefused: boolean, signal: AbortSignal): Promise<string>;
   /** Of the answer to POST /api/sessions: used for the first attachment. */
   first?: Ticket | null;
+}
+
+async function ask(o: ControllerTickets, isRefused: boolean, signal: AbortSignal): Promise<Response> {
+  return fetch(`${o.controller ?? ''}/api/sessions/${encodeURIComponent(o.sessionId)}/token`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await o.identity(isRefused, signal)}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ role: o.role ?? 'owner' }),
+    credentials: 'omit',
+    redirect: 'error',
+    referrerPolicy: 'no-referrer',
+    cache: 'no-store',
+    signal,
+  });
 }
 
 /** Tickets from podterm's controller: POST /api/sessions/{id}/token. */
@@ -94,16 +108,8 @@ export function controllerTickets(o: ControllerTickets): TicketProvider {
     const timer = setTimeout(stop, TICKET_MS);
     signal.addEventListener('abort', stop);
     try {
-      const response = await fetch(`${o.controller ?? ''}/api/sessions/${encodeURIComponent(o.sessionId)}/token`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${await o.identity(limit.signal)}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ role: o.role ?? 'owner' }),
-        credentials: 'omit',
-        redirect: 'error',
-        referrerPolicy: 'no-referrer',
-        cache: 'no-store',
-        signal: limit.signal,
-      });
+      let response = await ask(o, false, limit.signal);
+      if (response.status === 401) response = await ask(o, true, limit.signal);
       const bytes = await boundedBody(response, ANSWER_MAX);
       let answer: JsonObject = {};
       try {
