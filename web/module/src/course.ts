@@ -80,7 +80,7 @@ export interface Course {
   pingAt: number;
   pingedAt: number;
   rttMs: number;
-  stop: { pause(): void; tell(): void; slow(): void; verdict(): void; repaint(): void; watch(): void };
+  stop: { pause(): void; tell(): void; slow(): void; ask(): void; verdict(): void; repaint(): void; watch(): void };
 }
 
 const nothing = () => {};
@@ -118,7 +118,7 @@ export function courseNew(host: Host, role: Role, tickets: TicketProvider, on: E
     pingAt: 0,
     pingedAt: 0,
     rttMs: -1,
-    stop: { pause: nothing, tell: nothing, slow: nothing, verdict: nothing, repaint: nothing, watch: nothing },
+    stop: { pause: nothing, tell: nothing, slow: nothing, ask: nothing, verdict: nothing, repaint: nothing, watch: nothing },
   };
 }
 

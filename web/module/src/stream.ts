@@ -106,13 +106,21 @@ function keepKeys(c: Course, typed: Uint8Array): void {
   linkType(c.link, typed.subarray(from));
 }
 
+/** Is anybody there? Whoever types wants to know soon. */
+function askSoon(c: Course): void {
+  const leg = ready(c);
+  const since = c.host.now() - c.pingedAt;
+
+  if (!leg || c.ponged !== c.ping || isArmed(c, 'ask')) return;
+  if (since >= ASK_MS) sendPing(c, leg);
+  else arm(c, 'ask', ASK_MS - since, () => askSoon(c));
+}
+
 /** False: it is not taken, as too much waits already. */
 export function type(c: Course, typed: Uint8Array): boolean {
-  const leg = ready(c);
   if (typed.length > room(c)) return false;
   keepKeys(c, typed);
-  // is anybody there? whoever types wants to know soon
-  if (leg && c.ponged === c.ping && c.host.now() - c.pingedAt >= ASK_MS) sendPing(c, leg);
+  askSoon(c);
   flush(c);
   return true;
 }

@@ -26,7 +26,7 @@ const PROBE_MS = 3000; // the network says it changed: is the peer still there?
 export function leave(c: Course, state: State): void {
   if (c.isOver) return;
   c.isOver = true;
-  for (const name of ['pause', 'tell', 'slow', 'verdict', 'repaint'] as const) disarm(c, name);
+  for (const name of ['pause', 'tell', 'slow', 'ask', 'verdict', 'repaint'] as const) disarm(c, name);
   if (state.name !== 'replaced' && state.name !== 'failed') disarm(c, 'watch');
   c.fetching?.abort();
   c.fetching = null;

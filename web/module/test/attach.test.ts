@@ -169,6 +169,19 @@ test('silence is asked after, and dead when it goes on', async () => {
   assert.equal(x.s.sockets.length, 2);
 });
 
+test('whoever types hears soon that nobody answers', async () => {
+  const x = start();
+  const socket = await attached(x);
+  say(socket, pong(1));
+  await x.s.pass(200);
+  x.a.type('a');
+  x.a.type('b');
+  await x.s.pass(900);
+  assert.deepEqual(said(socket, 0x06).map((m) => m.offset), [1, 2]);
+  await x.s.pass(2000);
+  assert.equal(x.states.at(-1)?.name, 'slow');
+});
+
 test('output keeps a connection alive, but its answers are still slow', async () => {
   const x = start();
   const socket = await attached(x);

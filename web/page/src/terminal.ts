@@ -68,7 +68,7 @@ export function terminalScreen(id: string, role: Role): Screen {
     const stages = stagesNew();
     const title = el('h1', {}, 'Session');
     const tools = el('div', { class: 'do', role: 'toolbar', 'aria-label': 'Terminal tools' });
-    const status = statusNew(role, { takeBack: () => link.takeBack(), retry: () => link.retryNow() });
+    const status = statusNew(role, { takeBack: () => (link.takeBack(), term.focus()), retry: () => (link.retryNow(), term.focus()) });
     const screen = el('div', { class: 'terminal', 'data-role': role });
     const room = el('main', { class: 'room' }, host, stages.node);
     let ready: Ready | null = null;

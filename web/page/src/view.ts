@@ -38,11 +38,19 @@ async function follow(text: string): Promise<void> {
   if (isSure) window.open(url.href, '_blank', 'noopener,noreferrer');
 }
 
-/** WebGL draws quickest, where a graphics card does it. The addon is fetched only then. */
-async function quickRenderer(term: Terminal): Promise<void> {
+/** Does a graphics card do it, or would the processor draw every pixel? */
+function hasQuickWebgl(): boolean {
   const probe = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true });
-  if (!probe) return;
+  if (!probe) return false;
+  const names = probe.getExtension('WEBGL_debug_renderer_info');
+  const name = String(probe.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : probe.RENDERER));
   probe.getExtension('WEBGL_lose_context')?.loseContext();
+  return !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+}
+
+/** WebGL draws quickest, where it is one of hardware. The addon is fetched only then. */
+async function quickRenderer(term: Terminal): Promise<void> {
+  if (!hasQuickWebgl()) return;
   try {
     const { WebglAddon } = await import('@xterm/addon-webgl');
     const webgl = new WebglAddon();
