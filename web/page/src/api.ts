@@ -29,6 +29,7 @@ export interface Session {
   attach_url: string;
   viewers?: string[];
   viewers_pending?: boolean;
+  stages?: Record<string, unknown>[];
   lifetime_s?: number;
   token?: string;
 }

@@ -63,3 +63,10 @@ export function readEnv(text: string): Record<string, string> {
   });
   return env;
 }
+
+/** A clause of the server's as a sentence of its own. */
+export function sentence(text: string): string {
+  const t = text.trim();
+  if (!t) return '';
+  return t.charAt(0).toUpperCase() + t.slice(1) + (/[.!?…]$/.test(t) ? '' : '.');
+}

@@ -4,7 +4,7 @@ import { endOfRecord, endSentence, plain } from '../../module/src/index.js';
 import { endSession, listSessions, name } from './api.js';
 import type { Config, Session } from './api.js';
 import { ask, button, el } from './dom.js';
-import { age, programOf } from './format.js';
+import { age, programOf, sentence } from './format.js';
 import type { Screen } from './main.js';
 import { shareDialog } from './share.js';
 import { startAgain } from './start.js';
@@ -24,12 +24,17 @@ function howItEnded(s: Session): string {
   return end ? endSentence(end) : '';
 }
 
+/** Nothing went wrong that its owner did not ask for. */
+function isFine(s: Session): boolean {
+  return s.reason === 'deleted' || (s.reason === 'exited' && s.exit_code === 0);
+}
+
 /** Age of what runs; of what ended, how long it ran. */
 function times(s: Session): string {
   const made = Date.parse(s.created_at);
   if (s.state !== 'ended') return `${age(Date.now() - made)} old`;
   const ended = Date.parse(s.ended_at ?? s.created_at);
-  return `ended ${age(Date.now() - ended)} ago, after ${age(ended - Date.parse(s.started_at ?? s.created_at))}`;
+  return `${age(Date.now() - ended)} ago, after ${age(ended - Date.parse(s.started_at ?? s.created_at))}`;
 }
 
 interface Verbs {
@@ -62,8 +67,8 @@ function row(s: Session, v: Verbs): HTMLElement {
   return el('li', { class: `session ${isLive ? 'live' : 'over'}` },
     el('div', { class: 'what' },
       el('h2', {}, title),
-      el('p', { class: 'facts' }, el('span', { class: `state ${isLive ? s.state : how.includes('exit code 0') ? 'ended' : 'bad'}` }, stateOf(s)), ` ${times(s)}`),
-      how ? el('p', {}, how, s.detail ? ` ${plain(s.detail, 300)}` : '') : null,
+      el('p', { class: 'facts' }, el('span', { class: `state ${isLive ? s.state : isFine(s) ? 'ended' : 'bad'}` }, stateOf(s)), ` ${times(s)}`),
+      how ? el('p', {}, how, s.detail ? ` ${sentence(plain(s.detail, 300))}` : '') : null,
       s.viewers?.length ? el('p', { class: 'facts' }, `open to ${s.viewers.map((x) => plain(x, 60)).join(', ')}`) : null,
       el('p', { class: 'url' }, plain(s.bundle.url, 200))),
     el('div', { class: 'do' }, ...actions));

@@ -5,6 +5,7 @@ import { getSession, setViewers } from './api.js';
 import { button, dialog, el, field, toast } from './dom.js';
 
 const VIEWERS_MAX = 8;
+const PENDING_MS = 1500;
 
 export async function copyText(text: string, what: string): Promise<void> {
   try {
@@ -35,10 +36,20 @@ export function shareDialog(id: string): Promise<void> {
       try {
         const s = await setViewers(id, next);
         viewers = s.viewers ?? [];
-        draw(s.viewers_pending === true);
+        draw(false);
+        // it is told at once, as a rule: only what takes longer is worth a word
+        if (s.viewers_pending) setTimeout(() => void look(), PENDING_MS);
       } catch (e) {
         wrong.textContent = (e as Error).message;
       }
+    };
+    const look = async () => {
+      if (!d.open) return;
+      const s = await getSession(id).catch(() => null);
+      if (!s) return;
+      viewers = s.viewers ?? [];
+      draw(s.viewers_pending === true);
+      if (s.viewers_pending) setTimeout(() => void look(), PENDING_MS);
     };
     const add = (event: Event) => {
       event.preventDefault();
@@ -55,7 +66,7 @@ export function shareDialog(id: string): Promise<void> {
       [
         el('p', {}, 'They see the terminal as you do, and can type nothing.'),
         list,
-        el('form', { submit: add }, field('Name', input, 'As they sign in with.'), el('button', { type: 'submit' }, 'Add')),
+        el('form', { submit: add }, field('Name they sign in with', input), el('button', { type: 'submit' }, 'Add')),
         wrong,
         field('Address for them', address, 'It opens for these names alone.'),
       ],

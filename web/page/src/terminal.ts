@@ -1,13 +1,14 @@
 // A session's terminal: what is shown of it, what is typed into it, how it
 // goes with its connection, and how it ends.
 
-import { attach, controllerTickets, endSentence, plain } from '../../module/src/index.js';
+import { attach, controllerTickets, endSentence, plain, stageOf } from '../../module/src/index.js';
 import type { Attachment, End, Ready, Role, Size, State } from '../../module/src/index.js';
 import { answersNew } from './answers.js';
-import { endSession, identity } from './api.js';
+import { endSession, getSession, identity } from './api.js';
+import type { Session } from './api.js';
 import { ask, button, dialog, el, toast } from './dom.js';
 import { isNew, takeFirst } from './first.js';
-import { programOf } from './format.js';
+import { programOf, sentence } from './format.js';
 import { keyBarNew } from './keybar.js';
 import type { Screen } from './main.js';
 import { prefsDialog } from './prefs.js';
@@ -21,6 +22,7 @@ import { viewNew } from './view.js';
 import type { View } from './view.js';
 
 const TITLE_MAX = 80;
+const FONT_LEAST = 5; // pixels; smaller letters nobody reads
 const QUIET_MS = 300; // of output: what was kept for us has been shown
 const REPLAY_MS = 5000; // it takes no longer than that
 const COARSE = matchMedia('(pointer: coarse)');
@@ -33,18 +35,29 @@ function forgetOthers(id: string): void {
   for (const key of Object.keys(sessionStorage)) if (key.startsWith(seenKey('')) && key !== seenKey(id)) sessionStorage.removeItem(key);
 }
 
-function endDialog(end: End, ready: Ready | null, again: () => void): void {
+interface Ended {
+  end: End;
+  /** What to start again; none for viewers. */
+  bundle: Session['bundle'] | null;
+  /** There is output to look at. */
+  hasScreen: boolean;
+  /** There was some, which this page has not seen. */
+  isGone: boolean;
+}
+
+function endDialog({ end, bundle, hasScreen, isGone }: Ended): void {
   const d = dialog(
     end.reason === 'exited' && end.code === 0 ? 'Finished' : 'The session has ended',
     [
       el('p', { class: 'lead' }, endSentence(end)),
-      end.detail ? el('p', {}, plain(end.detail, 500)) : null,
+      end.detail ? el('p', {}, sentence(plain(end.detail, 500))) : null,
       end.missing > 0 ? el('p', {}, `The last ${end.missing} bytes of its output did not arrive.`) : null,
+      isGone ? el('p', {}, 'Its output is no longer kept.') : null,
     ],
     [
-      button('Look at the screen', () => d.close()),
+      button(hasScreen ? 'Look at the screen' : 'Look at the steps', () => d.close()),
       button('Sessions', () => (d.close(), void (location.hash = '#/'))),
-      ...(ready?.bundle && ready.role === 'owner' ? [button('Start again', () => (d.close(), again()), { class: 'primary' })] : []),
+      ...(bundle ? [button('Start again', () => (d.close(), startAgain(bundle)), { class: 'primary' })] : []),
     ],
   );
 }
@@ -57,7 +70,8 @@ function shrinkToFit(view: View, room: HTMLElement, size: Size): void {
   const screen = room.querySelector<HTMLElement>('.xterm-screen');
   if (!screen?.offsetWidth) return;
   const scale = Math.min(1, (room.clientWidth - 20) / screen.offsetWidth, (room.clientHeight - 8) / screen.offsetHeight);
-  if (scale < 1) view.term.options.fontSize = Math.max(5, Math.floor(px * scale * 2) / 2);
+  if (scale < 1) view.term.options.fontSize = Math.max(FONT_LEAST, Math.floor(px * scale * 2) / 2);
+  room.toggleAttribute('data-large', px * scale < FONT_LEAST); // then one scrolls
 }
 
 export function terminalScreen(id: string, role: Role): Screen {
@@ -75,6 +89,8 @@ export function terminalScreen(id: string, role: Role): Screen {
     let viewerSize: Size | null = null;
     let state: State = { name: 'connecting' };
     let program = '';
+    /** What makes sense while there is a session. */
+    const liveTools: HTMLButtonElement[] = [];
 
     screen.append(el('header', { class: 'top' }, el('a', { class: 'button', href: '#/', 'aria-label': 'Back to sessions' }, '‹ Sessions'), title, isViewer ? el('span', { class: 'chip' }, 'read only') : null, tools), room, status.node);
     root.append(screen);
@@ -147,6 +163,7 @@ export function terminalScreen(id: string, role: Role): Screen {
     // --- the session ---
 
     let isStarted = false;
+    let isLeft = false;
     function started(): void {
       if (isStarted) return;
       isStarted = true;
@@ -157,15 +174,29 @@ export function terminalScreen(id: string, role: Role): Screen {
       state = next;
       status.show(next, stages.line());
       screen.dataset['state'] = next.name;
+      for (const b of liveTools) b.disabled = next.name === 'ended' || next.name === 'failed';
       if (next.name === 'ended') {
         keepSeen();
-        started();
         term.options.cursorStyle = 'underline';
         term.options.disableStdin = true;
-        endDialog(next.end, ready, () => ready?.bundle && startAgain(ready.bundle));
+        void showEnd(next.end);
       } else if (next.name === 'failed' && !isStarted) {
         stages.node.hidden = true;
       }
+    }
+    async function showEnd(end: End): Promise<void> {
+      let bundle = ready?.bundle ?? null;
+      let isGone = false;
+      if (!ready && !isViewer) {
+        // it was over before this page came: its record tells the rest
+        const s = await getSession(id).catch(() => null);
+        if (isLeft) return;
+        s?.stages?.forEach((stage) => stages.add(stageOf(stage)));
+        bundle = s?.bundle ?? null;
+        isGone = (s?.started_at ?? '') !== '';
+        if (bundle) title.textContent = plain(programOf(bundle.url), TITLE_MAX);
+      }
+      endDialog({ end, bundle: isViewer ? null : bundle, hasScreen: isStarted, isGone });
     }
     function sized(): void {
       if (isViewer) {
@@ -264,11 +295,12 @@ export function terminalScreen(id: string, role: Role): Screen {
         toast((e as Error).message);
       }
     };
-    tools.append(button('Search', search.open), button('Copy', copy));
-    if (!isViewer) tools.append(button('Paste', () => void paste()), button('Share', () => void shareDialog(id)));
-    tools.append(button('Settings', () => prefsDialog(clipboard)));
-    if (!isViewer) tools.append(button('End', () => void end(), { class: 'danger' }));
-    if (!isViewer) screen.append(keys.node);
+    tools.append(button('Search', search.open), button('Copy', copy), button('Settings', () => prefsDialog(clipboard)));
+    if (!isViewer) {
+      liveTools.push(button('Paste', () => void paste()), button('Share', () => void shareDialog(id)), button('End', () => void end(), { class: 'danger' }));
+      tools.append(...liveTools);
+      screen.append(keys.node);
+    }
 
     const showKeys = () => (keys.node.hidden = isViewer || !(settings().keys === 'on' || (settings().keys === 'auto' && COARSE.matches)));
     const applied = () => {
@@ -288,6 +320,7 @@ export function terminalScreen(id: string, role: Role): Screen {
     const keeper = setInterval(keepSeen, 2000);
 
     return () => {
+      isLeft = true;
       keepSeen();
       clearInterval(keeper);
       removeEventListener('pagehide', keepSeen);
