@@ -4,6 +4,7 @@
 import { spawn, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -25,6 +26,21 @@ export async function until(what, ms, ask) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
     await nap(20);
   }
+}
+
+/** A free port, below those that the kernel gives out by itself. */
+export async function freePort() {
+  for (let i = 0; i < 200; i++) {
+    const port = 10000 + Math.floor(Math.random() * 22000);
+    const server = net.createServer();
+    const isFree = await new Promise((done) => {
+      server.once('error', () => done(false));
+      server.listen(port, '127.0.0.1', () => done(true));
+    });
+    await new Promise((done) => server.close(done));
+    if (isFree) return port;
+  }
+  throw new Error('no port is free');
 }
 
 export class Stack {
@@ -52,11 +68,12 @@ export class Stack {
     const env = { ...process.env };
     // Each has uids of its own: tests of other kinds may run beside.
     env.PODTERM_UID_FIRST ??= String(600000000 + (process.pid % 100000) * 5000);
-    const listen = (port) => `127.0.0.1:${port}`;
+    this.#port ||= await freePort();
+    this.#attachPort ||= await freePort();
     const args = [
       ...['--pdeathsig', 'TERM', path.join(build, 'bin/podterm'), 'dev'],
-      ...['--listen', listen(this.#port), '--state', path.join(this.dir, 'state')],
-      ...(this.#attachPort ? ['--attach-listen', listen(this.#attachPort)] : []),
+      ...['--listen', `127.0.0.1:${this.#port}`, '--attach-listen', `127.0.0.1:${this.#attachPort}`],
+      ...['--state', path.join(this.dir, 'state')],
       ...['--bundle-root', this.bundles, '--web-dir', this.#web, ...this.#more],
     ];
     this.#said = '';
@@ -72,9 +89,7 @@ export class Stack {
         return /^web terminal: (.*)$/m.exec(this.#said)?.[1];
       },
     );
-    this.#port = Number(new URL(this.url).port);
     this.attachUrl = (await this.call('GET', 'web/config.json')).body.attach_url;
-    this.#attachPort = Number(new URL(this.attachUrl).port);
     return this;
   }
 
