@@ -11,7 +11,7 @@ WEB_NODE_LEAST := 18
 deps-web:
 	@{ command -v node && command -v npm; } >/dev/null 2>&1 || \
 		tests/install-missing $(WEB_PACKAGES)
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < $(WEB_NODE_LEAST))' || \
+	@node -e 'process.exit(parseInt(process.versions.node) < $(WEB_NODE_LEAST) ? 1 : 0)' || \
 		{ echo "node is $$(node --version); the page needs $(WEB_NODE_LEAST) or later: remove it, and Debian's is taken" >&2; exit 1; }
 deps-test-web: deps-test deps-web
 	@command -v chromium >/dev/null || tests/install-missing $(WEB_TEST_PACKAGES)
