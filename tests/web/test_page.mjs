@@ -1,0 +1,233 @@
+// The way through the page: sign in, start, watch it start, type, end.
+
+import assert from 'node:assert/strict';
+import { arrive, clickText, dialog, rows, says, screen, SHELL, shows, start, status, type } from './lib/desk.mjs';
+import { until } from './lib/stack.mjs';
+import { test } from './lib/suite.mjs';
+
+/** Every stage's name that was on the screen, as they came. */
+async function recordStages(page) {
+  await page.evaluate(() => {
+    window.seenStages = [];
+    new MutationObserver(() => {
+      for (const e of document.querySelectorAll('.stage .name')) if (!window.seenStages.includes(e.textContent)) window.seenStages.push(e.textContent);
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+  return () => page.evaluate(() => window.seenStages);
+}
+
+test('a person signs in, starts a session, sees its stages, types, and sees how it ended', async (t) => {
+  const page = await arrive(t);
+  const stages = await recordStages(page);
+  const sid = await start(page, t.stack.pack('shell', SHELL));
+  await shows(page, 'ready>');
+  const seen = await stages();
+  for (const one of ['Request accepted', 'Bundle fetched', 'Checksum verified', 'Bundle unpacked', 'Program started'])
+    assert.ok(seen.includes(one), `${one} among: ${seen.join(', ')}`);
+  await says(page, 'Connected');
+  await type(page, 'echo $((6 * 7)) und so w\u00f6iter\n');
+  await shows(page, /^42 und so w\u00f6iter$/m);
+  await type(page, 'exit 3\n');
+  await dialog(page).getByText('exit code 3').waitFor();
+  const end = await t.stack.ended('ann', sid);
+  assert.deepEqual([end.reason, end.exit_code], ['exited', 3]);
+  await dialog(page).getByRole('button', { name: 'Look at the screen' }).click();
+  assert.match(await screen(page), /^42 und so/m);
+  // and no secret stands in the page's address, or is left in the browser
+  assert.match(page.url(), /^http:\/\/127\.0\.0\.1:\d+\/#\/session\/[a-z2-7]{26}$/);
+  const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
+  assert.doesNotMatch(kept, /eyJ/);
+});
+
+test('the program has the size that is shown, and follows the window', async (t) => {
+  const page = await arrive(t);
+  await start(page, t.stack.pack('shell', SHELL));
+  await shows(page, 'ready>');
+  const size = async (mark) => {
+    await type(page, `echo ${mark} $(stty size)\n`);
+    const [, r, c] = (await shows(page, new RegExp(`^${mark} \\d+ \\d+$`, 'm'))).match(new RegExp(`^${mark} (\\d+) (\\d+)$`, 'm'));
+    return [Number(r), Number(c)];
+  };
+  const before = await size('a');
+  assert.equal(before[0], (await rows(page)).length);
+  await page.setViewportSize({ width: 1300, height: 900 });
+  await until('more rows', 5000, async () => (await rows(page)).length > before[0]);
+  const larger = await size('b');
+  assert.ok(larger[0] > before[0] && larger[1] > before[1], `${before} then ${larger}`);
+  assert.equal(larger[0], (await rows(page)).length);
+  await page.setViewportSize({ width: 500, height: 400 });
+  await until('fewer rows', 5000, async () => (await rows(page)).length < before[0]);
+  const smaller = await size('c');
+  assert.ok(smaller[0] < before[0] && smaller[1] < before[1], `${before} then ${smaller}`);
+  await type(page, 'exit\n');
+});
+
+test('sessions are listed, opened, ended and started again', async (t) => {
+  const who = 'lister';
+  const bundle = t.stack.pack('lasting', '#!/bin/sh\necho begun; exec sleep 600\n');
+  const { id } = await t.stack.create(who, bundle);
+  const page = await arrive(t, { who });
+  const row = page.getByRole('listitem').filter({ hasText: 'lasting' });
+  await row.getByRole('link', { name: /^Open/ }).click();
+  await shows(page, 'begun');
+  await page.getByRole('link', { name: 'Back to sessions' }).click();
+  await row.getByRole('button', { name: /^End/ }).click();
+  await dialog(page).getByRole('button', { name: 'Cancel' }).click();
+  assert.equal((await t.stack.session(who, id)).state, 'running');
+  await row.getByRole('button', { name: /^End/ }).click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+  assert.equal((await t.stack.ended(who, id)).reason, 'deleted');
+  await row.getByRole('button', { name: /again$/ }).click();
+  assert.equal(await page.getByLabel('Bundle').inputValue(), bundle.url);
+  assert.equal(await page.getByLabel('SHA-256').inputValue(), bundle.sha256);
+  await page.getByRole('button', { name: 'Start', exact: true }).click();
+  await shows(page, 'begun');
+  await page.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+  await dialog(page).getByText('The session has ended').waitFor();
+});
+
+test('a reload comes back to the same screen, and nothing is typed twice', async (t) => {
+  const page = await arrive(t);
+  await start(page, t.stack.pack('shell', SHELL));
+  await shows(page, 'ready>');
+  await type(page, 'X=kept; echo before\n');
+  const before = await shows(page, /^before$/m);
+  await page.reload();
+  await says(page, 'Connected');
+  await until('the screen is as it was', 10000, async () => (await screen(page)) === before);
+  await type(page, 'echo $X\n');
+  await shows(page, /^kept$/m);
+  await type(page, 'exit\n');
+  await dialog(page).getByText('exit code 0').waitFor();
+});
+
+test('a second window takes over, the first says so and takes it back', async (t) => {
+  const first = await arrive(t);
+  await start(first, t.stack.pack('shell', SHELL));
+  await shows(first, 'ready>');
+  const second = await arrive(t, { at: first.url().slice(first.url().indexOf('#')) });
+  await says(second, 'Connected');
+  await says(first, 'Taken over in another window');
+  await type(second, 'echo from two\n');
+  await shows(second, /^from two$/m);
+  assert.doesNotMatch(await screen(first), /^from two$/m);
+  await first.getByRole('button', { name: 'Take it back' }).click();
+  await says(second, 'Taken over in another window');
+  await says(first, 'Connected');
+  await shows(first, /^from two$/m);
+  await type(first, 'exit\n');
+  await dialog(first).getByText('exit code 0').waitFor();
+});
+
+test('whom the owner names looks on, sees all and types nothing', async (t) => {
+  const owner = await arrive(t);
+  const sid = await start(owner, t.stack.pack('shell', SHELL));
+  await shows(owner, 'ready>');
+  await owner.getByRole('button', { name: 'Share' }).click();
+  await dialog(owner).getByLabel('Name').fill('vic');
+  await dialog(owner).getByRole('button', { name: 'Add' }).click();
+  await dialog(owner).getByRole('button', { name: 'Remove vic' }).waitFor();
+  const link = await dialog(owner).getByLabel('Address for them').inputValue();
+  assert.equal(link, `${t.stack.url}#/watch/${sid}`);
+  await dialog(owner).getByRole('button', { name: 'Done' }).click();
+  const viewer = await arrive(t, { who: 'vic', at: `#/watch/${sid}` });
+  await says(viewer, 'You are looking on');
+  await type(owner, 'echo for both\n');
+  await shows(viewer, /^for both$/m);
+  await viewer.locator('.xterm').click();
+  await viewer.keyboard.type('echo intruder\n');
+  await type(owner, 'echo after it\n');
+  await shows(viewer, /^after it$/m);
+  assert.doesNotMatch(await screen(owner), /intruder/);
+  assert.equal((await rows(viewer)).length, (await rows(owner)).length);
+  // whom nobody named learns nothing
+  const other = await arrive(t, { who: 'eve', at: `#/watch/${sid}` });
+  t.allow(/the server responded with a status of 404/);
+  await other.locator('.status[data-state=failed]').waitFor();
+  assert.match(await status(other).textContent(), /Not connected: /);
+  await type(owner, 'exit\n');
+  await dialog(viewer).waitFor();
+});
+
+test('what is refused is said in words', async (t) => {
+  const page = await arrive(t, { who: 'refused' });
+  const bundle = t.stack.pack('shell', SHELL);
+  t.allow(/the server responded with a status of 4\d\d/);
+  await page.getByRole('link', { name: 'Start a session' }).click();
+  await page.getByLabel('SHA-256').fill(bundle.sha256);
+  await page.getByLabel('Bundle').fill('https://elsewhere.example/x.tar.gz');
+  await page.getByRole('button', { name: 'Start', exact: true }).click();
+  await page.getByRole('alert').filter({ hasText: 'elsewhere.example' }).waitFor();
+  // another archive than was meant
+  await page.getByLabel('Bundle').fill(bundle.url);
+  await page.getByLabel('SHA-256').fill('0'.repeat(64));
+  await page.getByRole('button', { name: 'Start', exact: true }).click();
+  await dialog(page).getByText(bundle.sha256.slice(0, 12)).waitFor();
+  const [one] = await t.stack.sessions('refused');
+  assert.equal((await t.stack.ended('refused', one.id)).reason, 'bundle_refused');
+});
+
+test('a program that is hostile to its terminal harms nothing', async (t) => {
+  const page = await arrive(t, { options: { permissions: ['clipboard-read', 'clipboard-write'] } });
+  await page.evaluate(() => navigator.clipboard.writeText('mine'));
+  const script = [
+    '#!/bin/sh',
+    'stty raw -echo',
+    // reads and writes of the clipboard, a title with markup, links that are none of the web's
+    "printf '\\033]52;c;?\\007\\033]52;c;c3RvbGVu\\007'",
+    "printf '\\033]0;<img src=x onerror=alert(1)>&lt;b\\007'",
+    "printf '\\033]8;;javascript:alert(1)\\007click\\033]8;;\\007\\r\\n'",
+    // reports of title and window, answerback, device attributes long as a command
+    "printf '\\033[21t\\033[20t\\033[14t\\033[18t\\005'",
+    "printf '<script>alert(2)</script><b>bold</b>\\r\\n'",
+    'answer=$(timeout 1 cat | od -An -c | tr -d " \\n")',
+    'printf "answer=[%s]\\r\\nasked\\r\\n" "$answer"',
+    'exec sleep 600',
+  ].join('\n');
+  await start(page, t.stack.pack('hostile', `${script}\n`));
+  const text = await shows(page, /^asked$/m, 15000);
+  assert.match(text, /^<script>alert\(2\)<\/script><b>bold<\/b>$/m);
+  assert.match(text, /^answer=\[\]$/m); // nothing was typed into it
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'mine');
+  assert.equal(await page.getByRole('heading', { level: 1 }).textContent(), '<img src=x onerror=alert(1)>&lt;b');
+  assert.equal(await page.locator('img, b, a[href^="javascript"]').count(), 0);
+  await clickText(page, 'click');
+  assert.equal(await dialog(page).count(), 0);
+  await page.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+  await dialog(page).getByText('The session has ended').waitFor();
+});
+
+test('a gateway that dies and comes back loses nothing', async (t) => {
+  const page = await arrive(t);
+  await start(page, t.stack.pack('counter', '#!/bin/sh\ni=0; while [ $i -lt 60 ]; do i=$((i + 1)); echo line $i; sleep 0.1; done; read x; echo got $x\n'));
+  await shows(page, /^line 5$/m);
+  t.allow(/WebSocket connection to .* failed/);
+  t.stack.kill('podterm-gateway');
+  await shows(page, /^line 60$/m, 20000);
+  await says(page, 'Connected');
+  await type(page, 'all\n');
+  await dialog(page).getByText('exit code 0').waitFor();
+  await dialog(page).getByRole('button', { name: 'Look at the screen' }).click();
+  const shown = (await screen(page)).match(/^line \d+$/gm).map((line) => Number(line.slice(5)));
+  shown.forEach((n, i) => assert.equal(n, shown[0] + i));
+  assert.match(await screen(page), /^got all$/m);
+});
+
+test('a hundred kilobytes are pasted whole, and what is selected is copied', async (t) => {
+  const page = await arrive(t, { options: { permissions: ['clipboard-read', 'clipboard-write'] } });
+  await start(page, t.stack.pack('counts', '#!/bin/sh\nstty raw -echo; echo reading; head -c 100000 | sha256sum | cut -c1-16; stty opost; exec sleep 600\n'));
+  await shows(page, 'reading');
+  const { createHash } = await import('node:crypto');
+  const text = Array.from({ length: 10000 }, (_, i) => String(i).padStart(9, '0') + ',').join('');
+  await page.evaluate((what) => navigator.clipboard.writeText(what), text);
+  await page.getByRole('button', { name: 'Paste' }).click();
+  const hash = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  await shows(page, hash, 30000);
+  await clickText(page, hash, { clickCount: 2 });
+  await page.getByRole('button', { name: 'Copy' }).click();
+  await until('the word is on the clipboard', 5000, async () => (await page.evaluate(() => navigator.clipboard.readText())) === hash);
+  await page.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+});
