@@ -12,7 +12,7 @@ RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libcurl4-openssl-dev libcjson-dev libyaml-dev libsodium-dev libssl-dev \
 	libarchive-dev libsqlite3-dev libhiredis-dev libseccomp-dev ca-certificates
 TEST_PACKAGES := libcmocka-dev libjwt-dev python3 minisign socat haproxy nginx-light \
-	redis-server curl jq procps zip zstd xz-utils
+	redis-server curl jq procps zip zstd xz-utils tmux zsh fish mandoc groff-base
 CLUSTER_PACKAGES := containerd runc containernetworking-plugins iptables \
 	iproute2 openssl
 IMAGE_PACKAGES := buildah mmdebstrap
@@ -77,6 +77,14 @@ $(BUILD)/bin/podterm-shim: $(call src,runner-image) $(wildcard runner-image/*.h)
 		-idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu \
 		-ffunction-sections -fdata-sections -fstack-protector-strong \
 		-Wl,--gc-sections -Wl,-z,noexecstack -s -o $@ $(filter %.c,$^)
+
+.PHONY: man
+man: $(BUILD)/bin/podterm ## manual pages, out of the table of commands
+	@mkdir -p $(BUILD)/man
+	@$< __manual >$(BUILD)/man/podterm.1
+	@for c in $$($< --help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do \
+		$< __manual $$c >$(BUILD)/man/podterm-$$c.1 || exit 1; done
+	@ls $(BUILD)/man/*.1
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 -include tests/tests.mk

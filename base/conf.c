@@ -9,10 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CONF_ENV_MAX 96
-
-/* "bundle-domains" -> "PODTERM_BUNDLE_DOMAINS" */
-static void conf_env_name(const char *name, char out[CONF_ENV_MAX])
+void conf_env_name(const char *name, char out[CONF_ENV_MAX])
 {
     int n = snprintf(out, CONF_ENV_MAX, "PODTERM_%s", name);
 

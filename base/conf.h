@@ -45,6 +45,9 @@ int conf_load(const struct conf_row *rows, size_t count, const char *program,
 /* Is the file (directory) that this setting names there for us to read? NULL
  * is: nothing was named. ERR_INPUT with flag, path and what is wrong. */
 int conf_file(const char *name, const char *path, bool is_dir, struct err *e);
+/* The name in the environment: "bundle-domains" -> "PODTERM_BUNDLE_DOMAINS". */
+#define CONF_ENV_MAX 96
+void conf_env_name(const char *name, char out[CONF_ENV_MAX]);
 /* The table as text for --help, on stdout. */
 void conf_help(const struct conf_row *rows, size_t count, const char *program,
                const char *summary);

@@ -132,20 +132,22 @@ void attach_check(struct attach *a)
 
 /* --- the terminal --- */
 
-static void attach_corner_over(void *arg)
+void attach_aside_over(void *arg)
 {
     struct attach *a = arg;
 
-    if (a->is_lost_told) /* it stands as long as it is true */
-        return;
-    progress_clear(a->conf->progress);
-    attach_repaint(a);
+    attach_timer_off(&a->aside);
+    if (progress_clear(a->conf->progress))
+        attach_repaint(a);
 }
 
-void attach_corner(struct attach *a)
+void attach_aside(struct attach *a)
 {
-    if (progress_has_corner(a->conf->progress))
-        attach_after(a, &a->corner, PROGRESS_CORNER_MS, attach_corner_over);
+    int64_t stands_ms = progress_stands_ms(a->conf->progress);
+
+    attach_timer_off(&a->aside);
+    if (stands_ms > 0) /* else as long as it is true */
+        attach_after(a, &a->aside, stands_ms, attach_aside_over);
 }
 
 void attach_begin(struct attach *a)
@@ -155,9 +157,11 @@ void attach_begin(struct attach *a)
     if (a->is_begun)
         return;
     a->is_begun = true;
-    if (a->is_tty)
-        progress_way_out(a->conf->progress, a->detach.key);
-    progress_begin(a->conf->progress, a->is_tty);
+    if (a->link.role == ROLE_VIEWER)
+        progress_viewer(a->conf->progress);
+    else if (a->is_tty)
+        progress_way_out(a->conf->progress, a->escape.key);
+    progress_begin(a->conf->progress, a->is_tty, sink_modes(a->sink));
     if (a->is_tty && tty_raw(STDIN_FILENO, STDOUT_FILENO, &e) < 0)
         attach_part(a, EXIT_PODTERM, e.text);
     attach_source(a); /* it may have begun in the background */
@@ -181,6 +185,7 @@ static void attach_ready(struct attach *a, struct leg *l,
     struct leg *old = a->leg;
     uint64_t skipped;
 
+    attach_heard(a);
     a->leg = l;
     a->next = NULL;
     a->is_moving = a->has_rival = a->is_lost_told = false;
@@ -197,7 +202,7 @@ static void attach_ready(struct attach *a, struct leg *l,
         progress_ready(a->conf->progress, r);
     } else if (was_told || skipped) {
         progress_back(a->conf->progress, skipped);
-        attach_corner(a);
+        attach_aside(a);
     }
     a->is_size_due |= a->is_resized; /* its HELLO had another */
     attach_resized(a);
@@ -230,7 +235,7 @@ static void attach_on_stage(struct attach *a, const struct frame *f)
     if (!a->link.was_ready)
         attach_alive(a);
     progress_stage(a->conf->progress, &st, loop_now_ms());
-    attach_corner(a);
+    attach_aside(a);
     if (strcmp(st.stage, "started") == 0 && strcmp(st.state, "done") == 0) {
         a->is_started = true;
         attach_begin(a);
@@ -274,6 +279,8 @@ void attach_frame(void *arg, struct leg *l, const struct frame *f)
 
     if (a->is_leaving || (l != a->leg && l != a->next))
         return;
+    if (l == a->leg)
+        attach_heard(a);
     if (f->type == FRAME_ERROR)
         attach_on_error(l, f);
     else if (f->type == FRAME_STAGE)
@@ -319,9 +326,10 @@ static void attach_interrupt(struct attach *a, int signum)
 
 /* After a stop the terminal is as the shell had it. In the background it is
  * not ours: shells bring a job that runs to the front without a word. */
-static void attach_continued(void *arg)
+void attach_continued(void *arg)
 {
     struct attach *a = arg;
+    struct err e = {0};
 
     if (!a->is_tty || a->is_leaving)
         return;
@@ -329,6 +337,12 @@ static void attach_continued(void *arg)
         attach_after(a, &a->front, ATTACH_FRONT_MS, attach_continued);
         return;
     }
+    if (a->is_away && tty_raw(STDIN_FILENO, STDOUT_FILENO, &e) < 0) {
+        attach_part(a, EXIT_PODTERM, e.text);
+        return;
+    }
+    if (a->is_away)
+        attach_away(a, false);
     tty_again();
     attach_source(a);
     attach_resized(a);
@@ -440,7 +454,8 @@ static void attach_shut(struct attach *a)
     attach_streams_free(a);
     attach_timer_off(&a->pause);
     attach_timer_off(&a->notice);
-    attach_timer_off(&a->corner);
+    attach_timer_off(&a->aside);
+    attach_timer_off(&a->probe);
     attach_timer_off(&a->limit);
     attach_timer_off(&a->front);
     attach_timer_off(&a->repaint);

@@ -8,7 +8,7 @@
  * carries data until `next` is READY). What ends it:
  *
  *   EXIT or session_ended       the program's status, or EXIT_PODTERM
- *   the detach key              0; the session goes on
+ *   ~. (escape.h)               0; the session goes on
  *   replaced, denied, ...       never tried again: EXIT_PODTERM
  *   no connection for retry_s   EXIT_PODTERM, and how to attach again
  *   a signal, the reader gone   128 + signal; the session goes on, unless the
@@ -31,7 +31,7 @@ struct attach_conf {
     bool is_ours;       /* made by this command: leaving before its program has
                            started, or when nobody reads it, ends it */
     bool is_unfiltered; /* --raw */
-    int detach_key;     /* see client/detach.h; on a terminal alone */
+    int escape_key;     /* see client/escape.h; on a terminal alone */
     int64_t retry_ms;
     struct progress *progress;
 };

@@ -1,11 +1,11 @@
-/* Between attach.c (the session's course), attach_way.c (its connections) and
- * attach_stream.c (its bytes). */
+/* Between attach.c (the session's course), attach_way.c (its connections),
+ * attach_stream.c (its bytes) and attach_keys.c (what is typed). */
 #ifndef PODTERM_CLIENT_ATTACH_INTERNAL_H
 #define PODTERM_CLIENT_ATTACH_INTERNAL_H
 
 #include "base/worker.h"
 #include "client/attach.h"
-#include "client/detach.h"
+#include "client/escape.h"
 #include "client/leg.h"
 #include "client/link.h"
 #include "client/retry.h"
@@ -48,7 +48,8 @@ struct attach {
     int64_t lost_ms; /* no connection since; 0 = there is one */
     bool is_lost_told;
     bool is_screen; /* stdout alone is a terminal, its modes as they were */
-    struct loop_timer *pause, *notice, *corner, *limit;
+    struct loop_timer *pause, *notice, *aside, *limit;
+    struct loop_timer *probe;   /* looks whether what was typed is answered */
     struct loop_timer *front;   /* looks whether the terminal is ours again */
     struct loop_timer *repaint; /* until the size is told as it is */
     struct loop_timer *parted;  /* detaching waits no longer */
@@ -64,8 +65,11 @@ struct attach {
     bool is_eof, is_eof_sent;
     uint8_t last_byte;
     int interrupts; /* SIGINT, SIGTERM passed on */
-    struct detach detach;
+    struct escape escape;
     bool is_detaching; /* what was typed before is on its way */
+    bool is_away;      /* suspended: the shell has the terminal */
+    int64_t heard_ms;  /* when something came last */
+    bool is_slow_told;
     uint8_t keys[SOURCE_TURN_BYTES + 1];
     /* result */
     int status;
@@ -89,8 +93,12 @@ void attach_detach(struct attach *a);
 void attach_detach_check(struct attach *a);
 /* The program has begun: its terminal is the user's now. */
 void attach_begin(struct attach *a);
-/* The corner of the screen was written to: clear it in a while. */
-void attach_corner(struct attach *a);
+/* Something stands beside the program: take it away in a while. */
+void attach_aside(struct attach *a);
+/* Take it away now. */
+void attach_aside_over(void *arg);
+/* The program has the terminal again, if this process has. */
+void attach_continued(void *arg);
 /* Is all over? */
 void attach_check(struct attach *a);
 /* It cannot go on: say why. */
@@ -125,7 +133,16 @@ void attach_signal(struct attach *a, unsigned frame_signal);
 void attach_resized(struct attach *a);
 /* The screen is not what the program left: have it drawn anew. */
 void attach_repaint(struct attach *a);
+/* Nothing is read from stdin or written to stdout: the shell has both. */
+void attach_away(struct attach *a, bool is_away);
+/* Something came from the server. */
+void attach_heard(struct attach *a);
 /* Read stdin from now on, if that may be done now. */
 void attach_source(struct attach *a);
+
+/* --- attach_keys.c --- */
+
+/* Bytes typed at a terminal. */
+void attach_keys(struct attach *a, const uint8_t *bytes, size_t len);
 
 #endif

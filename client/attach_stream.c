@@ -13,6 +13,7 @@
  * once more, so it may then be delivered twice but is never lost.
  */
 #include "client/attach_internal.h"
+#include "client/aside.h"
 #include "client/command.h"
 #include "client/tty.h"
 
@@ -21,15 +22,56 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHAR_INTR 0x03
-#define CHAR_QUIT 0x1c
 #define CHAR_EOF 0x04
+#define ATTACH_PROBE_MS 1000 /* nothing came for so long: ask */
+#define ATTACH_SLOW_MS 4000  /* and for so long: tell */
 #define ATTACH_NARROW_MS 100 /* a program looks at its size meanwhile */
 
 void attach_want(struct attach *a)
 {
     if (a->leg && a->link.is_ready)
         leg_want(a->leg);
+}
+
+/* --- is it answered? --- */
+
+void attach_heard(struct attach *a)
+{
+    a->heard_ms = loop_now_ms();
+    if (a->is_slow_told && !a->is_lost_told)
+        attach_aside_over(a);
+    a->is_slow_told = false;
+}
+
+/* Something is typed and not acknowledged: a program that does not read keeps
+ * it waiting too, but then a PING is answered. */
+static void attach_probe(void *arg)
+{
+    struct attach *a = arg;
+    const int64_t quiet_ms = loop_now_ms() - a->heard_ms;
+
+    attach_timer_off(&a->probe);
+    if (!a->leg || !a->link.is_ready || link_is_idle(&a->link) ||
+        a->is_leaving || a->has_end)
+        return;
+    attach_after(a, &a->probe, ATTACH_PROBE_MS, attach_probe);
+    if (quiet_ms >= ATTACH_PROBE_MS && a->ping == a->ping_sent) {
+        a->ping++;
+        attach_want(a);
+    }
+    if (quiet_ms < ATTACH_SLOW_MS || !sink_is_at_rest(a->sink))
+        return;
+    a->is_slow_told = true;
+    progress_slow(a->conf->progress, quiet_ms, a->escape.key);
+    attach_aside(a);
+}
+
+static void attach_probe_on(struct attach *a)
+{
+    if (a->probe || !a->is_tty)
+        return;
+    a->heard_ms = loop_now_ms(); /* before that nobody was to answer */
+    attach_after(a, &a->probe, ATTACH_PROBE_MS, attach_probe);
 }
 
 /* --- what is sent --- */
@@ -52,7 +94,7 @@ static bool attach_write_signal(struct attach *a)
             at[frame_head(at, FRAME_SIGNAL)] = (uint8_t)s;
             return attach_write(a, 2);
         }
-    if (a->signals_sent && a->ping_sent != a->ping) {
+    if (a->ping_sent != a->ping) {
         a->ping_sent = a->ping;
         return attach_write(a, frame_head_offset(at, FRAME_PING, a->ping));
     }
@@ -88,6 +130,7 @@ static bool attach_write_input(struct attach *a)
     head = frame_head_offset(at, FRAME_INPUT, offset);
     memcpy(at + head, bytes, len);
     link_input_sent(&a->link, len);
+    attach_probe_on(a);
     return attach_write(a, head + len);
 }
 
@@ -123,7 +166,7 @@ static size_t attach_room(const struct attach *a)
 {
     size_t room = link_room(&a->link, a->is_tty ? LINK_TYPED_MAX : 0);
 
-    return a->detach.is_held && room > 0 ? room - 1 : room;
+    return a->escape.is_held && room > 0 ? room - 1 : room;
 }
 
 void attach_flow(struct attach *a)
@@ -133,10 +176,10 @@ void attach_flow(struct attach *a)
     attach_eof_check(a);
     attach_detach_check(a);
     if (a->source)
-        source_want(a->source,
-                    on && !a->has_end && !a->is_leaving && !a->is_detaching
-                        ? attach_room(a)
-                        : 0);
+        source_want(a->source, on && !a->has_end && !a->is_leaving &&
+                                       !a->is_detaching && !a->is_away
+                                   ? attach_room(a)
+                                   : 0);
     attach_want(a);
 }
 
@@ -152,47 +195,13 @@ void attach_pong(struct attach *a, const struct frame *f)
         a->signals_sent = 0;
 }
 
-/* Keep what was typed at the terminal; what cannot wait is taken out. */
-static void attach_keys(struct attach *a, const uint8_t *bytes, size_t len)
-{
-    uint64_t window = a->link.is_ready ? a->link.input_window : UINT64_MAX;
-    size_t from = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        if ((bytes[i] != CHAR_INTR && bytes[i] != CHAR_QUIT) ||
-            a->link.kept.len + (i - from) < window)
-            continue;
-        link_type(&a->link, bytes + from, i - from);
-        from = i + 1;
-        attach_signal(a,
-                      bytes[i] == CHAR_INTR ? FRAME_SIG_INT : FRAME_SIG_QUIT);
-    }
-    link_type(&a->link, bytes + from, len - from);
-}
-
-static void attach_typed_keys(struct attach *a, const uint8_t *bytes,
-                              size_t len)
-{
-    bool wants_out, has_intr;
-    size_t n = detach_take(&a->detach, bytes, len, a->keys, &wants_out);
-
-    has_intr = memchr(a->keys, CHAR_INTR, n) != NULL;
-    if (has_intr && (a->link.role == ROLE_VIEWER || a->is_lost_told))
-        attach_part(a, 128 + 2, "you left");
-    else
-        attach_keys(a, a->keys, n);
-    explicit_bzero(a->keys, n); /* passwords are typed too */
-    if (wants_out)
-        attach_detach(a);
-}
-
 static void attach_typed(void *arg, const uint8_t *bytes, size_t len)
 {
     struct attach *a = arg;
 
     a->last_byte = bytes[len - 1];
     if (a->is_tty)
-        attach_typed_keys(a, bytes, len);
+        attach_keys(a, bytes, len);
     else
         link_type(&a->link, bytes, len);
     if (!a->is_leaving)
@@ -325,6 +334,22 @@ void attach_repaint(struct attach *a)
     attach_want(a);
 }
 
+void attach_away(struct attach *a, bool is_away)
+{
+    char anew[MODES_ANEW_MAX];
+    size_t len = modes_anew(sink_modes(a->sink), anew);
+
+    a->is_away = is_away;
+    if (is_away) {
+        attach_flow(a);
+        sink_hold(a->sink, true);
+        return;
+    }
+    anew[len] = 0;
+    aside_write(STDOUT_FILENO, anew);
+    sink_hold(a->sink, false);
+}
+
 /* A background job that read from its terminal would be stopped. */
 static bool attach_may_read(const struct attach *a)
 {
@@ -348,7 +373,7 @@ int attach_streams(struct attach *a)
     const bool filter = is_shown && !a->conf->is_unfiltered;
 
     link_init(&a->link, a->conf->role);
-    detach_init(&a->detach, a->conf->detach_key);
+    escape_init(&a->escape, a->conf->escape_key);
     a->is_tty = tty_is_terminal(STDIN_FILENO, STDOUT_FILENO);
     a->is_screen = is_shown && !a->is_tty;
     a->sink = sink_new(a->loop, STDOUT_FILENO, filter, &sink_verbs, a);

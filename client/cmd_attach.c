@@ -12,15 +12,17 @@
 static struct options opt;
 static bool view, raw, quiet;
 static int64_t retry_s;
-static const char *detach_text;
+static const char *escape_text;
 
 static const struct conf_row rows[] = {
     OPTIONS_SERVER_ROWS(opt),
-    {"view", CONF_BOOL, &view, 0, 0, NULL, "", "watch only; Ctrl-C leaves"},
+    {"view", CONF_BOOL, &view, 0, 0, NULL, "",
+     "watch only, as one whom the session's owner lets: nothing typed reaches "
+     "the program; Ctrl-C leaves"},
     {"raw", CONF_BOOL, &raw, 0, 0, NULL, "",
      "do not filter what the program sends to this terminal"},
     {"quiet", CONF_BOOL, &quiet, 0, 0, NULL, "", "no progress on stderr"},
-    OPTIONS_DETACH_ROW(detach_text),
+    OPTIONS_ESCAPE_ROW(escape_text),
     {"retry-s", CONF_INT, &retry_s, 1, 86400, "600", "s",
      "how long a lost connection is tried again; a first one for 60 at most"},
 };
@@ -33,7 +35,7 @@ static int attach_to(struct remote *remote, const char *text, struct err *e)
                                .retry_ms = retry_s * 1000};
     struct attach_result result;
 
-    if (detach_key(detach_text, &conf.detach_key, e) < 0)
+    if (escape_key(escape_text, &conf.escape_key, e) < 0)
         return say_failed(NULL, e);
     if (remote_find(remote, text, conf.sid, e) < 0)
         return say_failed(text, e);
@@ -47,23 +49,13 @@ static int attach_to(struct remote *remote, const char *text, struct err *e)
     return result.status;
 }
 
-int cmd_attach(int argc, char **argv)
+static int attach_command(const struct command *c, int argc, char **argv)
 {
-    const struct options_command c = {
-        .program = "podterm attach",
-        .summary = "attaches this terminal to a session: podterm attach ID "
-                   "(whole, or the first characters)",
-        .rows = rows,
-        .row_count = sizeof(rows) / sizeof(*rows),
-        .more = "\nWith --json each line on stderr is a JSON object "
-                "(PROTOCOL.md 9).\n"
-                "\nExit code: the program's, 128 + n for signal n, 0 when you "
-                "detached, 125 when\npodterm failed.\n"};
     own_mem char **operands = NULL;
     struct err e = {0};
     struct remote remote;
     size_t count = 0;
-    int got = options_load(&c, argc, argv, &operands, &count, &e);
+    int got = options_load(c, argc, argv, &operands, &count, NULL, &e);
 
     if (got == 1)
         return 0;
@@ -77,3 +69,23 @@ int cmd_attach(int argc, char **argv)
     options_remote_fini(&remote);
     return got;
 }
+
+const struct command command_attach = {
+    .name = "attach",
+    .summary = "attach this terminal to a session",
+    .usages = (const char *const[]){"[options] ID", NULL},
+    .about =
+        (const char *const[]){
+            "ID is a session's id or its first characters, 4 at least. An "
+            "older attachment of the owner's gives way; viewers (--view, "
+            "podterm share) look on beside it.",
+            OPTIONS_ESCAPE_ABOUT,
+            "With --json each line on standard error is a JSON object "
+            "(PROTOCOL.md 9).",
+            NULL},
+    .rows = rows,
+    .row_count = sizeof(rows) / sizeof(*rows),
+    .exits = options_attach_exits,
+    .operand = COMMAND_SESSION,
+    .run = attach_command,
+};

@@ -17,6 +17,7 @@
 #include "client/command.h"
 #include "client/devchild.h"
 #include "client/devconf.h"
+#include "client/manual.h"
 #include "client/say.h"
 
 #include <errno.h>
@@ -493,12 +494,18 @@ static void dev_free(struct dev *d)
     own_fd_release(&d->uids_fd);
 }
 
-int cmd_dev(int argc, char **argv)
+static int dev_run(const struct command *c, int argc, char **argv)
 {
     struct dev d = {.life = {-1, -1}, .lock_fd = -1, .uids_fd = -1};
     struct err e = {0};
-    int rc = devconf_load(&d.conf, argc, argv, &e), status = EXIT_PODTERM;
+    int rc, status = EXIT_PODTERM;
 
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            manual_help(c, stdout);
+            return EXIT_SUCCESS;
+        }
+    rc = devconf_load(&d.conf, argc, argv, &e);
     if (rc > 0)
         return EXIT_SUCCESS;
     signal(SIGPIPE, SIG_IGN);
@@ -527,3 +534,23 @@ int cmd_dev(int argc, char **argv)
     dev_free(&d);
     return status;
 }
+
+const struct command command_dev = {
+    .name = "dev",
+    .summary = "run all of podterm on this machine",
+    .usages = (const char *const[]){"[options] [-- option of "
+                                    "podterm-controller...]",
+                                    NULL},
+    .about =
+        (const char *const[]){
+            "Starts controller, gateway and the local launcher on loopback, "
+            "prints \"podterm is ready at http://HOST:PORT\" once a session "
+            "can be made, and leaves nothing running when it gets SIGINT, "
+            "SIGTERM or SIGHUP. It gives an identity to every user of this "
+            "machine that is its own or root, so it listens on loopback "
+            "alone.",
+            NULL},
+    .rows = devconf_rows,
+    .row_count = DEVCONF_ROWS,
+    .run = dev_run,
+};

@@ -49,19 +49,14 @@ static int end_one(const struct remote *remote, const char *text, struct err *e)
     return 0;
 }
 
-int cmd_end(int argc, char **argv)
+static int end_run(const struct command *c, int argc, char **argv)
 {
-    const struct options_command c = {
-        .program = "podterm end",
-        .summary = "ends sessions: podterm end ID... (whole, or the first "
-                   "characters)",
-        .rows = rows,
-        .row_count = sizeof(rows) / sizeof(*rows)};
     own_mem char **operands = NULL;
     struct err e = {0};
     struct remote remote;
     size_t count = 0;
-    int got = options_load(&c, argc, argv, &operands, &count, &e), status = 0;
+    int got = options_load(c, argc, argv, &operands, &count, NULL, &e);
+    int status = 0;
 
     if (got == 1)
         return 0;
@@ -77,3 +72,19 @@ int cmd_end(int argc, char **argv)
     options_remote_fini(&remote);
     return status;
 }
+
+const struct command command_end = {
+    .name = "end",
+    .summary = "end sessions",
+    .usages = (const char *const[]){"[options] ID...", NULL},
+    .about =
+        (const char *const[]){
+            "Ends the sessions and waits until they have ended. A program gets "
+            "SIGHUP, and two seconds later SIGKILL. ID is a session's id or "
+            "its first characters, 4 at least.",
+            NULL},
+    .rows = rows,
+    .row_count = sizeof(rows) / sizeof(*rows),
+    .operand = COMMAND_SESSIONS,
+    .run = end_run,
+};

@@ -1,4 +1,7 @@
-/* podterm ls: the caller's sessions as a table, or a JSON object a line. */
+/*
+ * podterm ls: the caller's sessions. On a terminal a table that fits it; in a
+ * pipe a line each, its fields between tabs; or JSON.
+ */
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -6,15 +9,21 @@
 #include "client/options.h"
 #include "client/reply.h"
 #include "client/say.h"
+#include "client/sessions.h"
+#include "client/tty.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #define LS_PAGES_MAX 10000
-#define LS_BUNDLE_MAX 40 /* columns of a bundle's name */
+#define LS_STATE 8   /* cells */
+#define LS_AGE 4     /* cells */
+#define LS_END 14    /* cells a session's end has at least, if it has one */
+#define LS_BUNDLE 12 /* and its bundle's name */
+#define LS_BUNDLE_MAX 40
+#define LS_ID_SHORT 8 /* of an id, where there is no room for all of it */
 
 static struct options opt;
 static bool all;
@@ -24,73 +33,115 @@ static const struct conf_row rows[] = {
     {"all", CONF_BOOL, &all, 0, 0, NULL, "", "also sessions that have ended"},
 };
 
-/* "3s", "5m", "2h", "4d" since an RFC 3339 time; "-" when it is none. */
-static void ls_age(const char *when, int64_t now_s, char out[24])
-{
-    struct tm tm = {0};
-    int64_t age;
+struct ls { /* how it is shown */
+    bool is_table, is_colored;
+    size_t cols;
+    size_t id, bundle; /* cells */
+    size_t count;
+};
 
-    snprintf(out, 24, "-");
-    if (!when || !strptime(when, "%Y-%m-%dT%H:%M:%S", &tm))
+/* --- a table --- */
+
+/* Text in so many cells, cut or filled; cells 0: as it is. */
+static void ls_cell(const char *text, size_t cells, bool is_last)
+{
+    const size_t n = say_cells(text);
+
+    if (n <= cells || cells == 0) {
+        printf("%s%*s", text, is_last || !cells ? 0 : (int)(cells - n), "");
         return;
-    age = now_s - (int64_t)timegm(&tm);
-    age = age > 0 ? age : 0;
-    if (age < 120)
-        snprintf(out, 24, "%" PRId64 "s", age);
-    else if (age < 7200)
-        snprintf(out, 24, "%" PRId64 "m", age / 60);
-    else if (age < 172800)
-        snprintf(out, 24, "%" PRId64 "h", age / 3600);
-    else
-        snprintf(out, 24, "%" PRId64 "d", age / 86400);
+    }
+    printf("%.*s~%*s", (int)say_cut(text, cells - 1), text,
+           is_last ? 0 : (int)(cells - 1 - say_cells_upto(text, cells - 1)),
+           "");
 }
 
-/* The last part of the bundle's path, escaped and cut. */
-static void ls_bundle(const struct json *session, char out[LS_BUNDLE_MAX + 1])
+static void ls_layout(struct ls *l)
 {
-    const char *url = json_get_str(json_get(session, "bundle"), "url");
-    const char *slash = url ? strrchr(url, '/') : NULL;
+    const size_t fixed = LS_STATE + LS_AGE + 4 * 2;
 
-    if (slash && slash[1])
-        url = slash + 1;
-    say_text(url ? url : "-", out, LS_BUNDLE_MAX + 1);
+    l->id = ID_LEN;
+    if (l->cols < l->id + fixed + LS_BUNDLE + LS_END)
+        l->id = LS_ID_SHORT;
+    l->bundle = LS_BUNDLE;
+    if (l->cols > l->id + fixed + LS_BUNDLE + LS_END)
+        l->bundle = l->cols - l->id - fixed - LS_END;
+    if (l->bundle > LS_BUNDLE_MAX)
+        l->bundle = LS_BUNDLE_MAX;
 }
 
-static void ls_end(const struct json *session, char *out, size_t size)
+static const char *ls_color(const struct ls *l, const char *state)
 {
-    struct reply_end end;
-    bool ending = false;
-
-    json_get_bool(session, "ending", &ending);
-    if (!reply_record(session, &end))
-        snprintf(out, size, "%s", ending ? "ending" : "");
-    else if (end.reason == REASON_EXITED && end.code >= 0)
-        snprintf(out, size, "exited %d", end.code);
-    else if (end.reason == REASON_SIGNALLED && end.signal)
-        snprintf(out, size, "signal %d", end.signal);
-    else
-        snprintf(out, size, "%s", end.word);
+    if (!l->is_colored)
+        return "";
+    if (strcmp(state, "running") == 0)
+        return "\033[32m";
+    return strcmp(state, "ended") == 0 ? "\033[2m" : "\033[33m";
 }
 
-static void ls_row(const struct json *session, int64_t now_s)
+/* One line of it, never longer than the terminal is wide. */
+static void ls_line(const struct ls *l, const struct sessions_row *r)
 {
-    const char *id = json_get_str(session, "id");
-    const char *state = json_get_str(session, "state");
-    char age[24], bundle[LS_BUNDLE_MAX + 1], end[64], shown[3][128];
+    const size_t used = l->id + LS_STATE + LS_AGE + l->bundle + 4 * 2;
+    const char *color = ls_color(l, r->state);
+    char id[sizeof(r->id)];
 
-    ls_age(json_get_str(session, "created_at"), now_s, age);
-    ls_bundle(session, bundle);
-    ls_end(session, end, sizeof(end));
-    printf("%-26s  %-8s  %5s  %-*s  %s\n",
-           say_text(id ? id : "-", shown[0], sizeof(shown[0])),
-           say_text(state ? state : "-", shown[1], sizeof(shown[1])), age, 24,
-           bundle, say_text(end, shown[2], sizeof(shown[2])));
+    snprintf(id, sizeof(id), "%.*s", (int)l->id, r->id);
+    if (l->cols < used) { /* too narrow for a table */
+        ls_cell(id, l->cols < LS_ID_SHORT ? l->cols : LS_ID_SHORT, true);
+        putchar('\n');
+        return;
+    }
+    ls_cell(id, l->id, false);
+    printf("  %s", color);
+    ls_cell(r->state, LS_STATE, false);
+    printf("%s  %*s  ", *color ? "\033[0m" : "", LS_AGE, r->age);
+    ls_cell(r->bundle, l->bundle, !r->end[0]);
+    if (r->end[0] && l->cols > used) {
+        printf("  ");
+        ls_cell(r->end, l->cols - used, true);
+    }
+    putchar('\n');
 }
 
-static int ls_pages(const struct remote *remote, struct err *e)
+static void ls_head(const struct ls *l)
+{
+    static const struct sessions_row head = {.id = "ID",
+                                             .state = "STATE",
+                                             .age = "AGE",
+                                             .bundle = "BUNDLE",
+                                             .end = "END"};
+    struct ls plain = *l;
+
+    plain.is_colored = false;
+    ls_line(&plain, &head);
+}
+
+/* --- each session --- */
+
+static void ls_session(struct ls *l, const struct json *session)
+{
+    struct sessions_row r;
+
+    l->count++;
+    if (opt.json) {
+        say_json(stdout, session);
+        return;
+    }
+    sessions_row(session, loop_wall_s(), &r);
+    if (!l->is_table) {
+        printf("%s\t%s\t%s\t%s\t%s\n", r.id, r.state, r.created, r.bundle,
+               r.end);
+        return;
+    }
+    if (l->count == 1)
+        ls_head(l);
+    ls_line(l, &r);
+}
+
+static int ls_pages(const struct remote *remote, struct ls *l, struct err *e)
 {
     own_mem char *cursor = NULL;
-    bool has_head = false;
 
     for (int i = 0; i < LS_PAGES_MAX; i++) {
         own_json struct json *page = remote_list(remote, all, cursor, e);
@@ -99,40 +150,28 @@ static int ls_pages(const struct remote *remote, struct err *e)
 
         if (!page)
             return -1;
-        for (size_t k = 0; k < json_count(list); k++) {
-            if (opt.json) {
-                say_json(stdout, json_at(list, k));
-                continue;
-            }
-            if (!has_head)
-                printf("%-26s  %-8s  %5s  %-*s  %s\n", "ID", "STATE", "AGE", 24,
-                       "BUNDLE", "END");
-            has_head = true;
-            ls_row(json_at(list, k), loop_wall_s());
-        }
+        for (size_t k = 0; k < json_count(list); k++)
+            ls_session(l, json_at(list, k));
         free(cursor);
         cursor = next ? mem_str(next) : NULL;
         if (!cursor)
             break;
     }
-    if (!has_head && !opt.json)
+    if (l->count == 0 && !opt.json)
         say(all ? "no sessions"
                 : "no sessions that go on (--all shows those that have ended)");
     return 0;
 }
 
-int cmd_ls(int argc, char **argv)
+static int ls_run(const struct command *c, int argc, char **argv)
 {
-    const struct options_command c = {.program = "podterm ls",
-                                      .summary = "lists your sessions",
-                                      .rows = rows,
-                                      .row_count =
-                                          sizeof(rows) / sizeof(*rows)};
     own_mem char **operands = NULL;
     struct err e = {0};
     struct remote remote;
+    struct ls l = {.is_table = isatty(STDOUT_FILENO)};
     size_t count = 0;
-    int got = options_load(&c, argc, argv, &operands, &count, &e);
+    uint16_t cols, lines;
+    int got = options_load(c, argc, argv, &operands, &count, NULL, &e);
 
     if (got == 1)
         return 0;
@@ -140,7 +179,32 @@ int cmd_ls(int argc, char **argv)
         got = err_set(&e, ERR_INPUT, "ls takes no operands (see --help)");
     if (got < 0 || options_remote(&opt, &remote, &e) < 0)
         return say_failed(NULL, &e);
-    got = ls_pages(&remote, &e);
+    tty_size(STDOUT_FILENO, &cols, &lines);
+    l.cols = cols;
+    l.is_colored = say_colors(STDOUT_FILENO);
+    ls_layout(&l);
+    got = ls_pages(&remote, &l, &e);
     options_remote_fini(&remote);
     return got < 0 ? say_failed("ls", &e) : 0;
 }
+
+const struct command command_ls = {
+    .name = "ls",
+    .summary = "list your sessions",
+    .usages = (const char *const[]){"[options]", NULL},
+    .about =
+        (const char *const[]){
+            "On a terminal it is a table that fits its width: id, state, age, "
+            "the bundle's name, and how it ended. Where there is no room for a "
+            "whole id its first characters stand there, which every command "
+            "takes. In a pipe each session is a line of five fields with a tab "
+            "between them and no heading: id, state, time of creation, "
+            "bundle, end. With --json it is a JSON object a line, with "
+            "all that is known.",
+            "What a server or a bundle chose is shown with its control "
+            "characters escaped.",
+            NULL},
+    .rows = rows,
+    .row_count = sizeof(rows) / sizeof(*rows),
+    .run = ls_run,
+};

@@ -1,36 +1,47 @@
 /* podterm run: make a session and attach this terminal to it. */
 #include "base/digest.h"
 #include "base/frame.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/seal.h"
+#include "client/archive.h"
 #include "client/attach.h"
 #include "client/command.h"
+#include "client/lend.h"
 #include "client/options.h"
 #include "client/say.h"
 #include "client/tty.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RUN_SIGNATURE_MAX 4096
+#define RUN_LENT_MS 600000 /* for a detached start to fetch the archive */
+#define RUN_TURN_MS 200    /* between two looks at it */
 
 static struct options opt;
 static const char *bundle, *sha, *signature, *image;
 static bool detach, raw, quiet;
 static int64_t lifetime_s, idle_s, retry_s;
-static const char *detach_text;
-static int detach_byte;
+static const char *escape_text;
+static int escape_byte;
+static struct archive local; /* the bundle, when it lies here */
+static struct lend lent;
 
 static const struct conf_row rows[] = {
-    {"bundle", CONF_STR, &bundle, 1, 2047, NULL, "URL",
-     "the program, an archive"},
-    {"sha256", CONF_STR, &sha, 0, 64, NULL, "HEX", "its SHA-256"},
+    {"bundle", CONF_STR, &bundle, 1, 2047, NULL, "URL|FILE",
+     "the program, an archive: where the server fetches it from, or a file of "
+     "this machine"},
+    {"sha256", CONF_STR, &sha, 0, 64, NULL, "HEX",
+     "its SHA-256; needed with a URL"},
     {"signature", CONF_STR, &signature, 1, 4096, NULL, "FILE",
      "its minisign signature"},
     {"image", CONF_STR, &image, 1, 1024, NULL, "NAME", "the runner's image"},
@@ -44,44 +55,23 @@ static const struct conf_row rows[] = {
     {"raw", CONF_BOOL, &raw, 0, 0, NULL, "",
      "do not filter what the program sends to this terminal"},
     {"quiet", CONF_BOOL, &quiet, 0, 0, NULL, "", "no progress on stderr"},
-    OPTIONS_DETACH_ROW(detach_text),
+    OPTIONS_ESCAPE_ROW(escape_text),
     {"retry-s", CONF_INT, &retry_s, 1, 86400, "600", "s",
      "how long a lost connection is tried again; a first one for 60 at most"},
     OPTIONS_SERVER_ROWS(opt),
 };
 
-static const char more[] =
-    "  --env NAME[=VALUE]\n"
-    "      a variable of the program's environment; without =VALUE it is "
-    "yours. May be\n"
-    "      repeated. The program can read it: give it no secret you would not "
-    "give\n"
-    "      the program\n"
-    "  --viewer SUBJECT\n"
-    "      who may watch (podterm attach --view). May be repeated\n"
-    "\n"
-    "usage: podterm run --bundle URL --sha256 HEX [options] [-- command...]\n"
-    "\n"
-    "On a terminal the program has it until it ends. Else the session "
-    "streams: stdin is\n"
-    "typed, its end is typed as Ctrl-D, output goes to stdout; SIGINT and "
-    "SIGTERM are\n"
-    "passed on once, and a second one leaves the session running. The program "
-    "always\n"
-    "has a terminal: its lines end in CR LF, and it echoes what is typed "
-    "unless it\n"
-    "turns that off. Leaving before the program has started ends the session, "
-    "as does\n"
-    "a reader of stdout that goes away.\n"
-    "\n"
-    "With --json each line on stderr is a JSON object (PROTOCOL.md 9).\n"
-    "\n"
-    "Exit code: the program's, 128 + n for signal n, 0 when you detached, 125 "
-    "when\n"
-    "podterm failed.\n";
-
-static struct options_list lists[] = {
-    {"env", NULL, 0}, {"viewer", NULL, 0}, {NULL, NULL, 0}};
+static struct command_list lists[] = {
+    {.name = "env",
+     .unit = "NAME[=VALUE]",
+     .help = "a variable of the program's environment; without =VALUE it is "
+             "yours. The program can read it: give it no secret you would not "
+             "give the program"},
+    {.name = "viewer",
+     .unit = "SUBJECT",
+     .help = "who may watch (podterm attach --view); podterm share changes it "
+             "later"},
+    {.name = NULL}};
 
 static volatile sig_atomic_t interrupted; /* while the session is made */
 static atomic_bool is_cancelled;
@@ -92,16 +82,68 @@ static void on_interrupt(int signum)
     atomic_store(&is_cancelled, true);
 }
 
-/* --- the request --- */
+/* --- the bundle --- */
+
+/* The server takes it from our hands, if it runs on this machine. */
+static int run_lend(const struct remote *remote, struct err *e)
+{
+    if (remote->server.is_loopback)
+        return lend_start(&lent, &local, e);
+    return err_set(e, ERR_INPUT,
+                   "%s is a file of this machine, and %s is another one. Put "
+                   "it where that server may fetch from, and then: podterm "
+                   "run --bundle https://HOST/%s --sha256 %s",
+                   local.name, remote->server.base, local.name, local.sha256);
+}
+
+static int run_local(const struct remote *remote, const char *path,
+                     struct err *e)
+{
+    uint8_t want[SHA256_BYTES], is[SHA256_BYTES];
+
+    if (archive_open(&local, path, e) < 0)
+        return -1;
+    hex_decode(local.sha256, SHA256_HEX, is, sizeof(is));
+    /* the digest in the environment belongs to the bundle there */
+    if (sha && sha[0] && sha != getenv("PODTERM_SHA256") &&
+        (hex_decode(sha, strlen(sha), want, sizeof(want)) < 0 ||
+         memcmp(want, is, sizeof(is)) != 0))
+        return err_set(e, ERR_INPUT,
+                       "--sha256: %.100s has another: %s; nothing was started",
+                       path, local.sha256);
+    if (run_lend(remote, e) < 0)
+        return -1;
+    bundle = lent.url;
+    sha = local.sha256;
+    return 0;
+}
+
+static int run_signature(struct json *b, struct err *e)
+{
+    char text[RUN_SIGNATURE_MAX + 1];
+    own_fd int fd = open(signature, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+    if (n < 0)
+        return err_sys(e, "--signature %.100s", signature);
+    if (n == 0 || n > RUN_SIGNATURE_MAX)
+        return err_set(e, ERR_INPUT,
+                       "--signature %.100s: not a minisign signature",
+                       signature);
+    json_set_strn(b, "signature", text, (size_t)n);
+    return 0;
+}
 
 static int run_bundle(struct json *body, struct err *e)
 {
     struct json *b;
     uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX + 1];
 
     if (!bundle)
         return err_set(e, ERR_INPUT,
-                       "which program? --bundle URL --sha256 HEX, or "
+                       "which program? An archive of this machine (podterm "
+                       "run ./NAME.tar.gz), or --bundle URL --sha256 HEX, or "
                        "PODTERM_BUNDLE and PODTERM_SHA256");
     if (!sha || !sha[0])
         return err_set(e, ERR_INPUT,
@@ -113,22 +155,14 @@ static int run_bundle(struct json *body, struct err *e)
                        "FILE` prints them");
     b = json_set(body, "bundle", json_object());
     json_set_str(b, "url", bundle);
-    json_set_str(b, "sha256", sha);
-    if (signature) {
-        char text[RUN_SIGNATURE_MAX + 1];
-        own_fd int fd = open(signature, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
-
-        if (n < 0)
-            return err_sys(e, "--signature %.100s", signature);
-        if (n == 0 || n > RUN_SIGNATURE_MAX)
-            return err_set(e, ERR_INPUT,
-                           "--signature %.100s: not a minisign signature",
-                           signature);
-        json_set_strn(b, "signature", text, (size_t)n);
-    }
-    return 0;
+    hex_encode(digest, sizeof(digest), hex);
+    json_set_str(b, "sha256", hex);
+    if (lent.pid)
+        json_set_int(b, "size", local.size);
+    return signature ? run_signature(b, e) : 0;
 }
+
+/* --- the request --- */
 
 static int run_env(struct json *body, struct err *e)
 {
@@ -175,8 +209,7 @@ static int run_body(struct json *body, char *const *command, size_t count,
 {
     uint16_t cols, rows_;
 
-    if (detach_key(detach_text, &detach_byte, e) < 0 ||
-        run_bundle(body, e) < 0 || run_env(body, e) < 0)
+    if (run_bundle(body, e) < 0 || run_env(body, e) < 0)
         return -1;
     if (lifetime_s == 0)
         return err_set(e, ERR_INPUT,
@@ -240,7 +273,7 @@ static int run_attached(struct remote *remote, const struct json *session)
                                    json_get_str(session, "attach_url"),
                                .is_ours = true,
                                .is_unfiltered = raw,
-                               .detach_key = detach_byte,
+                               .escape_key = escape_byte,
                                .retry_ms = retry_s * 1000};
     struct remote own = *remote; /* attach_run may leave the other one in use */
     struct attach_result result;
@@ -271,6 +304,22 @@ static void run_print(struct json *session)
         printf("%s\n", json_get_str(session, "id"));
 }
 
+/* Until the program runs, or never will: so long the archive is needed. */
+static void run_hold(const struct remote *remote, const char *sid)
+{
+    const int64_t until = loop_now_ms() + RUN_LENT_MS;
+
+    while (loop_now_ms() < until && !interrupted) {
+        struct err e = {0};
+        own_json struct json *j = remote_get(remote, sid, &e);
+        const char *state = json_get_str(j, "state");
+
+        if (state && (!strcmp(state, "running") || !strcmp(state, "ended")))
+            return;
+        poll(NULL, 0, RUN_TURN_MS);
+    }
+}
+
 static int run_session(struct remote *remote, struct json *session)
 {
     static const struct err no_session = {
@@ -285,40 +334,104 @@ static int run_session(struct remote *remote, struct json *session)
     }
     if (!detach)
         return run_attached(remote, session);
+    if (lent.pid)
+        run_hold(remote, sid);
     run_print(session);
     return 0;
 }
 
-int cmd_run(int argc, char **argv)
+/* The operands: an archive first, perhaps, and the command. *at: where that
+ * begins. */
+static int run_operands(const struct remote *remote, char *const *operands,
+                        size_t count, size_t before, size_t *at, struct err *e)
 {
-    const struct options_command c = {
-        .program = "podterm run",
-        .summary = "starts a program in a session and attaches this terminal",
-        .rows = rows,
-        .row_count = sizeof(rows) / sizeof(*rows),
-        .lists = lists,
-        .more = more,
-        .is_prefix = true};
+    const char *path = NULL;
+    struct stat st;
+
+    *at = 0;
+    if (before > 0 &&
+        (archive_is_named(operands[0]) ||
+         (!bundle && stat(operands[0], &st) == 0 && S_ISDIR(st.st_mode)))) {
+        path = operands[0];
+        *at = 1;
+    } else if (bundle && !strstr(bundle, "://")) {
+        path = bundle;
+    }
+    if (count > *at && before > 1 && *at == 1)
+        return err_set(e, ERR_INPUT,
+                       "\"%.60s\": a command stands behind --, as in: podterm "
+                       "run %.100s -- %.60s",
+                       operands[1], path, operands[1]);
+    return path ? run_local(remote, path, e) : 0;
+}
+
+static int run_made(struct remote *remote, const struct json *body,
+                    struct err *e)
+{
+    own_json struct json *session = run_create(remote, body, e);
+
+    if (session)
+        return run_session(remote, session);
+    if (interrupted)
+        return 128 + interrupted;
+    return say_failed(NULL, e);
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
     own_json struct json *body = json_object();
-    own_json struct json *session = NULL;
-    own_mem char **command = NULL;
+    own_mem char **operands = NULL;
     struct err e = {0};
     struct remote remote;
-    size_t count = 0;
-    int got = options_load(&c, argc, argv, &command, &count, &e);
+    size_t count = 0, before = 0, at = 0;
+    int got = options_load(c, argc, argv, &operands, &count, &before, &e);
 
     if (got == 1)
         return 0;
-    if (got < 0 || run_body(body, command, count, &e) < 0 ||
+    if (got < 0 || escape_key(escape_text, &escape_byte, &e) < 0 ||
         options_remote(&opt, &remote, &e) < 0)
         return say_failed(NULL, &e);
-    session = run_create(&remote, body, &e);
-    if (session)
-        got = run_session(&remote, session);
-    else if (interrupted)
-        got = 128 + interrupted;
-    else
+    if (run_operands(&remote, operands, count, before, &at, &e) < 0 ||
+        run_body(body, operands + at, count - at, &e) < 0)
         got = say_failed(NULL, &e);
+    else
+        got = run_made(&remote, body, &e);
+    lend_stop(&lent);
     options_remote_fini(&remote);
     return got;
 }
+
+const struct command command_run = {
+    .name = "run",
+    .summary = "start a session and attach this terminal to it",
+    .usages =
+        (const char *const[]){
+            "[options] ARCHIVE [-- command...]",
+            "[options] --bundle URL --sha256 HEX [-- command...]", NULL},
+    .about =
+        (const char *const[]){
+            "The program comes as a bundle, an archive (tar.gz, tar.xz, "
+            "tar.zst, tar, zip) that is fetched, verified by its SHA-256 and "
+            "unpacked. ARCHIVE is a file of this machine, known by its ending; "
+            "a server on this machine (podterm dev) gets it from podterm run "
+            "itself. command replaces what the bundle starts by itself.",
+            "On a terminal the program has it until it ends. Else the session "
+            "streams: standard input is typed, its end is typed as Ctrl-D, "
+            "output goes to standard output; SIGINT and SIGTERM are passed on "
+            "once, and a second one leaves the session running. The program "
+            "always has a terminal: its lines end in CR LF, and it echoes what "
+            "is typed unless it turns that off. Leaving before the program has "
+            "started ends the session, as does a reader of standard output "
+            "that goes away.",
+            OPTIONS_ESCAPE_ABOUT,
+            "With --json each line on standard error is a JSON object "
+            "(PROTOCOL.md 9).",
+            NULL},
+    .rows = rows,
+    .row_count = sizeof(rows) / sizeof(*rows),
+    .lists = lists,
+    .exits = options_attach_exits,
+    .operand = COMMAND_FILE,
+    .is_prefix = true,
+    .run = run_command,
+};

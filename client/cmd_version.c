@@ -6,19 +6,17 @@
 
 #include <stdio.h>
 
-int cmd_version(int argc, char **argv)
+static bool json;
+
+static const struct conf_row rows[] = {
+    {"json", CONF_BOOL, &json, 0, 0, NULL, "", "say it as JSON"}};
+
+static int version_run(const struct command *c, int argc, char **argv)
 {
-    static bool json;
-    static const struct conf_row rows[] = {
-        {"json", CONF_BOOL, &json, 0, 0, NULL, "", "say it as JSON"}};
-    const struct options_command c = {.program = "podterm version",
-                                      .summary = "prints the version",
-                                      .rows = rows,
-                                      .row_count = 1};
     own_mem char **operands = NULL;
     struct err e = {0};
     size_t count = 0;
-    int got = options_load(&c, argc, argv, &operands, &count, &e);
+    int got = options_load(c, argc, argv, &operands, &count, NULL, &e);
 
     if (got == 1)
         return 0;
@@ -33,3 +31,13 @@ int cmd_version(int argc, char **argv)
         printf("podterm %s\n", PODTERM_VERSION);
     return 0;
 }
+
+const struct command command_version = {
+    .name = "version",
+    .summary = "print the version",
+    .usages = (const char *const[]){"[--json]", NULL},
+    .about = (const char *const[]){NULL},
+    .rows = rows,
+    .row_count = sizeof(rows) / sizeof(*rows),
+    .run = version_run,
+};

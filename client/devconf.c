@@ -246,30 +246,35 @@ static int choice(const char *flag, const char *value, const char *a,
     return 0;
 }
 
+static struct devconf slots; /* of the settings alone */
+
+/* clang-format off */
+const struct conf_row devconf_rows[] = {
+    {"listen", CONF_STR, &slots.listen, 1, 128, "127.0.0.1:8080", "host:port", "where the controller listens (loopback only; port 0 = any free one)"},
+    {"attach-listen", CONF_STR, &slots.attach_listen, 1, 128, NULL, "host:port", "where the gateway listens (default: the next port)"},
+    {"state", CONF_STR, &slots.state, 1, PATH_MAX - 64, NULL, "directory", "keys, store, logs and sessions (default: $XDG_STATE_HOME/podterm, ~/.local/state/podterm, or /var/lib/podterm for root)"},
+    {"store", CONF_STR, &slots.store, 1, 4096, NULL, "file|URL", "redis://HOST:PORT[/DB] instead of SQLite in the state directory"},
+    {"web-dir", CONF_STR, &slots.web, 0, PATH_MAX - 1, NULL, "directory", "the web terminal's page as built (default: ../share/podterm/web or ../../web/dist from this program, if there; empty: no page)"},
+    {"bundle-root", CONF_STR, &slots.bundle_root, 1, PATH_MAX - 1, ".", "directory", "file: bundles may come from below here"},
+    {"bundle-domains", CONF_STR, &slots.bundle_domains, 0, 4096, "", "domains", "hosts bundles may come from: example.com, *.example.com (http on loopback always may)"},
+    {"isolation", CONF_STR, &slots.isolation, 1, 16, "best", "best|strict", "run programs unisolated where the kernel refuses a cage, or refuse"},
+    {"egress", CONF_STR, &slots.egress, 1, 16, "none", "none|open", "the programs' network"},
+    {"installation", CONF_STR, &slots.installation, 1, 128, "podterm-dev", "", "name of this installation: audience of session tokens"},
+    {"log-to-stderr", CONF_BOOL, &slots.log_to_stderr, 0, 0, NULL, "", "the services' logs on stderr instead of in STATE/log/"},
+};
+/* clang-format on */
+_Static_assert(sizeof devconf_rows / sizeof *devconf_rows == DEVCONF_ROWS,
+               "DEVCONF_ROWS");
+
 int devconf_load(struct devconf *c, int argc, char **argv, struct err *e)
 {
-    /* clang-format off */
-    const struct conf_row rows[] = {
-        {"listen", CONF_STR, &c->listen, 1, 128, "127.0.0.1:8080", "host:port", "where the controller listens (loopback only; port 0 = any free one)"},
-        {"attach-listen", CONF_STR, &c->attach_listen, 1, 128, NULL, "host:port", "where the gateway listens (default: the next port)"},
-        {"state", CONF_STR, &c->state, 1, PATH_MAX - 64, NULL, "directory", "keys, store, logs and sessions (default: $XDG_STATE_HOME/podterm, ~/.local/state/podterm, or /var/lib/podterm for root)"},
-        {"store", CONF_STR, &c->store, 1, 4096, NULL, "file|URL", "redis://HOST:PORT[/DB] instead of SQLite in the state directory"},
-        {"web-dir", CONF_STR, &c->web, 0, PATH_MAX - 1, NULL, "directory", "the web terminal's page as built (default: ../share/podterm/web or ../../web/dist from this program, if there; empty: no page)"},
-        {"bundle-root", CONF_STR, &c->bundle_root, 1, PATH_MAX - 1, ".", "directory", "file: bundles may come from below here"},
-        {"bundle-domains", CONF_STR, &c->bundle_domains, 0, 4096, "", "domains", "hosts bundles may come from: example.com, *.example.com (http on loopback always may)"},
-        {"isolation", CONF_STR, &c->isolation, 1, 16, "best", "best|strict", "run programs unisolated where the kernel refuses a cage, or refuse"},
-        {"egress", CONF_STR, &c->egress, 1, 16, "none", "none|open", "the programs' network"},
-        {"installation", CONF_STR, &c->installation, 1, 128, "podterm-dev", "", "name of this installation: audience of session tokens"},
-        {"log-to-stderr", CONF_BOOL, &c->log_to_stderr, 0, 0, NULL, "", "the services' logs on stderr instead of in STATE/log/"},
-    };
-    /* clang-format on */
     int rest = 0, rc;
 
-    *c = (struct devconf){0};
-    rc = conf_load(rows, sizeof rows / sizeof *rows, "podterm dev",
+    rc = conf_load(devconf_rows, DEVCONF_ROWS, "podterm dev",
                    "run all of podterm on this machine (options of "
                    "podterm-controller may follow behind --)",
                    argc, argv, &rest, e);
+    *c = slots;
     if (rc)
         return rc;
     if (rest < argc && strcmp(argv[rest - 1], "--") != 0)

@@ -7,7 +7,7 @@
 #define PODTERM_CLIENT_DEVCONF_H
 
 #include "base/addr.h"
-#include "base/err.h"
+#include "base/conf.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -29,6 +29,9 @@ struct devconf {
     char bin_dir[PATH_MAX];     /* where this program lies */
     char web_dir[PATH_MAX];     /* of the page, absolute; "" = none */
 };
+
+#define DEVCONF_ROWS 11 /* the compiler counts them */
+extern const struct conf_row devconf_rows[DEVCONF_ROWS];
 
 /* 0; 1 when --help was printed; -1 with *e: ERR_INPUT says which setting and
  * what to do. */

@@ -1,5 +1,7 @@
 /* podterm: the command a person types. Finds the command and runs it. */
 #include "client/command.h"
+#include "client/complete.h"
+#include "client/manual.h"
 #include "client/say.h"
 
 #include <errno.h>
@@ -7,31 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary;
-} commands[] = {
-    {"run", cmd_run, "start a session and attach this terminal to it"},
-    {"attach", cmd_attach, "attach this terminal to a session"},
-    {"ls", cmd_ls, "list your sessions"},
-    {"end", cmd_end, "end sessions"},
-    {"dev", cmd_dev, "run all of podterm on this machine"},
-    {"version", cmd_version, "print the version"},
-};
-#define COMMAND_COUNT (sizeof commands / sizeof *commands)
-
-static void help(FILE *to)
-{
-    fprintf(to, "usage: podterm COMMAND [options]\n\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  %-8s  %s\n", commands[i].name, commands[i].summary);
-    fprintf(to,
-            "\n`podterm COMMAND --help` tells a command's options. Exit "
-            "codes: the program's\nown; %d when podterm itself failed.\n",
-            EXIT_PODTERM);
-}
 
 /* A descriptor of ours would else become stdin, stdout or stderr. */
 static int fill_standard_fds(void)
@@ -43,27 +20,26 @@ static int fill_standard_fds(void)
     return 0;
 }
 
-static const struct command *find(const char *name)
+static int unknown(const char *name)
 {
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return &commands[i];
-    return NULL;
+    char shown[128];
+
+    fprintf(stderr,
+            "podterm: there is no command \"%s\"; `podterm --help` lists "
+            "them\n",
+            say_text(name, shown, sizeof(shown)));
+    return EXIT_PODTERM;
 }
 
-static int help_on(const char *name)
+/* Of a command, or of all: as text, or as a manual page. */
+static int tell(const char *name, void (*how)(const struct command *, FILE *))
 {
-    const struct command *c = find(name);
-    char told[32], flag[] = "--help";
-    char *argv[] = {told, flag, NULL};
+    const struct command *c = name ? command_find(name) : NULL;
 
-    if (!c) {
-        fprintf(stderr, "podterm: there is no command \"%s\"\n", name);
-        help(stderr);
-        return EXIT_PODTERM;
-    }
-    snprintf(told, sizeof(told), "%s", c->name);
-    return c->run(2, argv);
+    if (name && !c)
+        return unknown(name);
+    how(c, stdout);
+    return 0;
 }
 
 /* Nothing that was to be read is lost without a word. */
@@ -85,21 +61,22 @@ static int run(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     const struct command *c;
 
-    if (!strcmp(name, "--help") || !strcmp(name, "-h") ||
-        !strcmp(name, "help")) {
-        if (argc > 2 && name[0] != '-')
-            return help_on(argv[2]);
-        help(stdout);
-        return 0;
-    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+        return tell(NULL, manual_help);
+    if (!strcmp(name, "help"))
+        return tell(argc > 2 ? argv[2] : NULL, manual_help);
+    if (!strcmp(name, "__manual")) /* make man */
+        return tell(argc > 2 ? argv[2] : NULL, manual_page);
+    if (!strcmp(name, "__complete")) /* what `podterm completion` printed */
+        return complete_words(argc - 2, argv + 2);
     if (!strcmp(name, "--version"))
         name = "version";
-    c = find(name);
+    c = command_find(name);
     if (c)
-        return c->run(argc - 1, argv + 1);
+        return c->run(c, argc - 1, argv + 1);
     if (*name)
-        fprintf(stderr, "podterm: there is no command \"%s\"\n", name);
-    help(stderr);
+        return unknown(name);
+    manual_help(NULL, stderr);
     return EXIT_PODTERM;
 }
 

@@ -3,11 +3,24 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/seal.h"
+#include "client/archive.h"
+#include "client/manual.h"
 #include "client/say.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+const struct command_exit options_attach_exits[] = {
+    {"0 to 255", "the program's own exit code"},
+    {"128 + n", "the program was ended by signal n; or podterm was, or Ctrl-C "
+                "left (130), and the session goes on unless its program had "
+                "not started"},
+    {"0", "also: detached; the session goes on"},
+    {"125", "podterm failed, was refused, or was taken over by another "
+            "attachment; or the session ended in another way than by its "
+            "program. A sentence on standard error says which"},
+    {NULL, NULL}};
 
 /* "--name", "--name=value": does this argument name it? */
 static bool options_is(const char *arg, const char *name)
@@ -19,8 +32,7 @@ static bool options_is(const char *arg, const char *name)
 }
 
 /* Does this flag take the next argument as its value? */
-static bool options_wants_value(const struct options_command *c,
-                                const char *arg)
+static bool options_wants_value(const struct command *c, const char *arg)
 {
     if (strchr(arg, '='))
         return false;
@@ -30,16 +42,16 @@ static bool options_wants_value(const struct options_command *c,
     return false;
 }
 
-static struct options_list *options_list_of(const struct options_command *c,
+static struct command_list *options_list_of(const struct command *c,
                                             const char *arg)
 {
-    for (struct options_list *l = c->lists; l && l->name; l++)
+    for (struct command_list *l = c->lists; l && l->name; l++)
         if (options_is(arg, l->name))
             return l;
     return NULL;
 }
 
-static int options_add(struct options_list *l, int argc, char **argv, int *i,
+static int options_add(struct command_list *l, int argc, char **argv, int *i,
                        struct err *e)
 {
     const char *value = strchr(argv[*i], '=');
@@ -65,7 +77,7 @@ static bool options_want_json(char *const *flags, size_t count)
 }
 
 /* The command's own setting of it, which may come from the environment. */
-static bool options_json(const struct options_command *c)
+static bool options_json(const struct command *c)
 {
     for (size_t i = 0; i < c->row_count; i++)
         if (strcmp(c->rows[i].name, "json") == 0)
@@ -73,26 +85,52 @@ static bool options_json(const struct options_command *c)
     return false;
 }
 
-int options_load(const struct options_command *c, int argc, char **argv,
-                 char ***operands, size_t *count, struct err *e)
+/* An archive is not the command yet: our options may follow it. */
+static bool options_is_file(const struct command *c, const char *text)
 {
-    own_mem char **flags = mem_zero((size_t)argc + 1, sizeof(*flags));
-    own_mem char **rest = mem_zero((size_t)argc + 1, sizeof(*rest));
-    size_t flag_count = 0, rest_count = 0;
-    bool is_rest = false;
-    int got;
+    return c->operand == COMMAND_FILE && archive_is_named(text);
+}
 
-    flags[flag_count++] = argv[0];
-    for (int i = 1; i < argc; i++) {
-        struct options_list *l;
-
-        if (!is_rest && strcmp(argv[i], "--") == 0) {
-            is_rest = true;
+/* Is it told, and nothing else done? */
+static bool options_told(const struct command *c, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (argv[i][0] != '-' || !argv[i][1]) {
+            if (c->is_prefix && !options_is_file(c, argv[i]))
+                break;
             continue;
         }
-        if (is_rest || argv[i][0] != '-' || !argv[i][1]) {
-            rest[rest_count++] = argv[i];
-            is_rest = is_rest || c->is_prefix;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            manual_help(c, stdout);
+        else if (strcmp(argv[i], "--version") == 0)
+            printf("podterm %s\n", PODTERM_VERSION);
+        else
+            continue;
+        return true;
+    }
+    return false;
+}
+
+/* argv apart: flags, and what is none. 0, or -1 with *e. */
+static int options_split(const struct command *c, int argc, char **argv,
+                         char **flags, size_t *flag_count, char **rest,
+                         size_t *count, size_t *before, struct err *e)
+{
+    bool is_ours = true, has_mark = false;
+
+    flags[(*flag_count)++] = argv[0];
+    for (int i = 1; i < argc; i++) {
+        struct command_list *l;
+
+        if (is_ours && strcmp(argv[i], "--") == 0) {
+            is_ours = false;
+            has_mark = true;
+            *before = *count;
+            continue;
+        }
+        if (!is_ours || argv[i][0] != '-' || !argv[i][1]) {
+            rest[(*count)++] = argv[i];
+            is_ours = is_ours && (!c->is_prefix || options_is_file(c, argv[i]));
             continue;
         }
         l = options_list_of(c, argv[i]);
@@ -101,23 +139,39 @@ int options_load(const struct options_command *c, int argc, char **argv,
                 return -1;
             continue;
         }
-        flags[flag_count++] = argv[i];
+        flags[(*flag_count)++] = argv[i];
         if (options_wants_value(c, argv[i]) && i + 1 < argc &&
             strncmp(argv[i + 1], "--", 2) != 0)
-            flags[flag_count++] = argv[++i];
+            flags[(*flag_count)++] = argv[++i];
     }
+    if (!has_mark)
+        *before = *count;
+    return 0;
+}
+
+int options_load(const struct command *c, int argc, char **argv,
+                 char ***operands, size_t *count, size_t *before, struct err *e)
+{
+    own_mem char **flags = mem_zero((size_t)argc + 1, sizeof(*flags));
+    own_mem char **rest = mem_zero((size_t)argc + 1, sizeof(*rest));
+    own_mem char *program = mem_printf("podterm %s", c->name);
+    size_t flag_count = 0, rest_count = 0, before_count = 0;
+
+    if (options_told(c, argc, argv))
+        return 1;
+    if (options_split(c, argc, argv, flags, &flag_count, rest, &rest_count,
+                      &before_count, e) < 0)
+        return -1;
     say_as_json(options_want_json(flags, flag_count));
-    got = conf_load(c->rows, c->row_count, c->program, c->summary,
-                    (int)flag_count, flags, NULL, e);
-    if (got == 0)
-        say_as_json(options_json(c));
-    if (got == 1 && c->more)
-        printf("%s", c->more);
-    if (got == 0) {
-        *operands = own_mem_give(&rest);
-        *count = rest_count;
-    }
-    return got;
+    if (conf_load(c->rows, c->row_count, program, c->summary, (int)flag_count,
+                  flags, NULL, e) != 0)
+        return -1;
+    say_as_json(options_json(c));
+    *operands = own_mem_give(&rest);
+    *count = rest_count;
+    if (before)
+        *before = before_count;
+    return 0;
 }
 
 int options_remote(const struct options *o, struct remote *remote,

@@ -5,20 +5,32 @@
 #ifndef PODTERM_CLIENT_OPTIONS_H
 #define PODTERM_CLIENT_OPTIONS_H
 
-#include "base/conf.h"
-#include "client/detach.h"
+#include "client/command.h"
+#include "client/escape.h"
 #include "client/remote.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Of every command that attaches a terminal (client/detach.h). */
-#define OPTIONS_DETACH_ROW(slot)                                               \
+/* Of every command that attaches a terminal (client/escape.h). */
+#define OPTIONS_ESCAPE_ROW(slot)                                               \
     {                                                                          \
-        "detach-key", CONF_STR, &(slot), 1, 16, "~", "KEY",                    \
-            "on a terminal: Enter, this key and a dot detach, and the "        \
-            "program goes on (^X is Ctrl-X; none turns it off)"                \
+        "escape", CONF_STR, &(slot), 1, 16, "~", "CHAR|none",                  \
+            "on a terminal: the key that behind Enter begins an escape, as ~ " \
+            "in ssh (^X is Ctrl-X)"                                            \
     }
+
+#define OPTIONS_ESCAPE_ABOUT                                                   \
+    "On a terminal, behind Enter: ~. detaches and the program goes on "        \
+    "(podterm "                                                                \
+    "attach comes back), ~x ends the session once y confirms it, ~^Z "         \
+    "suspends "                                                                \
+    "podterm, ~~ types one ~, ~? tells these. Text that the terminal "         \
+    "brackets "                                                                \
+    "as pasted is never taken for one of them."
+
+/* What run and attach end with. */
+extern const struct command_exit options_attach_exits[];
 
 struct options { /* of every command that talks to a server */
     const char *server, *ca, *as, *identity_command;
@@ -51,26 +63,11 @@ struct options { /* of every command that talks to a server */
         "json", CONF_BOOL, &(o).json, 0, 0, NULL, "", "say it as JSON lines"   \
     }
 
-/* A flag that may be given several times. */
-struct options_list {
-    const char *name;    /* "env" */
-    const char **values; /* owned; borrowed texts */
-    size_t count;
-};
-
-struct options_command {
-    const char *program, *summary;
-    const struct conf_row *rows;
-    size_t row_count;
-    struct options_list *lists; /* name == NULL ends it; may be NULL */
-    const char *more;           /* printed behind --help */
-    bool is_prefix;             /* what follows the first operand is not ours */
-};
-
-/* Operands point into argv; *operands is the caller's. 0; 1 = help was
- * printed; -1 with *e. */
-int options_load(const struct options_command *c, int argc, char **argv,
-                 char ***operands, size_t *count, struct err *e);
+/* Operands point into argv; *operands is the caller's. *before (may be NULL):
+ * how many of them stood before a "--". 0; 1 = help was printed; -1 with *e. */
+int options_load(const struct command *c, int argc, char **argv,
+                 char ***operands, size_t *count, size_t *before,
+                 struct err *e);
 /* The server of these options; with it the user's identity.
  * options_remote_fini. */
 int options_remote(const struct options *o, struct remote *remote,

@@ -2,7 +2,8 @@
 
 #include "base/mem.h"
 #include "base/own.h"
-#include "client/detach.h"
+#include "client/aside.h"
+#include "client/escape.h"
 #include "client/say.h"
 #include "client/tty.h"
 
@@ -28,7 +29,7 @@ struct progress {
     int told_count;
     char plain[REPLY_WORD_MAX]; /* told as going on, and when */
     int64_t plain_ms;
-    size_t corner; /* cells of text that stand there */
+    struct aside aside; /* while it is raw */
 };
 
 struct progress *progress_new(int fd, enum progress_kind kind, bool color)
@@ -48,7 +49,7 @@ void progress_free(struct progress *p)
 
 struct progress *progress_for(int fd, bool is_json, bool is_quiet)
 {
-    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
     bool is_dumb = !term || !term[0] || strcmp(term, "dumb") == 0;
 
     if (is_json)
@@ -57,23 +58,14 @@ struct progress *progress_for(int fd, bool is_json, bool is_quiet)
         return progress_new(fd, PROGRESS_QUIET, false);
     if (!isatty(fd) || is_dumb)
         return progress_new(fd, PROGRESS_PLAIN, false);
-    return progress_new(fd, PROGRESS_TERMINAL, !no_color || !no_color[0]);
+    return progress_new(fd, PROGRESS_TERMINAL, say_colors(fd));
 }
 
 /* --- writing --- */
 
 static void progress_write(struct progress *p, const char *text)
 {
-    size_t len = strlen(text);
-
-    while (len > 0) {
-        ssize_t n = write(p->fd, text, len);
-
-        if (n <= 0)
-            return; /* nobody reads it: that must not stop the session */
-        text += n;
-        len -= (size_t)n;
-    }
+    aside_write(p->fd, text);
 }
 
 /* A line of its own; a raw terminal wants a carriage return too. */
@@ -115,65 +107,30 @@ static struct json *progress_event(const char *name)
     return j;
 }
 
-/* --- the corner --- */
+/* --- beside the program --- */
 
-static void progress_put(struct progress *p, const char *text, size_t cells)
+bool progress_clear(struct progress *p)
 {
-    uint16_t cols, rows;
-    own_mem char *all = NULL;
-
-    tty_size(p->fd, &cols, &rows);
-    all = mem_printf("\0337\033[1;%zuH\033[%sm%s\033[0m\0338",
-                     cells < cols ? cols - cells + 1 : 1,
-                     *text == ' ' && text[strspn(text, " ")] == 0 ? "0" : "7",
-                     text);
-    progress_write(p, all);
+    return p->is_raw && aside_clear(&p->aside);
 }
 
-void progress_clear(struct progress *p)
+int64_t progress_stands_ms(const struct progress *p)
 {
-    char blank[SAY_LINE_MAX];
-
-    if (p->corner == 0)
-        return;
-    memset(blank, ' ', p->corner);
-    blank[p->corner] = 0;
-    progress_put(p, blank, p->corner);
-    p->corner = 0;
+    return aside_stands_ms(&p->aside);
 }
 
-bool progress_has_corner(const struct progress *p)
+/* Beside the program while it has the terminal, else as a line. shorter: what
+ * to say where there is no room for it, NULL behind the last. true: it is in
+ * the title. */
+static bool progress_say(struct progress *p, const char *text,
+                         const char *const *shorter, int64_t stands_ms)
 {
-    return p->corner > 0;
-}
-
-/* In the corner while the program has the terminal, else as a line. shorter:
- * what to say where there is no room for it, NULL behind the last. Text is ours
- * or escaped to ASCII here, so bytes are cells. */
-static void progress_say(struct progress *p, const char *text,
-                         const char *const *shorter)
-{
-    char shown[SAY_LINE_MAX];
-    uint16_t cols, rows;
-    int room;
-    own_mem char *cut = NULL;
-
-    if (!p->is_raw || p->kind != PROGRESS_TERMINAL) {
-        progress_line(p, text);
-        return;
-    }
-    progress_clear(p);
-    tty_size(p->fd, &cols, &rows);
-    room = cols > 4 ? cols - 4 : 1;
-    while (*shorter && strlen(text) > (size_t)room)
-        text = *shorter++;
-    say_text(text, shown, sizeof(shown));
-    for (char *c = shown; *c; c++)
-        if ((unsigned char)*c >= 0x80)
-            *c = '?';
-    cut = mem_printf(" %.*s ", room, shown);
-    p->corner = strlen(cut);
-    progress_put(p, cut, p->corner);
+    if (p->is_raw && p->kind == PROGRESS_QUIET && isatty(p->fd))
+        return false; /* nothing of ours among the program's */
+    if (p->is_raw && p->kind == PROGRESS_TERMINAL)
+        return aside_say(&p->aside, text, shorter, stands_ms);
+    progress_line(p, text);
+    return false;
 }
 
 /* --- stages --- */
@@ -379,24 +336,33 @@ void progress_interrupted(struct progress *p)
     p->open[0] = 0;
 }
 
-void progress_way_out(struct progress *p, int detach_key)
+void progress_way_out(struct progress *p, int escape_key)
 {
     own_mem char *text = NULL;
     char name[16];
 
-    if (p->kind != PROGRESS_TERMINAL || detach_key == DETACH_NONE)
+    if (p->kind != PROGRESS_TERMINAL || escape_key == ESCAPE_NONE)
         return;
-    detach_name(detach_key, name);
-    text = mem_printf("Enter, then %s and a dot detaches: the program goes on",
-                      name);
+    escape_name(escape_key, name);
+    text = mem_printf("Enter, then %s and a dot detaches: the program goes on "
+                      "(%s? tells more)",
+                      name, name);
     progress_line(p, text);
 }
 
-void progress_begin(struct progress *p, bool raw)
+void progress_viewer(struct progress *p)
+{
+    if (p->kind == PROGRESS_TERMINAL || p->kind == PROGRESS_PLAIN)
+        progress_line(p, "you watch only: nothing you type reaches the "
+                         "program; Ctrl-C leaves");
+}
+
+void progress_begin(struct progress *p, bool raw, const struct modes *screen)
 {
     progress_end_line(p);
     p->is_begun = true;
     p->is_raw = raw;
+    p->aside = (struct aside){.fd = p->fd, .screen = screen};
 }
 
 void progress_finish(struct progress *p)
@@ -406,7 +372,6 @@ void progress_finish(struct progress *p)
     progress_end_line(p);
     p->is_after |= p->is_raw;
     p->is_raw = false;
-    p->corner = 0;
 }
 
 void progress_lost(struct progress *p, const char *why, bool can_leave)
@@ -431,7 +396,28 @@ void progress_lost(struct progress *p, const char *why, bool can_leave)
                             "again...%s",
                             can_leave ? " (Ctrl-C leaves)" : "")
                : mem_printf("no connection (%s); trying again...", why);
-    progress_say(p, text, can_leave ? leaving : shorter);
+    progress_say(p, text, can_leave ? leaving : shorter, -1);
+}
+
+void progress_slow(struct progress *p, int64_t ms, int escape_key)
+{
+    static const char *const shorter[] = {"no answer", NULL};
+    own_mem char *text = NULL;
+    char name[16] = "";
+
+    if (p->kind == PROGRESS_JSON) {
+        struct json *j = progress_event("slow");
+
+        json_set_int(j, "ms", ms);
+        progress_json(p, j);
+        return;
+    }
+    if (escape_key != ESCAPE_NONE)
+        escape_name(escape_key, name);
+    text = mem_printf("no answer for %" PRId64 " s; the program goes on%s%s%s",
+                      ms / 1000, *name ? " (Enter, then " : "", name,
+                      *name ? ". detaches)" : "");
+    progress_say(p, text, shorter, -1);
 }
 
 void progress_back(struct progress *p, uint64_t skipped)
@@ -455,7 +441,7 @@ void progress_back(struct progress *p, uint64_t skipped)
         shorter[0] = less;
         shorter[1] = "bytes were skipped";
     }
-    progress_say(p, text, shorter);
+    progress_say(p, text, shorter, PROGRESS_BACK_MS);
 }
 
 void progress_notice(struct progress *p, const char *text)
@@ -467,9 +453,29 @@ void progress_notice(struct progress *p, const char *text)
 
         json_set_str(j, "detail", text);
         progress_json(p, j);
-    } else {
-        progress_say(p, text, none);
+    } else if (progress_say(p, text, none, PROGRESS_NOTICE_MS)) {
+        progress_write(p, "\a"); /* a title alone is easily missed */
     }
+}
+
+void progress_asked(struct progress *p, const char *text, const char *shorter)
+{
+    const char *const less[] = {shorter, NULL};
+
+    if (p->kind == PROGRESS_JSON)
+        progress_notice(p, text);
+    else if (p->kind == PROGRESS_TERMINAL && p->is_raw &&
+             aside_has_corner(&p->aside))
+        aside_say(&p->aside, text, less, PROGRESS_NOTICE_MS);
+    else
+        progress_line(p, text);
+}
+
+void progress_suspended(struct progress *p)
+{
+    if (p->kind != PROGRESS_JSON)
+        aside_write(p->fd, "\npodterm: suspended; the program goes on. Come "
+                           "back with: fg\n");
 }
 
 void progress_end(struct progress *p, const struct reply_end *end, int status,

@@ -142,6 +142,16 @@ struct json *remote_delete(const struct remote *a, const char *sid,
     return remote_call(a, "DELETE", path, NULL, NULL, NULL, e);
 }
 
+struct json *remote_viewers(const struct remote *a, const char *sid,
+                            const struct json *viewers, struct err *e)
+{
+    own_mem char *path = mem_printf("/api/sessions/%s", sid);
+    own_mem char *list = json_text(viewers);
+    own_mem char *body = mem_printf("{\"viewers\":%s}", list);
+
+    return remote_call(a, "PATCH", path, NULL, body, NULL, e);
+}
+
 /* --- ids --- */
 
 /* Look through one page; -1 when a second one fits. */

@@ -43,6 +43,10 @@ struct json *remote_list(const struct remote *a, bool all, const char *cursor,
 struct json *remote_delete(const struct remote *a, const char *sid,
                            struct err *e);
 
+/* Say who may watch, all of them: a JSON list of subjects. The session. */
+struct json *remote_viewers(const struct remote *a, const char *sid,
+                            const struct json *viewers, struct err *e);
+
 /* The id that `text` means: itself, or the one session of the caller's whose
  * id starts with it (REMOTE_PREFIX_MIN characters or more). */
 #define REMOTE_PREFIX_MIN 4

@@ -4,7 +4,9 @@
 #include "client/command.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Bytes of the UTF-8 character at text (1..4) and its code point; 0 when
  * there is none: not UTF-8, overlong, a surrogate, beyond U+10FFFF. */
@@ -80,6 +82,56 @@ const char *say_text(const char *text, char *out, size_t size)
     memcpy(out, buf_cstr(&b), b.len + 1);
     buf_fini(&b);
     return out;
+}
+
+/* Two from where scripts of double width begin; none is said to be narrower
+ * than it is. */
+static size_t say_walk(const char *text, size_t most, size_t *cells)
+{
+    const uint8_t *at = (const uint8_t *)text;
+    size_t left = strlen(text);
+
+    *cells = 0;
+    while (left > 0) {
+        uint32_t c = 0;
+        size_t n = say_char(at, left, &c), wide = n && c >= 0x1100 ? 2 : 1;
+
+        if (*cells + wide > most)
+            break;
+        *cells += wide;
+        n = n ? n : 1;
+        at += n;
+        left -= n;
+    }
+    return (size_t)(at - (const uint8_t *)text);
+}
+
+size_t say_cells(const char *text)
+{
+    return say_cells_upto(text, SIZE_MAX / 2);
+}
+
+size_t say_cut(const char *text, size_t most)
+{
+    size_t cells;
+
+    return say_walk(text, most, &cells);
+}
+
+size_t say_cells_upto(const char *text, size_t most)
+{
+    size_t cells;
+
+    say_walk(text, most, &cells);
+    return cells;
+}
+
+bool say_colors(int fd)
+{
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+
+    return isatty(fd) && term && term[0] && strcmp(term, "dumb") != 0 &&
+           (!no_color || !no_color[0]);
 }
 
 static bool is_json; /* a setting of the command line */

@@ -22,6 +22,13 @@
 void say_escape(struct buf *b, const char *text, size_t len);
 /* The same into out (size >= 1), always terminated. Returns out. */
 const char *say_text(const char *text, char *out, size_t size);
+/* Cells of a terminal that text (escaped) takes; of what fits into `most`
+ * cells, how many bytes and how many cells. What may be wide counts as wide. */
+size_t say_cells(const char *text);
+size_t say_cut(const char *text, size_t most);
+size_t say_cells_upto(const char *text, size_t most);
+/* May colours be used there? A terminal, NO_COLOR not set, TERM not dumb. */
+bool say_colors(int fd);
 /* From now on what is said is a JSON line: {"event":"notice" or "error",
  * "message":...}. The command line asked for it. */
 void say_as_json(bool on);

@@ -33,11 +33,12 @@ struct sink {
     int fd;              /* written to */
     int opened_fd;       /* ours to close, or -1 */
     struct watch *watch; /* NULL: SINK_PLAIN */
-    bool is_blocked, is_failed, is_pumping;
+    bool is_blocked, is_failed, is_pumping, is_held;
     struct buf queue; /* as it came */
     size_t queue_at;  /* taken from its front */
     bool is_filtered;
     struct filter filter;
+    struct modes modes;
     /* what is being written, made of `raw` bytes of the queue */
     uint8_t out[SINK_TURN_BYTES + FILTER_HELD_MAX];
     size_t out_len, out_at, raw;
@@ -84,6 +85,7 @@ struct sink *sink_new(struct loop *l, int fd, bool filter,
     s->opened_fd = -1;
     s->is_filtered = filter;
     filter_init(&s->filter);
+    modes_init(&s->modes);
     buf_init(&s->queue, SINK_MAX);
     if (!watch_can(fd))
         return s;
@@ -166,13 +168,19 @@ static bool sink_take(struct sink *s)
     return true;
 }
 
+static void sink_wrote(struct sink *s, size_t n)
+{
+    modes_see(&s->modes, s->out + s->out_at, n);
+    s->out_at += n;
+}
+
 /* Write until it would block or nothing is left. */
 static void sink_pump(struct sink *s)
 {
     if (s->is_pumping)
         return;
     s->is_pumping = true;
-    while (!s->is_blocked && !s->is_failed) {
+    while (!s->is_blocked && !s->is_failed && !s->is_held) {
         ssize_t n;
 
         if (s->out_at == s->out_len) {
@@ -193,7 +201,7 @@ static void sink_pump(struct sink *s)
         else if (n == 0)
             poll(NULL, 0, 10); /* a file that wants us to wait */
         else
-            s->out_at += (size_t)n;
+            sink_wrote(s, (size_t)n);
     }
     s->is_pumping = false;
     if (s->watch && !s->is_failed)
@@ -212,6 +220,18 @@ int sink_add(struct sink *s, const uint8_t *bytes, size_t len)
         return -1;
     sink_pump(s);
     return 0;
+}
+
+void sink_hold(struct sink *s, bool hold)
+{
+    s->is_held = hold;
+    if (!hold)
+        sink_pump(s);
+}
+
+const struct modes *sink_modes(const struct sink *s)
+{
+    return &s->modes;
 }
 
 bool sink_is_at_rest(const struct sink *s)

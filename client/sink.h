@@ -7,6 +7,7 @@
 #define PODTERM_CLIENT_SINK_H
 
 #include "base/loop.h"
+#include "client/modes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,10 @@ struct sink *sink_new(struct loop *l, int fd, bool filter,
 void sink_free(struct sink *s); /* takes NULL; drops what waits */
 /* Queue a copy; verbs may be called within. -1: SINK_MAX would be passed. */
 int sink_add(struct sink *s, const uint8_t *bytes, size_t len);
+/* While held, bytes wait as they do when nobody reads. */
+void sink_hold(struct sink *s, bool hold);
+/* What the bytes written so far have made of the terminal. */
+const struct modes *sink_modes(const struct sink *s);
 /* Is the last byte out, and no sequence cut in its middle? */
 bool sink_is_at_rest(const struct sink *s);
 

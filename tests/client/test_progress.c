@@ -20,6 +20,13 @@
 
 static int fd = -1;
 static struct progress *p;
+static struct modes screen; /* the alternate one, or the ordinary */
+
+static void screen_is(const char *output)
+{
+    modes_init(&screen);
+    modes_see(&screen, (const uint8_t *)output, strlen(output));
+}
 
 static void begin(enum progress_kind kind, bool color)
 {
@@ -141,7 +148,7 @@ static void stages_that_are_repeated_are_told_once(void **arg)
     stage("fetch", "running", 5, 1, 1, "", 0);
     stage("fetch", "done", 5, 1, 1, "", 0);
     assert_string_equal(said(), "");
-    progress_begin(p, false);
+    progress_begin(p, false, NULL);
     stage("other", "done", 5, 1, 1, "", 0); /* the program has begun */
     assert_string_equal(said(), "");
     finish();
@@ -182,13 +189,14 @@ static void words_of_the_server_are_escaped_everywhere(void **arg)
     }
 }
 
-static void while_the_program_has_the_terminal_the_corner_is_used(void **arg)
+static void on_the_alternate_screen_the_corner_is_used(void **arg)
 {
     const char *text;
 
     (void)arg;
     begin(PROGRESS_TERMINAL, true);
-    progress_begin(p, true);
+    screen_is("\033[?1049h");
+    progress_begin(p, true, &screen);
     progress_lost(p, "x", true);
     text = said();
     assert_int_equal(strncmp(text, "\0337\033[1;", 6), 0);
@@ -196,11 +204,13 @@ static void while_the_program_has_the_terminal_the_corner_is_used(void **arg)
     assert_non_null(strstr(text, "Ctrl-C leaves"));
     assert_null(strchr(text, '\n'));
     assert_string_equal(text + strlen(text) - 2, "\0338");
-    assert_true(progress_has_corner(p));
+    assert_int_equal(progress_stands_ms(p), -1);
     progress_back(p, 0);
+    assert_int_equal(progress_stands_ms(p), PROGRESS_BACK_MS);
     assert_non_null(strstr(said(), "attached again: nothing was lost"));
-    progress_clear(p);
-    assert_false(progress_has_corner(p));
+    assert_true(progress_clear(p));
+    assert_int_equal(progress_stands_ms(p), 0);
+    assert_false(progress_clear(p));
     text = said();
     assert_int_equal(strncmp(text, "\0337\033[1;", 6), 0);
     assert_null(strstr(text, "attached"));
@@ -210,11 +220,59 @@ static void while_the_program_has_the_terminal_the_corner_is_used(void **arg)
     finish();
 }
 
+/* No cell is written to: not a byte but for the title, which comes back. */
+static void on_the_ordinary_screen_the_title_is_used(void **arg)
+{
+    static const char *const outputs[] = {
+        "", "\033[?1049h\033[?1049l", "\033[?1049h\0337", /* a cursor kept */
+        "\033[?1049h\033[?6h", "\033[?1049h\033[1"};
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(outputs) / sizeof(*outputs); i++) {
+        begin(PROGRESS_TERMINAL, true);
+        screen_is(outputs[i]);
+        progress_begin(p, true, &screen);
+        progress_slow(p, 4100, '~');
+        assert_string_equal(said(), "\033[22;2t\033]2;podterm: no answer for 4 "
+                                    "s; the program goes on (Enter, then ~. "
+                                    "detaches)\033\\");
+        progress_lost(p, "x", true);
+        assert_string_equal(said(), "\033]2;podterm: connection lost; the "
+                                    "program goes on; attaching again... "
+                                    "(Ctrl-C leaves)\033\\");
+        assert_int_equal(progress_stands_ms(p), -1);
+        assert_false(progress_clear(p)); /* nothing to be drawn */
+        assert_string_equal(said(), "\033[23;2t");
+        progress_notice(p, "e\033]0;vil\007\xc3\xa9");
+        assert_string_equal(said(), "\033[22;2t\033]2;podterm: e\\x1b]0;vil"
+                                    "\\x07??\033\\\a");
+        progress_finish(p);
+        assert_string_equal(said(), "\033[23;2t");
+        finish();
+    }
+}
+
+/* What the user asked for is shown in any case. */
+static void an_answer_to_a_key_is_a_line_or_in_the_corner(void **arg)
+{
+    (void)arg;
+    begin(PROGRESS_TERMINAL, false);
+    screen_is("");
+    progress_begin(p, true, &screen);
+    progress_asked(p, "all of it", "less");
+    assert_string_equal(said(), "\r\npodterm: all of it\r\n");
+    screen_is("\033[?1049h");
+    progress_asked(p, "all of it", "less");
+    assert_int_equal(progress_stands_ms(p), PROGRESS_NOTICE_MS);
+    assert_non_null(strstr(said(), " all of it "));
+    finish();
+}
+
 static void what_was_skipped_is_told_in_bytes(void **arg)
 {
     (void)arg;
     begin(PROGRESS_PLAIN, false);
-    progress_begin(p, false);
+    progress_begin(p, false, NULL);
     progress_back(p, 4096);
     assert_string_equal(said(),
                         "podterm: attached again: 4096 bytes of output were "
@@ -232,7 +290,8 @@ static const char *corner(int cols, bool is_back)
 
     assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
     p = progress_new(slave, PROGRESS_TERMINAL, false);
-    progress_begin(p, true);
+    screen_is("\033[?1049h");
+    progress_begin(p, true, &screen);
     if (is_back)
         progress_back(p, 4096);
     else
@@ -327,6 +386,26 @@ static void quiet_is_quiet_but_for_failures(void **arg)
     finish();
 }
 
+static void quiet_says_nothing_among_the_programs_output(void **arg)
+{
+    int master, slave, there = -1;
+
+    (void)arg;
+    assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+    p = progress_new(slave, PROGRESS_QUIET, false);
+    screen_is("");
+    progress_begin(p, true, &screen);
+    progress_lost(p, "x", true);
+    progress_back(p, 0);
+    progress_notice(p, "x");
+    progress_slow(p, 5000, '~');
+    assert_int_equal(ioctl(master, FIONREAD, &there), 0);
+    assert_int_equal(there, 0);
+    progress_free(p);
+    close(slave);
+    close(master);
+}
+
 static void json_is_an_object_a_line(void **arg)
 {
     struct reply_ready r = {.is_isolated = true};
@@ -339,7 +418,7 @@ static void json_is_an_object_a_line(void **arg)
     progress_session(p, "abc");
     stage("fetch", "running", 1, 2, 3, "d", 0);
     progress_ready(p, &r);
-    progress_begin(p, true);
+    progress_begin(p, true, &screen);
     progress_lost(p, "x", true);
     progress_back(p, 7);
     progress_end(p, &end, 3, "");
@@ -366,7 +445,10 @@ int main(void)
         cmocka_unit_test(colour_only_where_it_is_wanted),
         cmocka_unit_test(stages_that_are_repeated_are_told_once),
         cmocka_unit_test(words_of_the_server_are_escaped_everywhere),
-        cmocka_unit_test(while_the_program_has_the_terminal_the_corner_is_used),
+        cmocka_unit_test(on_the_alternate_screen_the_corner_is_used),
+        cmocka_unit_test(on_the_ordinary_screen_the_title_is_used),
+        cmocka_unit_test(an_answer_to_a_key_is_a_line_or_in_the_corner),
+        cmocka_unit_test(quiet_says_nothing_among_the_programs_output),
         cmocka_unit_test(what_was_skipped_is_told_in_bytes),
         cmocka_unit_test(a_narrow_terminal_is_told_what_matters),
         cmocka_unit_test(what_is_no_longer_kept_is_told),

@@ -480,7 +480,7 @@ static void a_long_loss_is_told_and_so_is_that_nothing_was_lost(void **arg)
 static void the_program_draws_anew_behind_a_note(void **arg)
 {
     (void)arg;
-    desk_run(NULL, "trap 'stty size' WINCH; echo go; "
+    desk_run(NULL, "printf '\\033[?1049h'; trap 'stty size' WINCH; echo go; "
                    "while :; do sleep 0.01; done");
     seat_expect(&desk.seat, "go\r\n", SOON_MS);
     hold_down();

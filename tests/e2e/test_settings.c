@@ -265,7 +265,7 @@ static void the_commands_are_named(void **arg)
         {"--signature=@D/none", {"--signature", "@D/none", "No such"}},
         {"--retry-s=0", {"--retry-s", "0", "from 1"}},
         {"--idle-s=x", {"--idle-s", "x", "whole number"}},
-        {"--detach-key=ab", {"--detach-key", "ab", "none"}},
+        {"--escape=ab", {"--escape", "ab", "none"}},
         {"--env=", {"--env", "missing"}},
         {"--bogus", {"--bogus", "--help"}},
     };

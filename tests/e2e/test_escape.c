@@ -1,6 +1,7 @@
 /*
- * Leaving a terminal whose program goes on, with the real `podterm` on a PTY:
- * the user is told how, gets out and back, and what was typed is there.
+ * The escape key, with the real `podterm` on a PTY: the user is told of it,
+ * gets out and back, and what was typed is there; ends the session; gives the
+ * terminal to the shell for a while.
  */
 #include "base/mem.h"
 #include "base/own.h"
@@ -57,13 +58,13 @@ static void out_and_back_again(void **arg)
 static void what_is_no_way_out_reaches_the_program(void **arg)
 {
     (void)arg;
-    desk_run(NULL, RAW HEX(2) HEX(4) HEX(3) "exit 4");
+    desk_run(NULL, RAW HEX(2) HEX(3) HEX(3) "exit 4");
     seat_expect(&desk.seat, "HERE", SOON_MS);
     seat_say(&desk.seat, "~");
     seat_say(&desk.seat, "/");
     seat_expect(&desk.seat, "7e 2f", SOON_MS);
     seat_say(&desk.seat, "\r~~.");
-    seat_expect(&desk.seat, "0d 7e 7e 2e", SOON_MS);
+    seat_expect(&desk.seat, "0d 7e 2e", SOON_MS);
     seat_say(&desk.seat, "a~.");
     seat_expect(&desk.seat, "61 7e 2e", SOON_MS);
     desk_expect_end(4, SOON_MS);
@@ -83,8 +84,8 @@ static void a_held_key_outlives_its_connection(void **arg)
         stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
     kill(gateway, SIGKILL);
     seat_pass(&desk.seat, 50);
-    seat_say(&desk.seat, "x");
-    seat_expect(&desk.seat, "0d 7e 78", SOON_MS);
+    seat_say(&desk.seat, "y");
+    seat_expect(&desk.seat, "0d 7e 79", SOON_MS);
     desk_expect_end(4, SOON_MS);
 }
 
@@ -112,7 +113,7 @@ static void the_key_can_be_another_or_none(void **arg)
     const char *sid;
 
     (void)arg;
-    desk_run("--detach-key=none", RAW HEX(3) "exit 4");
+    desk_run("--escape=none", RAW HEX(3) "exit 4");
     seat_expect(&desk.seat, "HERE", SOON_MS);
     assert_false(seat_has(&desk.seat, "detaches"));
     seat_say(&desk.seat, "\r~.");
@@ -120,7 +121,7 @@ static void the_key_can_be_another_or_none(void **arg)
     desk_expect_end(4, SOON_MS);
     seat_free(&desk.seat);
 
-    desk_run("--detach-key=^]", RAW HEX(3) "sleep 1000");
+    desk_run("--escape=^]", RAW HEX(3) "sleep 1000");
     seat_expect(&desk.seat, "Enter, then Ctrl-] and a dot detaches", SOON_MS);
     seat_expect(&desk.seat, "HERE", SOON_MS);
     sid = desk_session();
@@ -129,6 +130,84 @@ static void the_key_can_be_another_or_none(void **arg)
     seat_say(&desk.seat, "\r\x1d.");
     desk_expect_end(0, SOON_MS);
     assert_int_equal(stack_delete(desk.stack, "tester", sid), 202);
+}
+
+static void the_session_ends_once_that_is_confirmed(void **arg)
+{
+    (void)arg;
+    desk_run(NULL, RAW HEX(2) "sleep 1000");
+    seat_expect(&desk.seat, "HERE", SOON_MS);
+    seat_say(&desk.seat, "~x");
+    seat_expect(&desk.seat, "end the session and its program?", SOON_MS);
+    seat_say(&desk.seat, "nab"); /* the answer is nobody's; the rest is typed */
+    seat_expect(&desk.seat, "61 62", SOON_MS);
+    seat_say(&desk.seat, "\r~xy");
+    seat_expect(&desk.seat, "ending the session", SOON_MS);
+    seat_expect(&desk.seat, "the session was ended by its owner", SOON_MS);
+    desk_expect_end(125, SOON_MS);
+    json_free(
+        stack_wait(desk.stack, "tester", desk_session(), "ended", SOON_MS));
+}
+
+static void it_tells_what_there_is(void **arg)
+{
+    (void)arg;
+    desk_run(NULL, RAW HEX(1) "exit 4");
+    seat_expect(&desk.seat, "HERE", SOON_MS);
+    seat_say(&desk.seat, "~?");
+    seat_expect(&desk.seat,
+                "~. detach  ~x end the session  ~^Z suspend  ~~ type ~",
+                SOON_MS);
+    seat_say(&desk.seat, "q");
+    seat_expect(&desk.seat, "71", SOON_MS);
+    desk_expect_end(4, SOON_MS);
+}
+
+/* What is pasted says nothing to podterm, where the terminal brackets it. */
+static void a_paste_is_typed_whatever_it_says(void **arg)
+{
+    (void)arg;
+    desk_run(NULL, "printf '\\033[?2004h';" RAW HEX(16) "exit 4");
+    seat_expect(&desk.seat, "HERE", SOON_MS);
+    seat_say(&desk.seat, "\r\033[200~\r~.\033[201~");
+    seat_expect(&desk.seat, "0d 1b 5b 32 30 30 7e 0d 7e 2e 1b 5b 32 30 31 7e",
+                SOON_MS);
+    desk_expect_end(4, SOON_MS);
+}
+
+/* A shell in between, as a user has it. */
+static void suspended_and_back_the_screen_is_the_programs_again(void **arg)
+{
+    const char *argv[] = {"bash", "--norc", "--noprofile", "-i", NULL};
+    const char *env[] = {"PS1=seat> ", NULL};
+    own_mem char *line =
+        mem_printf("%s run -- sh -c 'printf \"\\033[?1049h\\033[?2004h\"; "
+                   "stty raw -echo; printf HE\"\"RE; "
+                   "trap \"stty size\" WINCH; x=; until [ \"$x\" ]; do read -r "
+                   "x; done; echo \"<$x>\"; "
+                   "exit 3'\r",
+                   desk.podterm);
+
+    (void)arg;
+    seat_start(&desk.seat, argv, env, 100, 30, -1);
+    seat_say(&desk.seat, line);
+    seat_expect(&desk.seat, "HERE", SOON_MS);
+    seat_say(&desk.seat, "~\x1a");
+    seat_expect(&desk.seat, "\033[?1049l", SOON_MS);
+    seat_expect(&desk.seat, "podterm: suspended; the program goes on", SOON_MS);
+    seat_expect(&desk.seat, "Stopped", SOON_MS);
+    seat_expect(&desk.seat, "seat> ", SOON_MS);
+    seat_say(&desk.seat, "echo $((40+2))\r");
+    seat_expect(&desk.seat, "42\r\n", SOON_MS);
+    seat_say(&desk.seat, "fg\r");
+    seat_expect(&desk.seat, "\033[?1049h\033[?2004h", SOON_MS);
+    seat_expect(&desk.seat, "30 99", SOON_MS); /* drawn anew */
+    seat_expect(&desk.seat, "30 100", SOON_MS);
+    seat_say(&desk.seat, "typed\n");
+    seat_expect(&desk.seat, "<typed>", SOON_MS);
+    seat_expect(&desk.seat, "seat> ", SOON_MS);
+    seat_say(&desk.seat, "exit $?\r");
+    assert_int_equal(seat_wait(&desk.seat, SOON_MS), 3);
 }
 
 int main(void)
@@ -140,6 +219,10 @@ int main(void)
         T(a_held_key_outlives_its_connection),
         T(without_a_connection_one_gets_out_too),
         T(the_key_can_be_another_or_none),
+        T(the_session_ends_once_that_is_confirmed),
+        T(it_tells_what_there_is),
+        T(a_paste_is_typed_whatever_it_says),
+        T(suspended_and_back_the_screen_is_the_programs_again),
     };
 
     return cmocka_run_group_tests(tests, desk_setup, desk_teardown);
