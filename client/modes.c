@@ -156,12 +156,17 @@ bool modes_is_alternate(const struct modes *m)
     return false;
 }
 
-bool modes_may_draw(const struct modes *m)
+bool modes_has_origin(const struct modes *m)
 {
     for (size_t i = 0; i < COUNT; i++)
-        if (table[i].number == MODE_ORIGIN && (m->changed & 1u << i))
-            return false;
-    return !m->is_saved && m->state == GROUND;
+        if (table[i].number == MODE_ORIGIN)
+            return m->changed & 1u << i;
+    return false;
+}
+
+bool modes_may_draw(const struct modes *m)
+{
+    return !m->is_saved && !modes_has_origin(m) && m->state == GROUND;
 }
 
 size_t modes_anew(const struct modes *m, char out[MODES_ANEW_MAX])

@@ -30,6 +30,8 @@ void modes_init(struct modes *m);
 void modes_see(struct modes *m, const uint8_t *bytes, size_t len);
 /* Does the program draw on the alternate screen? */
 bool modes_is_alternate(const struct modes *m);
+/* Is the cursor's place counted from the margins? */
+bool modes_has_origin(const struct modes *m);
 /* May podterm save and restore the cursor, and write at a place of its own,
  * so that the program cannot notice? */
 bool modes_may_draw(const struct modes *m);

@@ -37,10 +37,13 @@ static const char reset[] =
     "\033(B\033)B\033*B\033+B\017\033 F"       /* character sets */
     "\033]104\033\\\033]110\033\\\033]111\033\\\033]112\033\\"
     "\033[23;0t"; /* the title that was pushed */
+/* The cursor goes to the last row: where it was nobody knows. */
+static const char origin[] = "\033[?6l\033[999;1H";
 static const char ask[] = "\033[5n";
 
 /* One terminal a process; handlers take no argument, so it is static. */
 static struct {
+    volatile sig_atomic_t has_origin;
     volatile sig_atomic_t is_raw; /* or only written to: in_fd is -1 */
     pid_t owner;                  /* a forked child leaves the terminal alone */
     int in_fd, out_fd;
@@ -89,6 +92,12 @@ static bool say(const char *text, size_t len, int64_t until)
     return true;
 }
 
+static bool say_reset(int64_t until)
+{
+    return say(reset, sizeof(reset) - 1, until) &&
+           (!tty.has_origin || say(origin, sizeof(origin) - 1, until));
+}
+
 /* Discard input until the answer, and what comes on its heels: an answer to
  * the program's own question may be the one seen first. */
 static void listen_out(int64_t until)
@@ -130,13 +139,12 @@ static void restore(void)
         return;
     if (tty.in_fd < 0) { /* whoever reads may be of another pipe: no asking */
         fcntl(tty.out_fd, F_SETFL, tty.out_flags | O_NONBLOCK);
-        say(reset, sizeof(reset) - 1, until);
+        say_reset(until);
         fcntl(tty.out_fd, F_SETFL, tty.out_flags);
     } else if (is_ours()) {
         fcntl(tty.out_fd, F_SETFL, tty.out_flags | O_NONBLOCK);
         fcntl(tty.in_fd, F_SETFL, tty.in_flags | O_NONBLOCK);
-        if (say(reset, sizeof(reset) - 1, until) &&
-            say(ask, sizeof(ask) - 1, until))
+        if (say_reset(until) && say(ask, sizeof(ask) - 1, until))
             listen_out(until);
         fcntl(tty.in_fd, F_SETFL, tty.in_flags);
         fcntl(tty.out_fd, F_SETFL, tty.out_flags);
@@ -298,6 +306,11 @@ void tty_restore(void)
     restore_unstopped();
     if (tty.owner == getpid())
         handlers_unset();
+}
+
+void tty_origin(bool on)
+{
+    tty.has_origin = on;
 }
 
 bool tty_is_front(int fd)

@@ -31,6 +31,10 @@ int tty_raw(int in_fd, int out_fd, struct err *e);
  * change a mode: the same ways out reset the modes, but ask and read
  * nothing. ERR_SYSTEM. */
 int tty_screen(int out_fd, struct err *e);
+/* Does the program have the cursor's place counted from its margins? Not every
+ * terminal takes that back with a soft reset, and what does moves the cursor:
+ * restoring does it only where it is needed. */
+void tty_origin(bool on);
 /* Back to what it was, quietly (see above), with the descriptors' flags as
  * tty_raw found them; at most TTY_QUIET_MS, also when the terminal does not
  * take or answer anything. Safe to call again, and when tty_raw was never
