@@ -69,11 +69,13 @@ void attach_leave(struct attach *a, int status, const char *sentence)
 void attach_part(struct attach *a, int status, const char *why)
 {
     char text[REPLY_TEXT_MAX];
+    own_mem char *flags = remote_flags(a->conf->remote);
 
     snprintf(text, sizeof(text),
-             "%.300s; the session goes on. Attach again with: podterm attach "
-             "%s%s",
-             why, a->conf->sid, a->conf->role == ROLE_VIEWER ? " --view" : "");
+             "%.200s; the session goes on. Attach again with: podterm attach "
+             "%s%s%.200s",
+             why, a->conf->sid, a->conf->role == ROLE_VIEWER ? " --view" : "",
+             flags);
     attach_leave(a, status, text);
 }
 
@@ -107,8 +109,10 @@ void attach_final(struct attach *a, const char *why, const char *detail)
 {
     char text[REPLY_TEXT_MAX];
 
-    snprintf(text, sizeof(text), "%s%s%.300s", why, detail[0] ? ": " : "",
-             detail);
+    snprintf(text, sizeof(text),
+             "%s%s%.300s (the session is not changed by that; podterm ls "
+             "--all shows yours)",
+             why, detail[0] ? ": " : "", detail);
     attach_leave(a, EXIT_PODTERM, text);
 }
 

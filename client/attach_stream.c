@@ -296,7 +296,8 @@ static void attach_unread(void *arg, int error)
         attach_leave(a, 128 + 13, NULL);
         return;
     }
-    snprintf(text, sizeof(text), "stdout: %s", strerror(error));
+    snprintf(text, sizeof(text), "standard output cannot be written (%s)",
+             strerror(error));
     attach_part(a, EXIT_PODTERM, text);
 }
 

@@ -116,11 +116,13 @@ static void attach_tell_lost(void *arg)
 static void attach_give_up(struct attach *a)
 {
     char text[REPLY_TEXT_MAX];
+    own_mem char *flags = remote_flags(a->conf->remote);
 
     snprintf(text, sizeof(text),
-             "no connection for %" PRId64 " s (%.200s); the session may go "
-             "on. Attach again with: podterm attach %s",
-             (loop_now_ms() - a->lost_ms) / 1000, a->last, a->conf->sid);
+             "no connection for %" PRId64 " s (%.150s); the session may go "
+             "on. Attach again with: podterm attach %s%s%.200s",
+             (loop_now_ms() - a->lost_ms) / 1000, a->last, a->conf->sid,
+             a->conf->role == ROLE_VIEWER ? " --view" : "", flags);
     attach_leave(a, EXIT_PODTERM, text);
 }
 
@@ -204,7 +206,7 @@ static void attach_failed(struct attach *a, const struct reply_error *error,
     case ERR_TIMEOUT:
         if (a->leg)
             return; /* the older connection carries on as long as it may */
-        attach_final(a, "the session refused this attachment", message);
+        attach_final(a, "this attachment was refused", message);
         return;
     default: /* token, busy, agent_lost, unavailable; a close without ERROR */
         attach_again(a, error ? error->retry_after_ms : 0, message);

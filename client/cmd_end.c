@@ -35,7 +35,11 @@ static int end_one(const struct remote *remote, const char *text, struct err *e)
     j = remote_delete(remote, sid, e);
     while (j && !end_is_over(j)) {
         if (loop_now_ms() >= until)
-            return err_set(e, ERR_TIMEOUT, "it has not ended yet");
+            return err_set(
+                e, ERR_TIMEOUT,
+                "it has not ended after %d s, but will; podterm ls shows it "
+                "until then",
+                END_WAIT_MS / 1000);
         poll(NULL, 0, END_TURN_MS);
         json_free(j);
         j = remote_get(remote, sid, e);

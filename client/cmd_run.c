@@ -128,7 +128,8 @@ static int run_signature(struct json *b, struct err *e)
         return err_sys(e, "--signature %.100s", signature);
     if (n == 0 || n > RUN_SIGNATURE_MAX)
         return err_set(e, ERR_INPUT,
-                       "--signature %.100s: not a minisign signature",
+                       "--signature %.100s: not a minisign signature (as "
+                       "minisign -S writes it to FILE.minisig)",
                        signature);
     json_set_strn(b, "signature", text, (size_t)n);
     return 0;
@@ -180,9 +181,12 @@ static int run_env(struct json *body, struct err *e)
                            "NAME=VALUE",
                            text);
         if (!value)
-            return err_set(e, ERR_INPUT,
-                           "--env %.60s: it is not set in your environment",
-                           name);
+            return err_set(
+                e, ERR_INPUT,
+                "--env %.60s: it is not set in your environment, and "
+                "nothing was started; set it, or give --env "
+                "%.60s=VALUE",
+                name, name);
         if (!env)
             env = json_set(body, "env", json_object());
         json_set_str(env, name, value);
@@ -231,22 +235,32 @@ static int run_body(struct json *body, char *const *command, size_t count,
 
 /* --- the session --- */
 
-/* Make it. Ctrl-C meanwhile is remembered, not obeyed: a session that is made
- * at that very moment must not stay behind. */
+/* From now on (or no more) Ctrl-C and its like are remembered, not obeyed. */
+static void run_listen(bool on)
+{
+    static const int signums[] = {SIGINT, SIGTERM, SIGHUP};
+    static struct sigaction old[3];
+    const struct sigaction remember = {.sa_handler = on_interrupt};
+
+    for (size_t i = 0; i < 3; i++)
+        if (on)
+            sigaction(signums[i], &remember, &old[i]);
+        else
+            sigaction(signums[i], &old[i], NULL);
+}
+
+/* Make it. A session that is made at the very moment of a Ctrl-C must not stay
+ * behind. */
 static struct json *run_create(struct remote *remote, const struct json *body,
                                struct err *e)
 {
-    static const int signums[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction on = {.sa_handler = on_interrupt}, old[3];
     struct json *j;
 
-    for (size_t i = 0; i < 3; i++)
-        sigaction(signums[i], &on, &old[i]);
+    run_listen(true);
     remote->server.is_cancelled = &is_cancelled;
     j = remote_create(remote, body, e);
     remote->server.is_cancelled = NULL;
-    for (size_t i = 0; i < 3; i++)
-        sigaction(signums[i], &old[i], NULL);
+    run_listen(false);
     return j;
 }
 
@@ -309,15 +323,17 @@ static void run_hold(const struct remote *remote, const char *sid)
 {
     const int64_t until = loop_now_ms() + RUN_LENT_MS;
 
+    run_listen(true);
     while (loop_now_ms() < until && !interrupted) {
         struct err e = {0};
         own_json struct json *j = remote_get(remote, sid, &e);
         const char *state = json_get_str(j, "state");
 
         if (state && (!strcmp(state, "running") || !strcmp(state, "ended")))
-            return;
+            break;
         poll(NULL, 0, RUN_TURN_MS);
     }
+    run_listen(false);
 }
 
 static int run_session(struct remote *remote, struct json *session)
@@ -334,8 +350,13 @@ static int run_session(struct remote *remote, struct json *session)
     }
     if (!detach)
         return run_attached(remote, session);
-    if (lent.pid)
+    if (lent.pid) {
         run_hold(remote, sid);
+        if (interrupted) {
+            run_end(remote, sid, true);
+            return 128 + interrupted;
+        }
+    }
     run_print(session);
     return 0;
 }
@@ -374,7 +395,7 @@ static int run_made(struct remote *remote, const struct json *body,
         return run_session(remote, session);
     if (interrupted)
         return 128 + interrupted;
-    return say_failed(NULL, e);
+    return say_failed("no session was started", e);
 }
 
 static int run_command(const struct command *c, int argc, char **argv)

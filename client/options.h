@@ -40,7 +40,7 @@ struct options { /* of every command that talks to a server */
 #define OPTIONS_SERVER_ROWS(o)                                                 \
     {"server",    CONF_STR,                                                    \
      &(o).server, 1,                                                           \
-     2000,        "http://127.0.0.1:8080",                                     \
+     2000,        REMOTE_SERVER,                                               \
      "URL",       "the controller (http on this machine alone)"},              \
         {"ca",    CONF_STR,                                                    \
          &(o).ca, 1,                                                           \

@@ -34,10 +34,15 @@ static enum err_kind remote_kind(int status)
 }
 
 /* What the user can make of a refusal. */
-static int remote_problem(int status, const struct json *j, struct err *e)
+static int remote_problem(const struct remote *a, int status,
+                          const struct json *j, struct err *e)
 {
     const char *detail = json_get_str(j, "detail");
     const enum err_kind kind = remote_kind(status);
+    const char *hint = a->identity.command && a->identity.command[0]
+                           ? " (what the identity command prints is no longer "
+                             "good: sign in anew)"
+                           : "";
 
     if (!detail || !detail[0])
         detail = json_get_str(j, "title");
@@ -45,9 +50,13 @@ static int remote_problem(int status, const struct json *j, struct err *e)
         return err_set(e, kind, "the server refused (%d) without a reason",
                        status);
     if (kind == ERR_TOKEN)
-        return err_set(e, kind, "your identity was refused: %s", detail);
+        return err_set(e, kind, "your identity was refused: %s%s", detail,
+                       hint);
     if (kind == ERR_SYSTEM)
-        return err_set(e, kind, "the server cannot do it now: %s", detail);
+        return err_set(e, kind,
+                       "the server cannot do it now (%s); try again in a "
+                       "moment",
+                       detail);
     return err_set(e, kind, "%s", detail);
 }
 
@@ -66,7 +75,7 @@ static struct json *remote_call(const struct remote *a, const char *method,
     identity_free(bearer);
     if (!j || (status >= 200 && status < 300))
         return j;
-    remote_problem(status, j, e);
+    remote_problem(a, status, j, e);
     if (ended && status == 409 && json_get(j, "session"))
         *ended = json_dup(json_get(j, "session"));
     json_free(j);
@@ -101,7 +110,9 @@ struct json *remote_create(const struct remote *a, const struct json *body,
     if (j && !json_get_str(j, "token")) {
         json_free(j);
         j = NULL;
-        err_set(e, ERR_ENDED, "the session has ended already");
+        err_set(e, ERR_ENDED,
+                "the session that was made has ended already; "
+                "podterm run starts another");
     }
     return j;
 }
@@ -152,6 +163,29 @@ struct json *remote_viewers(const struct remote *a, const char *sid,
     return remote_call(a, "PATCH", path, NULL, body, NULL, e);
 }
 
+char *remote_flags(const struct remote *a)
+{
+    const char *server = getenv("PODTERM_SERVER"), *as = getenv("PODTERM_AS");
+    own_mem char *login = identity_login();
+    const bool has_command = a->identity.command && a->identity.command[0];
+    size_t len;
+    bool is_usual;
+
+    server = server ? server : REMOTE_SERVER;
+    len = strlen(server);
+    while (len > 0 && server[len - 1] == '/')
+        len--;
+    is_usual = strlen(a->server.base) == len &&
+               strncmp(a->server.base, server, len) == 0;
+    return mem_printf(
+        "%s%s%s%s", is_usual ? "" : " --server ",
+        is_usual ? "" : a->server.base,
+        has_command || !strcmp(a->identity.as, as ? as : login) ? "" : " --as ",
+        has_command || !strcmp(a->identity.as, as ? as : login)
+            ? ""
+            : a->identity.as);
+}
+
 /* --- ids --- */
 
 /* Look through one page; -1 when a second one fits. */
@@ -166,8 +200,11 @@ static int remote_find_in(const struct json *page, const char *text,
         if (!id || !id_is_valid(id) || strncmp(id, text, strlen(text)) != 0)
             continue;
         if (sid[0] && strcmp(sid, id) != 0)
-            return err_set(e, ERR_INPUT, "more than one session starts with %s",
-                           text);
+            return err_set(
+                e, ERR_INPUT,
+                "more than one session starts with %s: give more of its id "
+                "(podterm ls)",
+                text);
         snprintf(sid, ID_SIZE, "%s", id);
     }
     return 0;
@@ -213,8 +250,11 @@ int remote_find(const struct remote *a, const char *text, char sid[ID_SIZE],
         (!found[0] && remote_search(a, text, true, found, e) < 0))
         return -1;
     if (!found[0])
-        return err_set(e, ERR_ABSENT, "no session of yours starts with %s",
-                       text);
+        return err_set(
+            e, ERR_ABSENT,
+            "no session of yours starts with %s (podterm ls --all lists "
+            "them)",
+            text);
     snprintf(sid, ID_SIZE, "%s", found);
     return 0;
 }

@@ -47,6 +47,11 @@ struct json *remote_delete(const struct remote *a, const char *sid,
 struct json *remote_viewers(const struct remote *a, const char *sid,
                             const struct json *viewers, struct err *e);
 
+#define REMOTE_SERVER "http://127.0.0.1:8080" /* where nothing else is said */
+/* The options that lead to this server as this user, where the environment
+ * does not already: "", or " --server URL --as NAME". The caller's. */
+char *remote_flags(const struct remote *a);
+
 /* The id that `text` means: itself, or the one session of the caller's whose
  * id starts with it (REMOTE_PREFIX_MIN characters or more). */
 #define REMOTE_PREFIX_MIN 4

@@ -149,46 +149,48 @@ int reply_status(const struct reply_end *end)
     return EXIT_PODTERM;
 }
 
-static const char *reply_why(int reason)
-{
-    switch (reason) {
-    case REASON_DELETED:
-        return "the session was ended by its owner";
-    case REASON_IDLE:
-        return "the session was ended: nothing happened in it for too long";
-    case REASON_LIFETIME:
-        return "the session was ended: its lifetime is over";
-    case REASON_BUNDLE_REFUSED:
-        return "the bundle was refused";
-    case REASON_START_FAILED:
-        return "the program could not be started";
-    case REASON_OUT_OF_MEMORY:
-        return "the program was ended: it used too much memory";
-    case REASON_EVICTED:
-        return "the session was ended: the platform needed its place";
-    case REASON_RUNNER_LOST:
-        return "the session was lost";
-    default:
-        return NULL;
-    }
-}
+/* What happened, and what it means to the user. */
+static const struct {
+    int reason;
+    const char *what, *means;
+} reply_ends[] = {
+    {REASON_DELETED, "the session was ended by its owner",
+     "its program with it"},
+    {REASON_IDLE, "the session was ended: nothing happened in it for too long",
+     "its program with it; --idle-s sets how long that is"},
+    {REASON_LIFETIME, "the session was ended: its lifetime is over",
+     "its program with it; --lifetime-s sets how long that is"},
+    {REASON_BUNDLE_REFUSED, "the bundle was refused",
+     "its program was not started"},
+    {REASON_START_FAILED, "the program could not be started",
+     "the session has ended"},
+    {REASON_OUT_OF_MEMORY, "the program was ended: it used too much memory",
+     "start it anew with less to do, or ask the operator for more"},
+    {REASON_EVICTED, "the session was ended: the platform needed its place",
+     "its program with it; podterm run starts another"},
+    {REASON_RUNNER_LOST, "the session was lost",
+     "its program has ended with it; podterm run starts another"},
+};
 
 void reply_sentence(const struct reply_end *end, char *out, size_t size)
 {
-    const char *why = reply_why(end->reason);
+    const char *colon = end->detail[0] ? ": " : "";
 
     out[0] = 0;
     if (end->reason == REASON_EXITED && end->code >= 0)
         return;
-    if (end->reason == REASON_SIGNALLED && end->signal)
+    if (end->reason == REASON_SIGNALLED && end->signal) {
         snprintf(out, size, "the program was ended by signal %d (%s)",
                  end->signal, strsignal(end->signal));
-    else if (why && end->detail[0])
-        snprintf(out, size, "%s: %s", why, end->detail);
-    else if (why)
-        snprintf(out, size, "%s", why);
-    else
-        snprintf(out, size, "the session has ended (%s)%s%s",
-                 end->word[0] ? end->word : "no reason was told",
-                 end->detail[0] ? ": " : "", end->detail);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(reply_ends) / sizeof(*reply_ends); i++)
+        if (reply_ends[i].reason == end->reason) {
+            snprintf(out, size, "%s%s%.300s (%s)", reply_ends[i].what, colon,
+                     end->detail, reply_ends[i].means);
+            return;
+        }
+    snprintf(out, size, "the session has ended (%s)%s%.300s",
+             end->word[0] ? end->word : "no reason was told", colon,
+             end->detail);
 }

@@ -123,7 +123,8 @@ static void a_refusal_is_final_and_a_sentence(void **arg)
         const char *text;
     } table[] = {
         {"401 No\r\n\r\n{\"detail\":\"it is too old\"}", ERR_TOKEN,
-         "your identity was refused: it is too old"},
+         "your identity was refused: it is too old (what the identity "
+         "command prints is no longer good: sign in anew)"},
         {"403 No\r\n\r\n{\"detail\":\"host is not allowed\"}", ERR_DENIED,
          "host is not allowed"},
         {"400 Bad\r\n\r\n{\"title\":\"Bad Request\"}", ERR_INPUT,
@@ -235,6 +236,43 @@ static void a_whole_id_needs_no_look_up(void **arg)
 
 /* --- the real controller --- */
 
+/* What is typed again leads to the same server as the same user. */
+static void options_that_lead_here_are_told_where_they_matter(void **arg)
+{
+    static const struct {
+        const char *server, *as, *command, *env_server, *env_as, *flags;
+    } rows[] = {
+        {REMOTE_SERVER, "me", NULL, NULL, "me", ""},
+        {REMOTE_SERVER "/", "me", "", NULL, "me", ""},
+        {"https://a.example", "me", NULL, "https://a.example/", "me", ""},
+        {"https://a.example", "me", NULL, NULL, "me",
+         " --server https://a.example"},
+        {REMOTE_SERVER, "me", NULL, "https://a.example", "me",
+         " --server " REMOTE_SERVER},
+        {REMOTE_SERVER, "you", NULL, NULL, "me", " --as you"},
+        {REMOTE_SERVER, "you", "cat token", NULL, "me", ""},
+    };
+    struct err e = {0};
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct remote r = {
+            .identity = {.command = rows[i].command, .as = rows[i].as}};
+        own_mem char *flags = NULL;
+
+        unsetenv("PODTERM_SERVER");
+        if (rows[i].env_server)
+            setenv("PODTERM_SERVER", rows[i].env_server, 1);
+        setenv("PODTERM_AS", rows[i].env_as, 1);
+        assert_int_equal(server_open(&r.server, rows[i].server, NULL, &e), 0);
+        flags = remote_flags(&r);
+        assert_string_equal(flags, rows[i].flags);
+        server_fini(&r.server);
+    }
+    unsetenv("PODTERM_SERVER");
+    unsetenv("PODTERM_AS");
+}
+
 static void as(struct remote *r, const struct api *a, const char *who)
 {
     own_mem char *base = mem_printf("http://127.0.0.1:%d", a->server.port);
@@ -295,6 +333,7 @@ static void the_real_controller_is_understood(void **arg)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_that_lead_here_are_told_where_they_matter),
         cmocka_unit_test(the_address_is_https_or_loopback),
         cmocka_unit_test(a_create_that_is_tried_again_has_the_same_key),
         cmocka_unit_test(two_creates_have_two_keys),
