@@ -7,6 +7,8 @@ static const struct command *const commands[] = {
     &command_run, &command_attach, &command_ls,         &command_share,
     &command_end, &command_dev,    &command_completion, &command_version,
 };
+#define COMMANDS 8
+_Static_assert(sizeof(commands) == COMMANDS * sizeof(void *), "COMMANDS");
 
 const struct command_exit command_exits[] = {
     {"0", "done"},
@@ -16,7 +18,7 @@ const struct command_exit command_exits[] = {
 
 const struct command *command_at(size_t i)
 {
-    return i < sizeof(commands) / sizeof(*commands) ? commands[i] : NULL;
+    return i < COMMANDS ? commands[i] : NULL;
 }
 
 const struct command *command_find(const char *name)
