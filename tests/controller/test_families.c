@@ -43,6 +43,8 @@ static int teardown(void **state)
 static void start_controller(struct rest_server *s, const char *listen)
 {
     own_mem char *state = mem_printf("%s/state", dir);
+    /* apart from what runs beside this test */
+    own_mem char *uids = mem_printf("%ld", 1000000 + getpid() % 20000 * 25000L);
     static char said[SAID_MAX];
     const char *const args[] = {"--oidc-issuer",
                                 "https://issuer.example",
@@ -56,6 +58,8 @@ static void start_controller(struct rest_server *s, const char *listen)
                                 state,
                                 "--attach-url",
                                 "wss://g.example/v1/attach",
+                                "--uid-first",
+                                uids,
                                 NULL};
 
     if (!rest_start(s, args, said, sizeof said))
