@@ -210,6 +210,8 @@ static void attach_ready(struct attach *a, struct leg *l,
     }
     a->is_size_due |= a->is_resized; /* its HELLO had another */
     attach_resized(a);
+    if (a->is_repaint_due)
+        attach_repaint(a);
     attach_flow(a);
 }
 
@@ -345,8 +347,10 @@ void attach_continued(void *arg)
         attach_part(a, EXIT_PODTERM, e.text);
         return;
     }
-    if (a->is_away)
+    if (a->is_away) {
+        progress_resumed(a->conf->progress);
         attach_away(a, false);
+    }
     tty_again();
     attach_source(a);
     attach_resized(a);

@@ -59,6 +59,7 @@ struct attach {
     unsigned signals_sent; /* and no PONG came behind them */
     uint64_t ping, ping_sent;
     bool is_size_due, is_resized; /* the latter: since the last HELLO */
+    bool is_repaint_due;          /* once there is a connection */
     bool is_narrow; /* a column less is told, for the program to draw anew */
     uint16_t cols, rows; /* told last */
     /* input */

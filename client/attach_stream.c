@@ -331,6 +331,9 @@ void attach_repaint(struct attach *a)
     if (!a->is_tty || !a->is_begun || a->link.role != ROLE_OWNER ||
         a->has_end || a->is_leaving || a->cols <= 2)
         return;
+    a->is_repaint_due = !a->leg || !a->link.is_ready;
+    if (a->is_repaint_due)
+        return;
     a->is_narrow = a->is_size_due = true;
     attach_after(a, &a->repaint, ATTACH_NARROW_MS, attach_widen);
     attach_want(a);

@@ -30,6 +30,7 @@ struct progress {
     char plain[REPLY_WORD_MAX]; /* told as going on, and when */
     int64_t plain_ms;
     struct aside aside; /* while it is raw */
+    bool is_away;
 };
 
 struct progress *progress_new(int fd, enum progress_kind kind, bool color)
@@ -125,7 +126,7 @@ int64_t progress_stands_ms(const struct progress *p)
 static bool progress_say(struct progress *p, const char *text,
                          const char *const *shorter, int64_t stands_ms)
 {
-    if (p->is_raw && p->kind == PROGRESS_QUIET && isatty(p->fd))
+    if (p->is_away || (p->is_raw && p->kind == PROGRESS_QUIET && isatty(p->fd)))
         return false; /* nothing of ours among the program's */
     if (p->is_raw && p->kind == PROGRESS_TERMINAL)
         return aside_say(&p->aside, text, shorter, stands_ms);
@@ -471,8 +472,14 @@ void progress_asked(struct progress *p, const char *text, const char *shorter)
         progress_line(p, text);
 }
 
+void progress_resumed(struct progress *p)
+{
+    p->is_away = false;
+}
+
 void progress_suspended(struct progress *p)
 {
+    p->is_away = true;
     if (p->kind != PROGRESS_JSON)
         aside_write(p->fd, "\npodterm: suspended; the program goes on. Come "
                            "back with: fg\n");

@@ -65,8 +65,10 @@ void progress_slow(struct progress *p, int64_t ms, int escape_key);
 void progress_notice(struct progress *p, const char *text);
 /* What the user asked for by a key; shorter as of a narrow terminal. */
 void progress_asked(struct progress *p, const char *text, const char *shorter);
-/* The shell has the terminal now. */
+/* The shell has the terminal now: nothing is said beside the program until it
+ * has it again. */
 void progress_suspended(struct progress *p);
+void progress_resumed(struct progress *p);
 /* How long what one of the above said is to stand; 0 = nothing stands, -1 =
  * until it is no longer true. */
 int64_t progress_stands_ms(const struct progress *p);

@@ -300,6 +300,23 @@ static void it_is_suspended_and_comes_back(void **arg)
     between_modes = tmux_modes(&t);
     assert_string_equal(between, settings);
     assert_string_equal(between_modes, modes);
+    shell("bg");
+    tmux_expect(&t, "&\nseat>", SOON_MS);
+    for (int i = 0; i < 150; i++) { /* long enough for a loss to be told */
+        pid_t pid;
+
+        if (stack_pids(desk.stack, "podterm-gateway", NULL, &pid, 1) == 1)
+            kill(pid, SIGKILL);
+        poll(NULL, 0, 20);
+    }
+    shell("echo $((40+3))");
+    tmux_expect(&t, "\n43", SOON_MS);
+    {
+        own_mem char *quiet = tmux_modes(&t), *screen = tmux_screen(&t);
+
+        assert_string_equal(quiet, modes);
+        assert_null(strstr(screen, "connection"));
+    }
     shell("fg; echo \"left $?\"");
     tmux_expect(&t, "HERE drawn", SOON_MS);
     {
