@@ -83,12 +83,16 @@ static void share_tell(const struct json *session, const char *server)
         printf("%s\n", say_text(text ? text : "-", name, sizeof(name)));
     }
     json_get_bool(session, "viewers_pending", &is_pending);
-    if (json_count(list) == 0)
+    say_text(id ? id : "ID", sid, sizeof(sid));
+    if (json_count(list) == 0) {
         say("nobody but you may watch it (podterm share %s USER lets one)",
-            say_text(id ? id : "ID", sid, sizeof(sid)));
-    else
+            sid);
+    } else {
         say("they watch with: podterm attach --view --server %s %s", server,
-            say_text(id ? id : "ID", sid, sizeof(sid)));
+            sid);
+        say("or in a browser, where the server has the page: %s/#/watch/%s",
+            server, sid);
+    }
     if (is_pending)
         say("the session has not heard of the change yet: who was removed may "
             "still watch for a moment");

@@ -125,6 +125,7 @@ static void who_may_watch_is_told_changed_and_taken_back(void **arg)
     expect_sh("$P share $S", 0, "", "nobody but you may watch it");
     expect_sh("$P share $S guest other guest", 0, "guest\nother\n",
               "they watch with: podterm attach --view --server http://127");
+    expect_sh("$P share $S", 0, "guest\nother\n", "/#/watch/");
     expect_sh("$P share ${S:0:6} third", 0, "guest\nother\nthird\n", "");
     expect_sh("$P share --remove $S other third", 0, "guest\n", "");
     expect_sh("$P share --json $S | jq -c .viewers", 0, "[\"guest\"]", "");
