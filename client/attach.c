@@ -109,10 +109,8 @@ void attach_final(struct attach *a, const char *why, const char *detail)
 {
     char text[REPLY_TEXT_MAX];
 
-    snprintf(text, sizeof(text),
-             "%s%s%.300s (the session is not changed by that; podterm ls "
-             "--all shows yours)",
-             why, detail[0] ? ": " : "", detail);
+    snprintf(text, sizeof(text), "%s%s%.300s", why, detail[0] ? ": " : "",
+             detail);
     attach_leave(a, EXIT_PODTERM, text);
 }
 

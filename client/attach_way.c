@@ -206,7 +206,10 @@ static void attach_failed(struct attach *a, const struct reply_error *error,
     case ERR_TIMEOUT:
         if (a->leg)
             return; /* the older connection carries on as long as it may */
-        attach_final(a, "this attachment was refused", message);
+        attach_final(a,
+                     "this attachment was refused, and the session goes on "
+                     "without it",
+                     message);
         return;
     default: /* token, busy, agent_lost, unavailable; a close without ERROR */
         attach_again(a, error ? error->retry_after_ms : 0, message);

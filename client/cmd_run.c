@@ -158,8 +158,6 @@ static int run_bundle(struct json *body, struct err *e)
     json_set_str(b, "url", bundle);
     hex_encode(digest, sizeof(digest), hex);
     json_set_str(b, "sha256", hex);
-    if (lent.pid)
-        json_set_int(b, "size", local.size);
     return signature ? run_signature(b, e) : 0;
 }
 

@@ -49,6 +49,10 @@ static int remote_problem(const struct remote *a, int status,
     if (!detail || !detail[0])
         return err_set(e, kind, "the server refused (%d) without a reason",
                        status);
+    if (kind == ERR_ABSENT)
+        return err_set(e, kind,
+                       "there is no such session of yours (podterm ls --all "
+                       "lists them)");
     if (kind == ERR_TOKEN)
         return err_set(e, kind, "your identity was refused: %s%s", detail,
                        hint);

@@ -96,6 +96,9 @@ static void one_that_is_none_starts_nothing(void **arg)
     expect_sh("$P run --server https://podterm.example \"$A\" 2>&1 | grep -c "
               "$(sha256sum <\"$A\" | cut -c1-64)",
               0, "1\n", "");
+    expect_sh("for c in attach end share; do $P $c aaaaaaaaaaaaaaaaaaaaaaaaaa; "
+              "done 2>&1 | grep -c 'no such session of yours (podterm ls'",
+              0, "3\n", "");
     expect_sh("$P ls", 0, "", "no sessions that go on");
 }
 
