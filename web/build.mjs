@@ -1,5 +1,6 @@
-// Builds dist/ (the page), module/dist/ (what `npm pack` packs) or, with
-// --tests, build/tests/. The same sources give the same bytes.
+// Builds module/dist/ (what `npm pack` packs) and dist/ (the page); with
+// --example build/example/, with --tests build/tests/. The same sources give
+// the same bytes.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -84,6 +85,21 @@ async function module() {
   if (tsc.status !== 0) process.exit(1);
 }
 
+/** A page of its own beside ours: made with what `npm pack` packs. */
+async function example() {
+  await module();
+  rmSync(at('build/example'), { recursive: true, force: true });
+  await build({
+    ...common,
+    entryPoints: ['example/example.ts', 'example/example.css'],
+    outdir: 'build/example',
+    minify: true,
+    alias: { '@podterm/terminal': at('module/dist/index.js') },
+    plugins: [strictStyles],
+  });
+  writeFileSync(at('build/example/index.html'), readFileSync(at('example/index.html')));
+}
+
 async function tests() {
   const found = ['module/test', 'page/test'].flatMap((dir) => {
     try {
@@ -100,6 +116,7 @@ async function tests() {
 const wants = process.argv.slice(2);
 if (wants.includes('--tests')) await tests();
 else if (wants.includes('--module')) await module();
+else if (wants.includes('--example')) await example();
 else {
   await module();
   await page();
