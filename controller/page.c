@@ -26,7 +26,7 @@
     "idle-detection=(), local-fonts=(), magnetometer=(), microphone=(), "      \
     "midi=(), payment=(), picture-in-picture=(), "                             \
     "publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=(), "   \
-    "web-share=(), xr-spatial-tracking=(), "                                   \
+    "xr-spatial-tracking=(), "                                                 \
     "clipboard-read=(self), clipboard-write=(self), fullscreen=(self)"
 
 /* A hash in the name: what is in it never changes. */

@@ -126,7 +126,7 @@ test('whom the owner names looks on, sees all and types nothing', async (t) => {
   await shows(owner, 'ready>');
   await owner.getByRole('button', { name: 'Share' }).click();
   await dialog(owner).getByLabel('Name').fill('vic');
-  await dialog(owner).getByRole('button', { name: 'Add' }).click();
+  await dialog(owner).getByRole('button', { name: 'Add', exact: true }).click();
   await dialog(owner).getByRole('button', { name: 'Remove vic' }).waitFor();
   const link = await dialog(owner).getByLabel('Address for them').inputValue();
   assert.equal(link, `${t.stack.url}#/watch/${sid}`);

@@ -30,7 +30,8 @@ class Tab {
     page.on('console', (m) => {
       const at = m.location().url ? ` (${m.location().url}:${m.location().lineNumber})` : '';
       this.console.push(`${m.type()}: ${m.text()}${at}`);
-      if (m.type() === 'error') this.complaints.push(`console.error: ${m.text()}${at}`);
+      // a header that the browser does not understand is a warning only
+      if (m.type() === 'error' || /policy/i.test(m.text())) this.complaints.push(`console.${m.type()}: ${m.text()}${at}`);
     });
     page.on('pageerror', (e) => this.complaints.push(`uncaught: ${e.stack ?? e}`));
     page.on('crash', () => this.complaints.push('the page crashed'));

@@ -5,9 +5,10 @@ import { until } from './stack.mjs';
 /** A shell that says when it is there. */
 export const SHELL = "#!/bin/sh\nPS1='ready> ' exec sh -i\n";
 
-/** The page, signed in as `who`; at: fragment. */
-export async function arrive(t, { who = 'ann', at = '#/', options = {} } = {}) {
+/** The page, signed in as `who`; at: fragment; init: runs before it. */
+export async function arrive(t, { who = 'ann', at = '#/', options = {}, init } = {}) {
   const page = await t.page(options);
+  if (init) await page.addInitScript(init);
   await page.goto(t.stack.url + at);
   await page.getByLabel('Your name').fill(who);
   await page.getByRole('button', { name: 'Sign in' }).click();
