@@ -23,6 +23,8 @@ export interface Stages {
   /** The last of them in a line. */
   line(): string;
   isStarted(): boolean;
+  /** It went no further: why. */
+  failed(title: string, why: string): void;
 }
 
 function label(s: Stage): string {
@@ -44,7 +46,8 @@ function row(s: Stage): HTMLElement {
 
 export function stagesNew(): Stages {
   const list = el('ol', {});
-  const node = el('section', { class: 'stages', 'aria-label': 'How the session starts' }, el('h2', {}, 'Starting'), list);
+  const heading = el('h2', {}, 'Starting');
+  const node = el('section', { class: 'stages', 'aria-label': 'How the session starts' }, heading, list);
   const known = new Map<string, Stage>();
 
   return {
@@ -58,6 +61,10 @@ export function stagesNew(): Stages {
     line() {
       const last = [...known.values()].pop();
       return last ? `${label(last)}${last.state === 'done' ? '' : '…'}` : '';
+    },
+    failed(title, why) {
+      heading.textContent = title;
+      list.append(el('li', { class: 'stage failed' }, el('span', { class: 'mark', 'aria-hidden': 'true' }), el('span', { class: 'name' }, why)));
     },
     isStarted: () => known.get('started')?.state === 'done',
   };

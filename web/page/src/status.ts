@@ -8,6 +8,7 @@ import { age } from './format.js';
 
 export interface Status {
   node: HTMLElement;
+  /** stage: what the start is at; "" = it is over. */
   show(state: State, stage: string): void;
   stop(): void;
 }
@@ -22,6 +23,7 @@ function words(state: State, role: Role, stage: string): string {
     case 'connecting':
       return stage || 'Connecting…';
     case 'attached':
+      if (stage) return stage;
       return role === 'viewer' ? 'Connected. You are looking on: nothing you type is sent.' : 'Connected';
     case 'slow':
       return 'The connection is slow. What you type arrives, but late.';

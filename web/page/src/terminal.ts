@@ -164,15 +164,19 @@ export function terminalScreen(id: string, role: Role): Screen {
 
     let isStarted = false;
     let isLeft = false;
+    function showStatus(): void {
+      status.show(state, isStarted ? '' : stages.line());
+    }
     function started(): void {
       if (isStarted) return;
       isStarted = true;
       stages.node.hidden = true;
+      showStatus();
       if (!isViewer && !document.querySelector('dialog')) term.focus();
     }
     function onState(next: State): void {
       state = next;
-      status.show(next, stages.line());
+      showStatus();
       screen.dataset['state'] = next.name;
       for (const b of liveTools) b.disabled = next.name === 'ended' || next.name === 'failed';
       if (next.name === 'ended') {
@@ -196,6 +200,7 @@ export function terminalScreen(id: string, role: Role): Screen {
         isGone = (s?.started_at ?? '') !== '';
         if (bundle) title.textContent = plain(programOf(bundle.url), TITLE_MAX);
       }
+      if (!isStarted) stages.failed('How far it went', endSentence(end));
       endDialog({ end, bundle: isViewer ? null : bundle, hasScreen: isStarted, isGone });
     }
     function sized(): void {
@@ -233,7 +238,7 @@ export function terminalScreen(id: string, role: Role): Screen {
       stage(s) {
         stages.add(s);
         if (stages.isStarted()) started();
-        if (state.name === 'connecting') status.show(state, stages.line());
+        else showStatus();
       },
       output,
       skipped(bytes) {
