@@ -538,11 +538,11 @@ static void programs_look_as_they_do_without_us(void **arg)
         {"less", "seq 1 500 | LESS= TERM=xterm-256color less -X", "29\n",
          "/333\n", "333\n", "G", "500\n"},
         {"vim.tiny",
-         "TERM=xterm-256color vim.tiny -u NONE -c 'set nocp ruler' "
+         "TERM=xterm-256color vim.tiny -n -u NONE -c 'set nocp ruler' "
          "/etc/protocols",
          "IP", "Gohello from here\033", "hello from here", "ggyyp", "IP"},
         {"vim",
-         "TERM=xterm-256color vim -u NONE -c 'set nocp ruler' "
+         "TERM=xterm-256color vim -n -u NONE -c 'set nocp ruler' "
          "/etc/protocols",
          "IP", "Gohello from here\033", "hello from here", "ggyyp", "IP"},
         {"tmux",
