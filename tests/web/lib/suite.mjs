@@ -95,10 +95,12 @@ async function runOne({ name, run, options }, stack, browser) {
 class Suite {
   static logs = process.env.PODTERM_TEST_LOGS ?? path.join(os.tmpdir(), `podterm-web-tests.${process.pid}`);
   #stack = null;
+  #own = null; // of the test that runs
   #browsers = new Map();
+  #closed = null;
 
   async #shared() {
-    this.#stack ??= await new Stack().start();
+    if (!this.#stack) await (this.#stack = new Stack()).start();
     return this.#stack;
   }
 
@@ -109,18 +111,24 @@ class Suite {
   }
 
   async run(one) {
-    const own = one.options.stack && new Stack(one.options.stack);
+    if (one.options.stack) this.#own = new Stack(one.options.stack);
     try {
-      const stack = own ? await own.start() : await this.#shared();
+      const stack = this.#own ? await this.#own.start() : await this.#shared();
       return await runOne(one, stack, await this.#browser(one.options.flags));
     } finally {
-      await own?.remove();
+      await this.#own?.remove();
+      this.#own = null;
     }
   }
 
-  async close() {
-    for (const browser of this.#browsers.values()) await browser.close();
-    await this.#stack?.remove();
+  /** Once, also when a signal comes in the midst of it. */
+  close() {
+    this.#closed ??= (async () => {
+      for (const browser of this.#browsers.values()) await browser.close();
+      await this.#own?.remove();
+      await this.#stack?.remove();
+    })();
+    return this.#closed;
   }
 }
 
