@@ -1,6 +1,6 @@
 // Builds module/dist/ (what `npm pack` packs) and dist/ (the page); with
 // --example build/example/, with --tests build/tests/. The same sources give
-// the same bytes.
+// the same bytes (.gz: by the same node, whose zlib makes them).
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

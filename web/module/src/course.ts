@@ -61,7 +61,6 @@ export interface Course {
   last: string;
   lostAt: number;
   retryAt: number;
-  wasAlive: boolean;
   /** A HELLO of ours went out while `leg` carried: if that is replaced now it was by us. */
   hasRival: boolean;
   isOver: boolean;
@@ -102,7 +101,6 @@ export function courseNew(host: Host, role: Role, tickets: TicketProvider, on: E
     last: '',
     lostAt: 0,
     retryAt: 0,
-    wasAlive: false,
     hasRival: false,
     isOver: false,
     end: null,

@@ -221,7 +221,7 @@ export function fetchTicket(c: Course): void {
       dial(c, t.attachUrl);
     })
     .catch((e: unknown) => {
-      if (c.fetching !== null && c.fetching !== call) return;
+      if (call.signal.aborted) return; // it was left meanwhile
       c.fetching = null;
       if (!c.isOver) refused(c, e instanceof Error ? e : new Error(String(e)));
     });
@@ -246,7 +246,6 @@ function refused(c: Course, e: Error): void {
 
 /** The connection is a good one: nothing is lost any more. */
 function alive(c: Course): void {
-  c.wasAlive = true;
   c.lostAt = 0;
   disarm(c, 'tell');
 }
@@ -281,7 +280,7 @@ function onReady(c: Course, leg: Leg, text: Uint8Array): void {
 }
 
 function onStage(c: Course, text: Uint8Array): void {
-  if (!c.link.wasReady || c.lostAt === 0) alive(c);
+  if (!c.link.wasReady) alive(c);
   if (c.state.name === 'lost' && !c.lostAt) setState(c, { name: 'connecting' });
   let stage;
   try {

@@ -335,6 +335,33 @@ test('tickets: passing is tried again, final is not', async () => {
   assert.equal(y.states.at(-1)?.name, 'failed');
 });
 
+test('a ticket that comes, or fails, too late is nobody\'s', async () => {
+  const asked: { resolve(t: { token: string; attachUrl: string }): void; reject(e: Error): void }[] = [];
+  const x = start({ tickets: () => new Promise((resolve, reject) => void asked.push({ resolve, reject })) });
+  await settle();
+  x.a.close();
+  asked[0]?.resolve({ token: 'late', attachUrl: 'ws://127.0.0.1:1/' });
+  await settle();
+  assert.equal(x.s.sockets.length, 0);
+
+  const y = start({ tickets: () => new Promise((resolve, reject) => void asked.push({ resolve, reject })) });
+  await settle();
+  asked[1]?.resolve({ token: 'a', attachUrl: 'ws://127.0.0.1:1/' });
+  const socket = await attached(y);
+  say(socket, move());
+  await settle();
+  say(socket, error('replaced')); // while the ticket for MOVE is on its way
+  assert.equal(y.states.at(-1)?.name, 'replaced');
+  y.a.takeBack();
+  await settle();
+  asked[3]?.resolve({ token: 'b', attachUrl: 'ws://127.0.0.1:1/' });
+  await settle();
+  asked[2]?.reject(new TicketError('final', 'aborted'));
+  await settle();
+  assert.equal(y.s.sockets.length, 2);
+  assert.equal(y.states.at(-1)?.name, 'connecting');
+});
+
 test('only wss is dialled, but on this machine', async () => {
   for (const [url, isDialled] of [['ws://example.com/', false], ['wss://example.com/', true], ['ws://[::1]:9/', true], ['ws://localhost:9/', true], ['ws://127.0.0.1.example.com/', false], ['https://example.com/', false], ['wss://u:p@example.com/', false], ['x', false]] as const) {
     const x = start({ tickets: async () => ({ token: 't', attachUrl: url }) });
