@@ -259,6 +259,8 @@ static void the_commands_are_named(void **arg)
         "0000000000000000000000000000000000000000000000000000000000000000",
         NULL};
     static const char *const attach[] = {"attach", NULL};
+    static const char *const dev[] = {"dev", "--listen=127.0.0.1:0",
+                                      "--state=@D/dev", NULL};
     static const struct row runs[] = {
         {"--server=x", {"x", "http"}},
         {"--sha256=x", {"--sha256", "64 hexadecimal digits"}},
@@ -274,7 +276,13 @@ static void the_commands_are_named(void **arg)
         {"--retry-s=-1", {"--retry-s", "-1"}},
     };
 
+    static const struct row devs[] = {
+        {"--web-dir=@D/none", {"--web-dir", "@D/none", "No such", "empty"}},
+        {"--web-dir=@D/sub", {"controller", "--web-dir", "no index.html"}},
+    };
+
     (void)arg;
+    EACH("podterm", dev, devs);
     EACH("podterm", run, runs);
     EACH("podterm", attach, attaches);
 }

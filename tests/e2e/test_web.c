@@ -5,6 +5,7 @@
  */
 #include "base/mem.h"
 #include "base/own.h"
+#include "tests/lib/child.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/stack.h"
 #include "tests/lib/tree.h"
@@ -91,6 +92,43 @@ static void dev_says_where_the_page_is(void **state)
     assert_int_equal(r.status, 200);
     assert_string_equal(r.body, WEBTREE_INDEX);
     rest_fini(&r);
+}
+
+/* Installed as a distribution would, or built as `make web` does. */
+static void the_page_beside_the_program_is_served_unasked(void **state)
+{
+    static const char *const places[] = {"bin share/podterm/web",
+                                         "build/bin web/dist"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        own_mem char *root = scratch_new(), *exe = program_path("podterm");
+        const char *argv[] = {
+            "bash",
+            "-c",
+            "cd \"$1\"; set -- $2 \"${3%/*}\"; mkdir -p $1 $2\n"
+            "cp \"$3\"/podterm* $1; echo beside >$2/index.html\n"
+            "unset PODTERM_WEB_DIR; : >said\n"
+            "export PODTERM_UID_FIRST=$((1100000000 + $$ % 100000 * 5000))\n"
+            "$1/podterm dev --listen 127.0.0.1:$((20000 + RANDOM % 9000)) "
+            "--state state >said 2>&1 & p=$!\n"
+            "for i in {1..400}; do grep -q '^web terminal' said && break; "
+            "sleep 0.05; done\n"
+            "curl -s --max-time 10 \"$(sed -n 's/^web terminal: //p' said)\"; "
+            "kill $p; wait $p; cat said",
+            "sh",
+            root,
+            places[i],
+            exe,
+            NULL};
+        struct child c = {.argv = argv};
+
+        child_expect(&c, 0);
+        if (strncmp(c.out, "beside\n", 7) != 0)
+            fail_msg("%s: %s%s", places[i], c.out, c.err);
+        child_fini(&c);
+        scratch_remove(own_mem_give(&root));
+    }
 }
 
 static void the_page_may_connect_to_the_gateway_and_nowhere_else(void **state)
@@ -372,6 +410,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dev_says_where_the_page_is),
+        cmocka_unit_test(the_page_beside_the_program_is_served_unasked),
         cmocka_unit_test(the_page_may_connect_to_the_gateway_and_nowhere_else),
         cmocka_unit_test(our_page_gets_an_identity_and_no_other_page_does),
         cmocka_unit_test(a_page_can_do_what_a_user_wants),

@@ -37,6 +37,7 @@ int dev_setup(void **arg)
 {
     (void)arg;
     setenv("PODTERM_UID_FIRST", "700000000", 0);
+    setenv("PODTERM_WEB_DIR", "", 0); /* it may be built meanwhile */
     dev_dir = scratch_new();
     dev_port = port_free();
     return 0;

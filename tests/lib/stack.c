@@ -145,6 +145,8 @@ struct stack *stack_new(const char *const *more)
     own_mem char *bundles = NULL;
 
     stack_choose_uids();
+    /* the page may be there or not, or be built meanwhile */
+    setenv("PODTERM_WEB_DIR", "", 0);
     s->dir = scratch_new();
     s->log_path = mem_printf("%s/dev.log", s->dir);
     s->port = port_free();
