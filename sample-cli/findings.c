@@ -38,6 +38,21 @@ void findings_add(struct findings *f, enum rule rule, const char *path,
                                             .text = mem_str(text)};
 }
 
+void findings_move(struct findings *to, struct findings *from)
+{
+    long kept[RULE_COUNT] = {0};
+
+    for (size_t i = 0; i < from->count; i++) {
+        const struct finding *f = &from->items[i];
+
+        findings_add(to, f->rule, f->path, f->line, "%s", f->text);
+        kept[f->rule]++;
+    }
+    for (int i = 0; i < RULE_COUNT; i++)
+        to->found[i] += from->found[i] - kept[i];
+    findings_fini(from);
+}
+
 long findings_total(const struct findings *f)
 {
     long sum = 0;

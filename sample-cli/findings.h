@@ -47,6 +47,8 @@ void findings_fini(struct findings *f);
 void findings_add(struct findings *f, enum rule rule, const char *path,
                   long line, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+/* All of from's go behind those of to; from is empty then. */
+void findings_move(struct findings *to, struct findings *from);
 /* Of all rules together. */
 long findings_total(const struct findings *f);
 /* By path, then line, then rule. */

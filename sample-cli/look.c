@@ -10,12 +10,14 @@
 void look_init(struct look *l, const struct look_conf *conf)
 {
     *l = (struct look){.conf = *conf, .walk = {.root_fd = -1}};
+    pthread_mutex_init(&l->lock, NULL);
 }
 
 void look_fini(struct look *l)
 {
     walk_fini(&l->walk);
     findings_fini(&l->findings);
+    pthread_mutex_destroy(&l->lock);
 }
 
 static const char *plural(int64_t n)
@@ -35,27 +37,29 @@ static int look_escape(struct err *e, bool is_utf8)
     return -1;
 }
 
-static void look_tick(void *tasks)
+static bool look_goes_on(void *task)
 {
-    tasks_tick(tasks);
+    return !task_is_stopped(task);
 }
 
 /* --- the tree --- */
 
-static int look_walk(struct tasks *t, void *arg, struct err *e)
+static int look_walk(struct task *t, void *arg, struct err *e)
 {
     struct look *l = arg;
     const struct walk_conf conf = {
         .depth_max = (int)l->conf.depth_max,
         .entries_max = l->conf.entries_max,
         .skip = l->conf.skip,
-        .tick = look_tick,
+        .goes_on = look_goes_on,
         .arg = t,
     };
     char files[TEXT_NUMBER_MAX], dirs[TEXT_NUMBER_MAX], size[TEXT_NUMBER_MAX];
 
     if (walk_run(&l->walk, l->conf.root, &conf, &l->findings, e) < 0)
         return look_escape(e, l->conf.is_utf8);
+    if (l->walk.is_stopped)
+        return TASK_STOP;
     task_tell(t, "%s file%s in %s director%s, %s%s",
               text_number((int64_t)l->walk.count, files),
               plural((int64_t)l->walk.count),
@@ -97,7 +101,7 @@ static void look_count(struct look *l, struct walk_file *file)
     source_fini(&s);
 }
 
-static int look_read(struct tasks *t, void *arg, struct err *e)
+static int look_read(struct task *t, void *arg, struct err *e)
 {
     struct look *l = arg;
     char lines_text[TEXT_NUMBER_MAX], unread[TEXT_NUMBER_MAX];
@@ -105,10 +109,11 @@ static int look_read(struct tasks *t, void *arg, struct err *e)
 
     (void)e;
     if (l->walk.count == 0)
-        return 1;
+        return TASK_SKIP;
     for (size_t i = 0; i < l->walk.count; i++) {
         task_tell(t, "%zu of %zu", i + 1, l->walk.count);
-        tasks_tick(t);
+        if (task_is_stopped(t))
+            return TASK_STOP;
         look_count(l, &l->walk.files[i]);
     }
     for (int i = 0; i < LANG_BINARY; i++) {
@@ -125,23 +130,26 @@ static int look_read(struct tasks *t, void *arg, struct err *e)
 
 /* --- by name and size --- */
 
-/* Says what the rules between two counts have found. */
-static int look_said(struct tasks *t, const struct look *l, long before)
+/* Its own findings become everybody's, and how many there are is told. */
+static int look_said(struct task *t, struct look *l, struct findings *own)
 {
     char text[TEXT_NUMBER_MAX];
-    long found = findings_total(&l->findings) - before;
+    long found = findings_total(own);
 
+    pthread_mutex_lock(&l->lock);
+    findings_move(&l->findings, own);
+    pthread_mutex_unlock(&l->lock);
     if (found)
         task_tell(t, "%s found", text_number(found, text));
     else
         task_tell(t, "none");
-    return 0;
+    return TASK_OK;
 }
 
-static int look_large(struct tasks *t, void *arg, struct err *e)
+static int look_large(struct task *t, void *arg, struct err *e)
 {
     struct look *l = arg;
-    long before = findings_total(&l->findings);
+    struct findings own = {0};
     char size[TEXT_NUMBER_MAX], most[TEXT_NUMBER_MAX];
 
     (void)e;
@@ -149,18 +157,18 @@ static int look_large(struct tasks *t, void *arg, struct err *e)
         const struct walk_file *file = &l->walk.files[i];
 
         if (file->bytes > l->conf.large_bytes)
-            findings_add(&l->findings, RULE_LARGE, file->path, 0,
+            findings_add(&own, RULE_LARGE, file->path, 0,
                          "it has %s, more than %s",
                          text_size(file->bytes, size),
                          text_size(l->conf.large_bytes, most));
     }
-    return look_said(t, l, before);
+    return look_said(t, l, &own);
 }
 
-static int look_binary(struct tasks *t, void *arg, struct err *e)
+static int look_binary(struct task *t, void *arg, struct err *e)
 {
     struct look *l = arg;
-    long before = findings_total(&l->findings);
+    struct findings own = {0};
     char size[TEXT_NUMBER_MAX];
 
     (void)e;
@@ -168,11 +176,11 @@ static int look_binary(struct tasks *t, void *arg, struct err *e)
         const struct walk_file *file = &l->walk.files[i];
 
         if (file->lang == LANG_BINARY)
-            findings_add(&l->findings, RULE_BINARY, file->path, 0,
+            findings_add(&own, RULE_BINARY, file->path, 0,
                          "a binary of %s among the sources",
                          text_size(file->bytes, size));
     }
-    return look_said(t, l, before);
+    return look_said(t, l, &own);
 }
 
 /* --- by content --- */
@@ -180,78 +188,85 @@ static int look_binary(struct tasks *t, void *arg, struct err *e)
 typedef void look_rule(const struct source *s, const struct rules_conf *conf,
                        struct findings *f);
 
+/* What was found so far is kept, and the rest is not looked at. */
+static int look_stop(struct task *t, struct look *l, struct findings *own)
+{
+    look_said(t, l, own);
+    return TASK_STOP;
+}
+
 /* A rule over every text. A file that cannot be read any more was there a
  * moment ago: that is told. */
-static int look_texts(struct tasks *t, struct look *l, look_rule *rule)
+static int look_texts(struct task *t, struct look *l, look_rule *rule)
 {
     const struct rules_conf conf = {.line_max = (size_t)l->conf.line_max,
                                     .is_utf8 = l->conf.is_utf8};
-    long before = findings_total(&l->findings);
+    struct findings own = {0};
 
     for (size_t i = 0; i < l->walk.count; i++) {
         const struct walk_file *file = &l->walk.files[i];
         struct source s = {0};
         struct err e = {0};
 
+        if (task_is_stopped(t))
+            return look_stop(t, l, &own);
         if (!file->is_text)
             continue;
         task_tell(t, "%zu of %zu", i + 1, l->walk.count);
-        tasks_tick(t);
         if (source_read(l->walk.root_fd, file->path, l->conf.file_bytes_max, &s,
                         &e) < 0) {
-            findings_add(&l->findings, RULE_NOT_LOOKED_AT, file->path, 0,
+            findings_add(&own, RULE_NOT_LOOKED_AT, file->path, 0,
                          "it changed while it was looked at: %s", e.text);
             continue;
         }
-        rule(&s, &conf, &l->findings);
+        rule(&s, &conf, &own);
         source_fini(&s);
     }
-    return look_said(t, l, before);
+    return look_said(t, l, &own);
 }
 
-static int look_long_lines(struct tasks *t, void *arg, struct err *e)
+static int look_long_lines(struct task *t, void *arg, struct err *e)
 {
     (void)e;
     return look_texts(t, arg, rules_long_lines);
 }
 
-static int look_trailing(struct tasks *t, void *arg, struct err *e)
+static int look_trailing(struct task *t, void *arg, struct err *e)
 {
     (void)e;
     return look_texts(t, arg, rules_trailing);
 }
 
-static int look_markers(struct tasks *t, void *arg, struct err *e)
+static int look_markers(struct task *t, void *arg, struct err *e)
 {
     (void)e;
     return look_texts(t, arg, rules_markers);
 }
 
-static int look_line_ends(struct tasks *t, void *arg, struct err *e)
+static int look_line_ends(struct task *t, void *arg, struct err *e)
 {
     (void)e;
     return look_texts(t, arg, rules_line_ends);
 }
 
-static int look_same(struct tasks *t, void *arg, struct err *e)
+static int look_same(struct task *t, void *arg, struct err *e)
 {
     struct look *l = arg;
     const struct same_conf conf = {
         .bytes_max = l->conf.file_bytes_max,
         .is_utf8 = l->conf.is_utf8,
-        .tick = look_tick,
+        .goes_on = look_goes_on,
         .arg = t,
     };
-    long before = findings_total(&l->findings);
+    struct findings own = {0};
 
     (void)e;
-    same_find(&l->walk, &conf, &l->findings);
-    return look_said(t, l, before);
+    if (!same_find(&l->walk, &conf, &own))
+        return look_stop(t, l, &own);
+    return look_said(t, l, &own);
 }
 
-static struct task tasks[] = {
-    {.title = "Walk the tree", .run = look_walk, .is_needed = true},
-    {.title = "Read the files", .run = look_read},
+static struct task rules[] = {
     {.title = "Large files", .run = look_large},
     {.title = "Binary files", .run = look_binary},
     {.title = "Long lines", .run = look_long_lines},
@@ -261,12 +276,17 @@ static struct task tasks[] = {
     {.title = "Duplicate files", .run = look_same},
 };
 
+static struct task stages[] = {
+    {.title = "Walk the tree", .run = look_walk, .is_needed = true},
+    {.title = "Read the files", .run = look_read},
+    {.title = "Rules",
+     .tasks = rules,
+     .count = sizeof(rules) / sizeof(*rules),
+     .at_once = LOOK_AT_ONCE},
+};
+
 struct task *look_tasks(size_t *count)
 {
-    *count = sizeof(tasks) / sizeof(*tasks);
-    for (size_t i = 0; i < *count; i++) {
-        tasks[i].state = TASK_PENDING;
-        tasks[i].detail[0] = 0;
-    }
-    return tasks;
+    *count = sizeof(stages) / sizeof(*stages);
+    return stages;
 }

@@ -9,8 +9,11 @@
 #include "sample-cli/tasks.h"
 #include "sample-cli/walk.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#define LOOK_AT_ONCE 4 /* rules that look at the files side by side */
 
 struct look_conf {
     const char *root;
@@ -34,13 +37,15 @@ struct look {
     struct findings findings;
     struct look_lang langs[LANG_COUNT];
     int64_t read, unread; /* files */
+    pthread_mutex_t lock; /* findings, while rules look side by side */
 };
 
 /* Nothing is opened yet. */
 void look_init(struct look *l, const struct look_conf *conf);
 void look_fini(struct look *l);
-/* The stages, to be run in this order with l as their argument; *count of
- * them. Static: for one look at a time. */
+/* The stages, to be run in this order with l as the list's argument; *count
+ * of them. Static: for one look at a time. Without the first, which is needed,
+ * nothing was looked at. */
 struct task *look_tasks(size_t *count);
 
 #endif

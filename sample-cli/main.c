@@ -5,6 +5,7 @@
 #include "sample-cli/report.h"
 #include "sample-cli/screen.h"
 #include "sample-cli/settings.h"
+#include "sample-cli/stop.h"
 #include "sample-cli/tasks.h"
 #include "sample-cli/text.h"
 
@@ -48,40 +49,64 @@ static int main_flush(const struct screen *s, struct err *e)
                    strerror(s->error ? s->error : errno));
 }
 
+/* What a signal has stopped is not told as if it were whole. */
+static int main_stopped(const struct stop *stop)
+{
+    fprintf(stderr, "sample-cli: stopped by SIG%s: there is no report\n",
+            sigabbrev_np(stop->signum));
+    return 128 + stop->signum;
+}
+
+/* After the tasks: what they found, and the exit status. */
+static int main_tell(const struct settings *set, struct look *look,
+                     const struct task *walk, const struct report_style *style)
+{
+    if (walk->state == TASK_FAILED) {
+        fprintf(stderr, "sample-cli: %s\n", walk->detail);
+        return EXIT_NO_LOOK;
+    }
+    if (set->as_json)
+        report_json(stdout, look);
+    else
+        report_text(stdout, look, style);
+    if (set->is_strict && findings_total(&look->findings) > set->allowed)
+        return EXIT_FINDINGS;
+    return EXIT_SUCCESS;
+}
+
 static int main_look(const struct settings *set, bool is_utf8)
 {
-    struct tasks t = {.now_ms = main_now_ms};
+    struct tasks t = {.now_ms = main_now_ms, .stop = stop_take};
     struct screen screen;
     struct report_style style;
     struct look look;
+    struct stop stop;
     struct err e = {0};
-    int status = EXIT_SUCCESS;
+    int status;
 
     look_init(&look, &set->look);
     screen_init(&screen, STDOUT_FILENO, is_utf8, set->is_plain);
     style = (struct report_style){is_utf8, screen.has_color};
+    if (stop_init(&stop, &screen, &e) < 0)
+        return main_fail(&e);
     t.items = look_tasks(&t.count);
     t.arg = &look;
+    t.stop_fd = stop.fd;
+    t.stop_arg = &stop;
     if (!set->as_json) {
         t.view = screen_view(&screen);
         report_head(stdout, set->look.root, &style);
         fflush(stdout);
     }
-    if (tasks_run(&t) > 0) {
-        /* the walk: no other stage fails as a whole */
-        fprintf(stderr, "sample-cli: %s\n", t.items[0].detail);
-        status = EXIT_NO_LOOK;
-    } else if (set->as_json) {
-        report_json(stdout, &look);
-    } else {
-        report_text(stdout, &look, &style);
-    }
-    if (status == EXIT_SUCCESS && set->is_strict &&
-        findings_total(&look.findings) > set->allowed)
-        status = EXIT_FINDINGS;
-    look_fini(&look);
-    if (main_flush(&screen, &e) < 0)
+    tasks_run(&t);
+    status = stop.signum ? main_stopped(&stop)
+                         : main_tell(set, &look, &t.items[0], &style);
+    if (main_flush(&screen, &e) < 0 && !stop.signum)
         status = main_fail(&e);
+    if (t.is_abandoned)
+        _exit(status);
+    stop_fini(&stop);
+    look_fini(&look);
     return status;
 }
 

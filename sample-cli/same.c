@@ -100,7 +100,7 @@ static void same_compare(const struct walk *w, const struct same_conf *conf,
 }
 
 /* Files of one size: sum up those that can be read, compare equal sums. */
-static void same_group(const struct walk *w, const struct same_conf *conf,
+static bool same_group(const struct walk *w, const struct same_conf *conf,
                        struct same_file *files, size_t count,
                        struct findings *f)
 {
@@ -110,8 +110,8 @@ static void same_group(const struct walk *w, const struct same_conf *conf,
         struct source s = {0};
         struct err e = {0};
 
-        if (conf->tick)
-            conf->tick(conf->arg);
+        if (conf->goes_on && !conf->goes_on(conf->arg))
+            return false;
         if (source_read(w->root_fd, files[i].file->path, conf->bytes_max, &s,
                         &e) < 0)
             continue;
@@ -126,24 +126,27 @@ static void same_group(const struct walk *w, const struct same_conf *conf,
             end++;
         same_compare(w, conf, files + i, end - i, f);
     }
+    return true;
 }
 
-void same_find(const struct walk *w, const struct same_conf *conf,
+bool same_find(const struct walk *w, const struct same_conf *conf,
                struct findings *f)
 {
     struct same_file *files = mem_zero(w->count + 1, sizeof(*files));
     size_t count = 0, end;
+    bool goes_on = true;
 
     for (size_t i = 0; i < w->count; i++)
         if (w->files[i].bytes > 0 && w->files[i].bytes <= conf->bytes_max)
             files[count++].file = &w->files[i];
     qsort(files, count, sizeof(*files), same_by_size);
-    for (size_t i = 0; i < count; i = end) {
+    for (size_t i = 0; i < count && goes_on; i = end) {
         end = i + 1;
         while (end < count && files[end].file->bytes == files[i].file->bytes)
             end++;
         if (end - i > 1)
-            same_group(w, conf, files + i, end - i, f);
+            goes_on = same_group(w, conf, files + i, end - i, f);
     }
     free(files);
+    return goes_on;
 }

@@ -16,14 +16,15 @@
 struct same_conf {
     int64_t bytes_max; /* larger files are left out, as are empty ones */
     bool is_utf8;
-    void (*tick)(void *arg); /* once a file read; NULL = none */
+    bool (*goes_on)(void *arg); /* asked once a file; NULL = always */
     void *arg;
 };
 
 /* Adds a finding for every file that has an earlier one's content; names of
  * one and the same file (hard links) are no duplicates. A file that cannot
- * be read is left out: whoever read it first has told. */
-void same_find(const struct walk *w, const struct same_conf *conf,
+ * be read is left out: whoever read it first has told. false: goes_on said no,
+ * and not all was compared. */
+bool same_find(const struct walk *w, const struct same_conf *conf,
                struct findings *f);
 
 #endif

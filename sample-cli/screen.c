@@ -1,26 +1,33 @@
 #include "sample-cli/screen.h"
 
+#include "sample-cli/screen_lines.h"
 #include "sample-cli/text.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define SCREEN_INDENT 2 /* columns of the mark and the blank behind it */
+#define HIDE "\033[?25l"
+#define SHOW "\033[?25h"
 
 struct mark {
     const char *utf8, *ascii, *color, *word;
 };
 
-static const struct mark marks[] = {
+static const struct mark marks[TASK_STATE_COUNT] = {
     [TASK_PENDING] = {"\xc2\xb7", ".", "\033[2m", "wait"},
     [TASK_RUNNING] = {"", "", "\033[36m", "run"},
+    [TASK_RETRYING] = {"\xe2\x86\xbb", "~", "\033[33m", "retry"},
     [TASK_DONE] = {"\xe2\x9c\x94", "+", "\033[32m", "ok"},
     [TASK_FAILED] = {"\xe2\x9c\x96", "x", "\033[31m", "FAIL"},
     [TASK_SKIPPED] = {"\xe2\x86\x93", "-", "\033[33m", "skip"},
+    [TASK_STOPPED] = {"\xe2\x96\xa0", "!", "\033[31m", "STOP"},
 };
 
 static const char *const spin_utf8[] = {
@@ -29,6 +36,60 @@ static const char *const spin_utf8[] = {
     "\xe2\xa0\x87", "\xe2\xa0\x8f"};
 static const char *const spin_ascii[] = {"-", "\\", "|", "/"};
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
+
+/* --- the terminal, and how it was --- */
+
+static struct {
+    atomic_bool is_entered;
+    int fd;
+    bool has_tty; /* standard input's settings are kept: */
+    struct termios tty;
+} entered;
+
+void screen_restore(void)
+{
+    ssize_t n;
+
+    if (!atomic_exchange(&entered.is_entered, false))
+        return;
+    n = write(entered.fd, SHOW, sizeof(SHOW) - 1);
+    (void)n; /* it may be gone */
+    if (entered.has_tty)
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &entered.tty);
+}
+
+void screen_leave(struct screen *s)
+{
+    if (s->is_live)
+        screen_restore();
+}
+
+/* In the background we may not touch it, and would be stopped for it. */
+static bool screen_quiet_keys(void)
+{
+    struct termios quiet;
+
+    if (tcgetpgrp(STDIN_FILENO) != getpgrp() ||
+        tcgetattr(STDIN_FILENO, &entered.tty) < 0)
+        return false;
+    quiet = entered.tty;
+    quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
+    return tcsetattr(STDIN_FILENO, TCSADRAIN, &quiet) == 0;
+}
+
+void screen_enter(struct screen *s)
+{
+    ssize_t n;
+
+    s->lines = 0;
+    if (!s->is_live || atomic_load(&entered.is_entered))
+        return;
+    entered.fd = s->fd;
+    entered.has_tty = screen_quiet_keys();
+    atomic_store(&entered.is_entered, true);
+    n = write(s->fd, HIDE, sizeof(HIDE) - 1);
+    (void)n; /* the next frame finds out */
+}
 
 void screen_size(int fd, size_t *cols, size_t *rows)
 {
@@ -50,10 +111,7 @@ void screen_init(struct screen *s, int fd, bool is_utf8, bool is_plain)
     screen_size(fd, &s->cols, &s->rows);
 }
 
-static bool screen_is_over(const struct task *task)
-{
-    return task->state != TASK_PENDING && task->state != TASK_RUNNING;
-}
+/* --- one line --- */
 
 static const char *screen_mark(const struct screen *s, enum task_state state)
 {
@@ -63,69 +121,139 @@ static const char *screen_mark(const struct screen *s, enum task_state state)
     return s->is_utf8 ? marks[state].utf8 : marks[state].ascii;
 }
 
-/* A text in a colour, or not. */
-static int screen_paint(const struct screen *s, const char *color,
-                        const char *text, size_t cols, struct buf *out)
+/* A text in a colour, or not; how many columns it took. */
+static size_t screen_paint(const struct screen *s, const char *color,
+                           const char *text, size_t cols, struct buf *out)
 {
-    if (s->has_color && buf_append_str(out, color) < 0)
-        return -1;
-    if (text_clip(out, text, cols, s->is_utf8) < 0)
-        return -1;
-    return s->has_color ? buf_append_str(out, "\033[0m") : 0;
+    size_t width = text_width(text);
+
+    if (s->has_color)
+        buf_append_str(out, color);
+    text_clip(out, text, cols, s->is_utf8);
+    if (s->has_color)
+        buf_append_str(out, "\033[0m");
+    return width < cols ? width : cols;
 }
 
-static int screen_blanks(struct buf *out, size_t count)
+static size_t screen_blanks(struct buf *out, size_t count)
 {
-    while (count--)
-        if (buf_append_u8(out, ' ') < 0)
-            return -1;
-    return 0;
+    for (size_t i = 0; i < count; i++)
+        buf_append_u8(out, ' ');
+    return count;
+}
+
+/* "try 2, 1.5s": what is worth saying beside the detail. */
+static void screen_aside(const struct task *task, int64_t now_ms,
+                         struct buf *out)
+{
+    char text[TEXT_NUMBER_MAX];
+    int64_t ms = task_ms(task, now_ms);
+
+    if (task->tries > 1)
+        buf_printf(out, "try %d", task->tries);
+    if (ms >= SCREEN_TIMER_MS)
+        buf_printf(out, "%s%s", out->len ? ", " : "", text_duration(ms, text));
+}
+
+/* Detail and what stands beside it, in room columns. The aside, being short
+ * and new each second, is the last to go. */
+static size_t screen_detail(const struct screen *s, const struct task *task,
+                            int64_t now_ms, size_t room, struct buf *out)
+{
+    size_t used = 0, beside;
+    struct buf aside;
+
+    buf_init(&aside, TASK_DETAIL_MAX);
+    screen_aside(task, now_ms, &aside);
+    beside = aside.len ? aside.len + (task->detail[0] ? 2 : 0) : 0;
+    if (beside > room)
+        beside = 0;
+    if (task->detail[0])
+        used = screen_paint(s, "\033[2m", task->detail, room - beside, out);
+    if (beside) {
+        if (used)
+            used += screen_blanks(out, 2);
+        used += screen_paint(s, "\033[36m", buf_cstr(&aside), room - used, out);
+    }
+    buf_fini(&aside);
+    return used;
 }
 
 /* Title, blanks up to the details' column, detail. Returns the columns. */
-static size_t screen_words(const struct screen *s, const struct task *task,
-                           size_t room, struct buf *out)
+static size_t screen_words(const struct screen *s, const struct line *line,
+                           int64_t now_ms, size_t room, struct buf *out)
 {
-    size_t title = text_width(task->title), used = title, gap;
-    bool is_dim = task->state == TASK_PENDING;
+    const struct task *task = line->task;
+    const char *color = task->state == TASK_PENDING ? "\033[2m" : "";
+    size_t used = screen_paint(s, color, task->title, room, out);
+    size_t column = s->title_cols + 2 - SCREEN_INDENT * line->depth;
 
-    if (title >= room || !task->detail[0]) {
-        screen_paint(s, is_dim ? "\033[2m" : "", task->title, room, out);
-        return title < room ? title : room;
-    }
-    screen_paint(s, is_dim ? "\033[2m" : "", task->title, room, out);
-    gap = s->title_cols - title + 2;
-    if (title + gap >= room)
+    if (column <= used || column >= room)
         return used;
-    screen_blanks(out, gap);
-    used += gap;
-    screen_paint(s, "\033[2m", task->detail, room - used, out);
-    used += text_width(task->detail);
-    return used < room ? used : room;
+    if (!task->detail[0] && task->tries < 2 &&
+        task_ms(task, now_ms) < SCREEN_TIMER_MS)
+        return used;
+    used += screen_blanks(out, column - used);
+    return used + screen_detail(s, task, now_ms, room - used, out);
+}
+
+static size_t screen_task(const struct screen *s, const struct line *line,
+                          int64_t now_ms, size_t room, struct buf *out)
+{
+    enum task_state state = line->task->state;
+    size_t used = screen_paint(s, marks[state].color, screen_mark(s, state),
+                               room ? 1 : 0, out);
+
+    if (room <= SCREEN_INDENT)
+        return used;
+    used += screen_blanks(out, SCREEN_INDENT - 1);
+    return used + screen_words(s, line, now_ms, room - used, out);
+}
+
+static size_t screen_more(const struct screen *s, const struct line *line,
+                          size_t room, struct buf *out)
+{
+    struct buf text;
+    size_t used;
+
+    buf_init(&text, 64);
+    buf_printf(&text, "%s %zu more", s->is_utf8 ? "\xe2\x80\xa6" : "...",
+               line->more);
+    used = screen_paint(s, "\033[2m", buf_cstr(&text), room, out);
+    buf_fini(&text);
+    return used;
 }
 
 /*
- * One task's line. The last column stays free: a terminal that has it filled
- * has begun to think of the next line. Returns the columns.
+ * One line. The last column stays free: a terminal that has it filled has
+ * begun to think of the next line. Returns the columns.
  */
-static size_t screen_line(const struct screen *s, const struct task *task,
-                          struct buf *out)
+static size_t screen_line(const struct screen *s, const struct line *line,
+                          int64_t now_ms, struct buf *out)
 {
     size_t room = s->cols - 1, used = 0;
+    size_t indent = SCREEN_INDENT * line->depth;
 
-    if (room) {
-        screen_paint(s, marks[task->state].color, screen_mark(s, task->state),
-                     1, out);
-        used = 1;
-    }
-    if (room > SCREEN_INDENT) {
-        screen_blanks(out, SCREEN_INDENT - 1);
-        used = SCREEN_INDENT + screen_words(s, task, room - SCREEN_INDENT, out);
+    if (indent < room)
+        used = screen_blanks(out, indent);
+    switch (line->kind) {
+    case LINE_TASK:
+        used += screen_task(s, line, now_ms, room - used, out);
+        break;
+    case LINE_TAIL:
+        buf_append(out, line->text, line->len);
+        used += line->cols;
+        break;
+    case LINE_MORE:
+        used += screen_more(s, line, room - used, out);
+        break;
     }
     /* what stood here before was perhaps longer */
     buf_append_str(out, "\033[K\r\n");
     return used;
 }
+
+/* --- a frame --- */
 
 /* Up to where the last frame began: its lines take more rows where the
  * terminal has become narrower and has broken them. */
@@ -140,21 +268,35 @@ static int screen_back(const struct screen *s, struct buf *out)
     return up ? buf_printf(out, "\033[%zuA\r", up) : 0;
 }
 
+/* What is over and has nothing before it that is not: for good. */
+static void screen_settle(struct screen *s, const struct tasks *t,
+                          int64_t now_ms, struct lines *lines, struct buf *out)
+{
+    while (s->over < t->count && task_is_over(&t->items[s->over])) {
+        lines_init(lines, s->cols);
+        lines_add(lines, &t->items[s->over++], 0);
+        for (size_t i = 0; i < lines->count; i++)
+            screen_line(s, &lines->items[i], now_ms, out);
+    }
+}
+
 int screen_draw(struct screen *s, const struct tasks *t, int64_t now_ms,
                 struct buf *out)
 {
     size_t most =
         s->rows - 1 < SCREEN_LINES_MAX ? s->rows - 1 : SCREEN_LINES_MAX;
+    struct lines lines;
 
-    for (size_t i = 0; i < t->count; i++)
-        if (text_width(t->items[i].title) > s->title_cols)
-            s->title_cols = text_width(t->items[i].title);
+    s->title_cols = lines_title_cols(t->items, t->count, 0);
     screen_back(s, out);
-    while (s->over < t->count && screen_is_over(&t->items[s->over]))
-        screen_line(s, &t->items[s->over++], out);
-    s->lines = 0;
-    for (size_t i = s->over; i < t->count && s->lines < most; i++)
-        s->widths[s->lines++] = screen_line(s, &t->items[i], out);
+    screen_settle(s, t, now_ms, &lines, out);
+    lines_init(&lines, s->cols);
+    for (size_t i = s->over; i < t->count; i++)
+        lines_add(&lines, &t->items[i], 0);
+    lines_fit(&lines, most);
+    for (size_t i = 0; i < lines.count; i++)
+        s->widths[i] = screen_line(s, &lines.items[i], now_ms, out);
+    s->lines = lines.count;
     s->frame_ms = now_ms;
     s->frames++;
     return buf_append_str(out, "\033[J");
@@ -185,27 +327,63 @@ static void screen_show_live(struct screen *s, const struct tasks *t,
 {
     struct buf out;
 
-    if (event == TASKS_TICK && now_ms - s->frame_ms < SCREEN_FRAME_MS)
+    if (event == TASKS_BEGIN)
+        screen_enter(s);
+    if ((event == TASKS_TICK || event == TASKS_STATE) &&
+        now_ms - s->frame_ms < SCREEN_FRAME_MS && s->frames)
         return;
     buf_init(&out, SCREEN_BYTES_MAX);
     screen_size(s->fd, &s->cols, &s->rows);
+    if (s->cols > SCREEN_COLS_MAX)
+        s->cols = SCREEN_COLS_MAX;
     screen_draw(s, t, now_ms, &out);
     screen_write(s, &out);
     buf_fini(&out);
+    if (event == TASKS_END)
+        screen_leave(s);
+}
+
+/* --- plain --- */
+
+/* Tell those that are over, in the list's order: *at counts them all. False:
+ * one is not over. group is the title above, "" at the top. */
+static bool screen_tell(struct screen *s, const struct task *items,
+                        size_t count, const char *group, size_t *at,
+                        struct buf *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct task *task = &items[i];
+        struct buf aside;
+
+        if (task->tasks &&
+            !screen_tell(s, task->tasks, task->count, task->title, at, out))
+            return false;
+        if (!task_is_over(task))
+            return false;
+        /* a group says something where it has something to say */
+        if (++*at <= s->told || (task->tasks && !task->detail[0]))
+            continue;
+        buf_init(&aside, TASK_DETAIL_MAX);
+        screen_aside(task, 0, &aside);
+        buf_printf(out, "%-5s %s%s%s%s%s%s%s%s\n", marks[task->state].word,
+                   group, *group ? ": " : "", task->title,
+                   task->detail[0] ? ": " : "", task->detail,
+                   aside.len ? " (" : "", buf_cstr(&aside),
+                   aside.len ? ")" : "");
+        buf_fini(&aside);
+    }
+    return true;
 }
 
 static void screen_show_plain(struct screen *s, const struct tasks *t)
 {
     struct buf out;
+    size_t at = 0;
 
     buf_init(&out, SCREEN_BYTES_MAX);
-    for (; s->over < t->count && screen_is_over(&t->items[s->over]);
-         s->over++) {
-        const struct task *task = &t->items[s->over];
-
-        buf_printf(&out, "%-5s %s%s%s\n", marks[task->state].word, task->title,
-                   task->detail[0] ? ": " : "", task->detail);
-    }
+    screen_tell(s, t->items, t->count, "", &at, &out);
+    if (at > s->told)
+        s->told = at;
     screen_write(s, &out);
     buf_fini(&out);
 }

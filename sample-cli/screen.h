@@ -4,11 +4,18 @@
  * Live, on a terminal: what is over stands in the scroll-back and is never
  * touched again; what runs and what is to come is drawn below it again and
  * again, at most SCREEN_FRAME_MS apart. No line is longer than the terminal
- * is wide, and what is redrawn is lower than the terminal is high; both are
- * asked for at every frame, so a resize holds from the next one on.
+ * is wide, and what is redrawn is lower than the terminal is high: where it
+ * would not be, what waits goes first, then what is over, and a line says how
+ * many are not shown. Width and height are asked for at every frame, so a
+ * resize holds from the next one on, and lines that a narrower terminal has
+ * broken are found again. While it runs the cursor is hidden and keys are not
+ * echoed into the picture (they are not lost: who reads next gets them).
  *
- * Plain, everywhere else: one line for each task when it is over, without a
- * control character.
+ * Plain, everywhere else: one line for each task when it is over and all
+ * before it are, without a control character.
+ *
+ * A live view leaves the terminal as it was at TASKS_END; whoever leaves
+ * otherwise calls screen_leave, or, from a signal handler, screen_restore.
  */
 #ifndef PODTERM_SAMPLE_CLI_SCREEN_H
 #define PODTERM_SAMPLE_CLI_SCREEN_H
@@ -21,10 +28,13 @@
 #include <stdint.h>
 
 #define SCREEN_FRAME_MS 80
-#define SCREEN_LINES_MAX 64 /* drawn again in one frame */
-#define SCREEN_COLS 80      /* where the terminal does not tell */
+#define SCREEN_LINES_MAX 256 /* drawn again in one frame */
+#define SCREEN_TAIL_ROWS 6   /* of a running task's output */
+#define SCREEN_TIMER_MS 1000 /* what took less is not told its time */
+#define SCREEN_COLS 80       /* where the terminal does not tell */
 #define SCREEN_ROWS 24
-#define SCREEN_BYTES_MAX 65536 /* of one frame */
+#define SCREEN_COLS_MAX 1000       /* a wider one is drawn on up to here */
+#define SCREEN_BYTES_MAX (1 << 20) /* of one frame */
 
 struct screen {
     int fd;       /* borrowed */
@@ -33,10 +43,11 @@ struct screen {
     bool has_color;
     /* private: */
     size_t cols, rows;
-    size_t over;                     /* tasks that stand above */
+    size_t over;                     /* of the list's own: stand above */
     size_t lines;                    /* drawn below them */
     size_t widths[SCREEN_LINES_MAX]; /* of those, in columns */
     size_t title_cols;
+    size_t told;      /* plain: tasks told of those in the list's order */
     int64_t frame_ms; /* when it was drawn */
     unsigned frames;
     int error; /* errno of the first write that failed, 0 = none */
@@ -46,6 +57,14 @@ struct screen {
  * whatever they say. is_utf8 comes from the locale. source: no-color.org */
 void screen_init(struct screen *s, int fd, bool is_utf8, bool is_plain);
 struct tasks_view screen_view(struct screen *s);
+
+/* Hide the cursor, stop the echo: a live view does it at TASKS_BEGIN, and
+ * whoever comes back from a stop (SIGTSTP) does it again. The next frame is
+ * then drawn where the cursor stands. */
+void screen_enter(struct screen *s);
+void screen_leave(struct screen *s);
+/* The same for signal handlers: for whichever screen has been entered. */
+void screen_restore(void);
 
 /* Size of fd's terminal, SCREEN_COLS x SCREEN_ROWS where there is none. */
 void screen_size(int fd, size_t *cols, size_t *rows);

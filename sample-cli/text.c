@@ -94,6 +94,72 @@ int text_clip(struct buf *out, const char *text, size_t cols, bool is_utf8)
     return buf_append_str(out, dots);
 }
 
+int text_escape_lines(struct buf *out, const void *bytes, size_t len,
+                      bool is_utf8)
+{
+    const char *p = bytes;
+    size_t i = 0;
+
+    while (i < len) {
+        size_t n = i;
+        int r = 0;
+
+        while (n < len && p[n] != '\n' && p[n] != '\t' &&
+               !(p[n] == '\r' && n + 1 < len && p[n + 1] == '\n'))
+            n++;
+        if (text_escape(out, p + i, n - i, is_utf8) < 0)
+            return -1;
+        if (n < len && p[n] != '\r')
+            r = buf_append_str(out, p[n] == '\n' ? "\n" : "    ");
+        if (r < 0)
+            return -1;
+        i = n + 1;
+    }
+    return 0;
+}
+
+size_t text_row(const char *text, size_t cols, size_t *skip)
+{
+    size_t len = strcspn(text, "\n"), sum = 0, i = 0, blank = 0, w, n;
+
+    *skip = 0;
+    while (i < len) {
+        n = text_step(text + i, len - i, &w);
+        if (sum + w > cols)
+            break;
+        if (text[i] == ' ')
+            blank = i;
+        sum += w;
+        i += n;
+    }
+    if (i == len) {
+        *skip = text[len] == '\n' ? len + 1 : len;
+        return len;
+    }
+    if (text[i] == ' ')
+        blank = i;
+    if (blank) {
+        *skip = blank + 1;
+        return blank;
+    }
+    /* not even one fits: it is passed over, or there would be no end */
+    *skip = i ? i : text_step(text, len, &w);
+    return i;
+}
+
+const char *text_duration(int64_t ms, char out[TEXT_NUMBER_MAX])
+{
+    if (ms < 10000)
+        snprintf(out, TEXT_NUMBER_MAX, "%d.%ds", (int)(ms / 1000),
+                 (int)(ms / 100 % 10));
+    else if (ms < 60000)
+        snprintf(out, TEXT_NUMBER_MAX, "%ds", (int)(ms / 1000));
+    else
+        snprintf(out, TEXT_NUMBER_MAX, "%" PRId64 "m %02ds", ms / 60000,
+                 (int)(ms / 1000 % 60));
+    return out;
+}
+
 const char *text_number(int64_t v, char out[TEXT_NUMBER_MAX])
 {
     char digits[24];

@@ -29,6 +29,18 @@ size_t text_width(const char *text);
  * ellipsis. 0, or -1 when out is full. */
 int text_clip(struct buf *out, const char *text, size_t cols, bool is_utf8);
 
+/* The bytes of text that make its first row in cols columns (1..): up to a
+ * newline, or broken at a blank where there is one, never within a character
+ * that fits. The newline, or the blank, that ends it is not counted; *skip is
+ * what to pass over to the next row. 0 and *skip 0 at the text's end. */
+size_t text_row(const char *text, size_t cols, size_t *skip);
+/* The same as text_escape, but newlines stay, a tab becomes four blanks, and
+ * CR before a newline goes: text of several lines. */
+int text_escape_lines(struct buf *out, const void *bytes, size_t len,
+                      bool is_utf8);
+
+/* 900 -> "0.9s", 12345 -> "12s", 65000 -> "1m 05s"; returns out. */
+const char *text_duration(int64_t ms, char out[TEXT_NUMBER_MAX]);
 /* 1234567 -> "1,234,567"; returns out. v >= 0 */
 const char *text_number(int64_t v, char out[TEXT_NUMBER_MAX]);
 /* 1536 -> "1.5 KiB", 12 -> "12 bytes"; returns out. bytes >= 0 */

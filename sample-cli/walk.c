@@ -169,12 +169,12 @@ static void walk_dir(struct walker *k, int fd, const char *path, int depth)
         return;
     }
     walk_list(k, d, path, &names);
-    for (size_t i = 0; i < names.count; i++)
+    for (size_t i = 0; i < names.count && !k->w->is_stopped; i++)
         walk_name(k, dirfd(d), path, names.items[i], depth);
     names_free(&names);
     closedir(d);
-    if (k->conf->tick)
-        k->conf->tick(k->conf->arg);
+    if (k->conf->goes_on && !k->conf->goes_on(k->conf->arg))
+        k->w->is_stopped = true;
 }
 
 int walk_run(struct walk *w, const char *root, const struct walk_conf *conf,

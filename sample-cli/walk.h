@@ -20,10 +20,10 @@
 #define WALK_NAMES_MAX ((size_t)16 << 20) /* bytes of all paths together */
 
 struct walk_conf {
-    int depth_max;           /* directories below the root, 1.. */
-    int64_t entries_max;     /* names of any kind */
-    const char *skip;        /* directories passed over: names with commas */
-    void (*tick)(void *arg); /* once a directory; NULL = none */
+    int depth_max;              /* directories below the root, 1.. */
+    int64_t entries_max;        /* names of any kind */
+    const char *skip;           /* directories passed over: names with commas */
+    bool (*goes_on)(void *arg); /* asked once a directory; NULL = always */
     void *arg;
 };
 
@@ -43,7 +43,8 @@ struct walk {
     int64_t entries, dirs, links, others, skipped;
     int64_t bytes; /* of all files */
     size_t names_bytes;
-    bool is_cut; /* a limit on entries or names was reached */
+    bool is_cut;     /* a limit on entries or names was reached */
+    bool is_stopped; /* goes_on said no: there is more */
 };
 
 /* Walk root into *w. ERR_INPUT: root is not there or no directory;

@@ -52,6 +52,10 @@ static const char *term_control(struct term *t, const char *p)
 {
     size_t n = strtoul(p, NULL, 10);
 
+    if (strncmp(p, "?25h", 4) == 0 || strncmp(p, "?25l", 4) == 0) {
+        t->is_cursor_hidden = p[3] == 'l';
+        return p + 4;
+    }
     p += strspn(p, "0123456789;");
     switch (*p) {
     case 'A':

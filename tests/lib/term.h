@@ -1,12 +1,13 @@
 /*
  * A terminal of the simplest kind, to see what a program's output looks like:
  * text with autowrap, CR, LF, scrolling, cursor up (A), erase to the line's
- * (K) and the screen's end (J), colours (m, ignored). Fails the test on
- * anything else. Every character is one column wide.
+ * (K) and the screen's end (J), colours (m, ignored), the cursor hidden and
+ * shown (?25l, ?25h). Fails the test on anything else. Every character is one column wide.
  */
 #ifndef PODTERM_TESTS_LIB_TERM_H
 #define PODTERM_TESTS_LIB_TERM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define TERM_COLS_MAX 200
@@ -18,6 +19,7 @@ struct term {
     int wraps;                                   /* lines that were too long */
     int colors;                                  /* m seen */
     int scrolled;                                /* lines gone at the top */
+    bool is_cursor_hidden;
 };
 
 void term_init(struct term *t, size_t cols, size_t rows);

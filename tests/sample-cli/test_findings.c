@@ -55,6 +55,25 @@ static void a_long_sentence_is_cut(void **state)
     findings_fini(&f);
 }
 
+static void moved_findings_are_counted_and_bounded_like_added_ones(void **state)
+{
+    struct findings to = {0}, from = {0};
+
+    (void)state;
+    findings_add(&to, RULE_LONG_LINE, "a", 1, "%s", "100%d");
+    for (int i = 0; i < FINDINGS_KEPT_MAX + 50; i++)
+        findings_add(&from, RULE_LONG_LINE, "b", i + 1, "line %d", i + 1);
+    findings_add(&from, RULE_LARGE, "c", 0, "large");
+    findings_move(&to, &from);
+    assert_int_equal(from.count + (size_t)findings_total(&from), 0);
+    assert_int_equal(to.found[RULE_LONG_LINE], FINDINGS_KEPT_MAX + 51);
+    assert_int_equal(to.count, FINDINGS_KEPT_MAX + 1);
+    assert_string_equal(to.items[0].text, "100%d");
+    assert_string_equal(to.items[1].path, "b");
+    assert_string_equal(to.items[FINDINGS_KEPT_MAX].text, "large");
+    findings_fini(&to);
+}
+
 static void every_rule_has_a_word_of_its_own(void **state)
 {
     (void)state;
@@ -69,6 +88,8 @@ int main(void)
         cmocka_unit_test(of_each_rule_so_many_are_kept_and_all_are_counted),
         cmocka_unit_test(sorting_goes_by_path_line_rule_and_text),
         cmocka_unit_test(a_long_sentence_is_cut),
+        cmocka_unit_test(
+            moved_findings_are_counted_and_bounded_like_added_ones),
         cmocka_unit_test(every_rule_has_a_word_of_its_own),
     };
 

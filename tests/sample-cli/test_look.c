@@ -37,7 +37,7 @@ static struct tasks list;
 
 static int64_t now(void)
 {
-    return 0;
+    return 1;
 }
 
 static int setup(void **state)
@@ -72,22 +72,33 @@ static struct look_conf conf(void)
 /* Returns how many stages failed. */
 static int go(const struct look_conf *c)
 {
-    list = (struct tasks){.arg = &look, .now_ms = now};
+    list = (struct tasks){.arg = &look, .now_ms = now, .stop_fd = -1};
     list.items = look_tasks(&list.count);
     look_init(&look, c);
     return tasks_run(&list);
 }
 
+/* A stage, or a part of one, by its title. */
+static const struct task *find(const struct task *items, size_t count,
+                               const char *title)
+{
+    const struct task *found = NULL;
+
+    for (size_t i = 0; i < count && !found; i++)
+        found = strcmp(items[i].title, title) == 0
+                    ? &items[i]
+                    : find(items[i].tasks, items[i].count, title);
+    return found;
+}
+
 static void stage(const char *title, enum task_state want, const char *detail)
 {
-    for (size_t i = 0; i < list.count; i++) {
-        if (strcmp(list.items[i].title, title) != 0)
-            continue;
-        assert_int_equal(list.items[i].state, want);
-        assert_string_equal(list.items[i].detail, detail);
-        return;
-    }
-    fail_msg("there is no stage %s", title);
+    const struct task *task = find(list.items, list.count, title);
+
+    if (!task)
+        fail_msg("there is no stage %s", title);
+    assert_int_equal(task->state, want);
+    assert_string_equal(task->detail, detail);
 }
 
 static void the_stages_find_what_is_there(void **state)

@@ -166,20 +166,21 @@ static char *on_terminal(const char *const *env, struct term *t)
 }
 
 #define SHOWN(mark)                                                            \
-    mark                                                                       \
-        " Walk the tree             2 files in 2 directories, 15 bytes\n" mark \
-        " Read the files            2 lines in 2 languages\n" mark             \
-        " Large files               none\n" mark                               \
-        " Binary files              none\n" mark                               \
-        " Long lines                none\n" mark                               \
-        " Trailing blanks           1 found\n" mark                            \
-        " Marks of unfinished work  none\n" mark                               \
-        " Ends of lines             none\n" mark                               \
-        " Duplicate files           none\n"                                    \
-        "C                   1 file           1 line       8 bytes\n"          \
-        "C header            1 file           1 line       7 bytes\n"          \
-        "a.c:1: the line ends in 1 blank\n"                                    \
-        "1 finding in 2 files\n"
+    mark " Walk the tree               2 files in 2 directories, 15 "          \
+         "bytes\n" mark                                                        \
+         " Read the files              2 lines in 2 languages\n" mark          \
+         " Rules\n"                                                            \
+         "  " mark " Large files               none\n"                         \
+         "  " mark " Binary files              none\n"                         \
+         "  " mark " Long lines                none\n"                         \
+         "  " mark " Trailing blanks           1 found\n"                      \
+         "  " mark " Marks of unfinished work  none\n"                         \
+         "  " mark " Ends of lines             none\n"                         \
+         "  " mark " Duplicate files           none\n"                         \
+         "C                   1 file           1 line       8 bytes\n"         \
+         "C header            1 file           1 line       7 bytes\n"         \
+         "a.c:1: the line ends in 1 blank\n"                                   \
+         "1 finding in 2 files\n"
 
 static void on_a_terminal_each_stage_stands_once_in_its_place(void **state)
 {
@@ -190,6 +191,7 @@ static void on_a_terminal_each_stage_stands_once_in_its_place(void **state)
     assert_string_equal(strchr(text, '\n') + 1, SHOWN("✔"));
     assert_true(t.colors > 0);
     assert_int_equal(t.wraps, 0);
+    assert_false(t.is_cursor_hidden);
 }
 
 static void no_color_takes_the_colours_alone(void **state)

@@ -15,8 +15,10 @@ static char *dir;
 static struct findings found;
 static int ticks;
 static int remove_at, change_at; /* tick at which that is done to "a" */
+static bool went_on;
+static int stop_at; /* tick that says no */
 
-static void tick(void *arg)
+static bool tick(void *arg)
 {
     own_mem char *a = mem_printf("%s/a", dir);
 
@@ -25,13 +27,14 @@ static void tick(void *arg)
         assert_int_equal(unlink(a), 0);
     if (ticks == change_at)
         tree_put(dir, "a", "54321");
+    return ticks != stop_at;
 }
 
 static int setup(void **state)
 {
     (void)state;
     dir = scratch_new();
-    ticks = remove_at = change_at = 0;
+    ticks = remove_at = change_at = stop_at = 0;
     return 0;
 }
 
@@ -49,7 +52,7 @@ static void go(int64_t bytes_max, const char *gone)
     const struct walk_conf walk_conf = {
         .depth_max = 9, .entries_max = 99, .skip = ""};
     const struct same_conf conf = {
-        .bytes_max = bytes_max, .is_utf8 = true, .tick = tick};
+        .bytes_max = bytes_max, .is_utf8 = true, .goes_on = tick};
     struct walk walk;
     struct err e = {0};
 
@@ -59,7 +62,7 @@ static void go(int64_t bytes_max, const char *gone)
 
         assert_int_equal(unlink(path), 0);
     }
-    same_find(&walk, &conf, &found);
+    went_on = same_find(&walk, &conf, &found);
     findings_sort(&found);
     walk_fini(&walk);
 }
@@ -78,6 +81,20 @@ static void the_same_content_is_told_of_all_but_the_first(void **state)
     assert_string_equal(found.items[0].text, "it has the same content as a");
     assert_string_equal(found.items[1].path, "c");
     assert_int_equal(ticks, 4); /* the longer one was not read */
+    assert_true(went_on);
+}
+
+static void told_to_stop_it_reads_no_further_file(void **state)
+{
+    (void)state;
+    tree_put(dir, "a", "same");
+    tree_put(dir, "b", "same");
+    tree_put(dir, "c", "same");
+    stop_at = 2;
+    go(100, NULL);
+    assert_int_equal(ticks, 2);
+    assert_false(went_on);
+    assert_int_equal(found.count, 0);
 }
 
 static void two_groups_of_one_size_are_kept_apart(void **state)
@@ -172,6 +189,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(the_same_content_is_told_of_all_but_the_first),
+        CASE(told_to_stop_it_reads_no_further_file),
         CASE(two_groups_of_one_size_are_kept_apart),
         CASE(empty_and_large_files_are_left_out),
         CASE(two_names_of_one_file_are_no_duplicate),

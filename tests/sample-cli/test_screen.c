@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -290,7 +292,7 @@ static void a_live_view_draws_at_most_so_often_and_sees_a_resize(void **state)
     size.ws_col = 9;
     assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
     set(0, TASK_DONE, "a detail");
-    view.show(view.arg, &list, TASKS_STATE, 1100);
+    view.show(view.arg, &list, TASKS_STATE, 1000 + 2 * SCREEN_FRAME_MS);
     assert_true(came(master, out, sizeof(out)) > 0);
     term_init(&t, 9, 10);
     term_feed(&t, out);
@@ -298,6 +300,222 @@ static void a_live_view_draws_at_most_so_often_and_sees_a_resize(void **state)
     shows(&t, "✔ One\n· Numbe…\n· Three\n· Four\n· Five\n");
     close(master);
     close(tty);
+}
+
+/* A group of three with one that is over, one that runs, one that tries
+ * again, and what the second says. */
+static struct task parts[3];
+static void set_group(void)
+{
+    static const char *const titles[] = {"a", "bb", "ccc"};
+
+    memset(parts, 0, sizeof(parts));
+    for (int i = 0; i < 3; i++)
+        parts[i].title = titles[i];
+    items[1].tasks = parts;
+    items[1].count = 3;
+    set(0, TASK_DONE, "2 files");
+    set(1, TASK_RUNNING, "");
+    parts[0].state = TASK_DONE;
+    strcpy(parts[0].detail, "fine");
+    parts[1].state = TASK_RUNNING;
+    parts[2].state = TASK_RETRYING;
+    parts[2].tries = 2;
+    strcpy(parts[2].detail, "busy");
+}
+
+static void tasks_of_a_group_stand_below_it_and_settle_with_it(void **state)
+{
+    struct term t;
+
+    (void)state;
+    set_group();
+    term_init(&t, 40, 12);
+    frame(&t);
+    shows(&t, "✔ One         2 files\n⠋ Number two\n  ✔ a         fine\n"
+              "  ⠋ bb\n  ↻ ccc       busy  try 2\n· Three\n· Four\n· Five\n");
+    parts[1].state = TASK_STOPPED;
+    parts[2].state = TASK_DONE;
+    items[1].state = TASK_STOPPED;
+    frame(&t);
+    shows(&t, "✔ One         2 files\n■ Number two\n  ✔ a         fine\n"
+              "  ■ bb\n  ✔ ccc       busy  try 2\n· Three\n· Four\n· Five\n");
+    assert_int_equal(t.wraps, 0);
+}
+
+static void what_a_running_task_says_is_wrapped_and_its_end_shown(void **state)
+{
+    struct term t;
+
+    (void)state;
+    set_group();
+    strcpy(parts[1].tail, "gone 1\ngone 2\ngone 3\n"
+                          "some words that do not fit into one row at all\n"
+                          "\nlast\n");
+    term_init(&t, 20, 16);
+    frame(&t);
+    shows(&t, "✔ One         2 fi…\n⠋ Number two\n  ✔ a         fine\n  ⠋ bb\n"
+              "    gone 3\n    some words that\n    do not fit into\n    one "
+              "row at all\n"
+              "    last\n  ↻ ccc       busy\n· Three\n· Four\n· Five\n" +
+                  0);
+    assert_int_equal(t.wraps, 0);
+    parts[1].state = TASK_DONE;
+    frame(&t);
+    shows(&t, "✔ One         2 fi…\n⠙ Number two\n  ✔ a         fine\n  ✔ bb\n"
+              "  ↻ ccc       busy\n· Three\n· Four\n· Five\n");
+}
+
+static void where_there_are_too_many_what_runs_is_shown(void **state)
+{
+    struct term t;
+
+    (void)state;
+    set_group();
+    set(0, TASK_RUNNING, "");
+    term_init(&t, 40, 6);
+    frame(&t);
+    shows(&t, "⠋ One\n⠋ Number two\n  ⠋ bb\n  ↻ ccc       busy  try 2\n"
+              "… 4 more\n");
+    for (size_t rows = 1; rows < 10; rows++) {
+        setup(NULL);
+        set_group();
+        set(0, TASK_RUNNING, "");
+        strcpy(parts[1].tail, "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+        term_init(&t, 40, rows);
+        frame(&t);
+        frame(&t);
+        assert_int_equal(t.scrolled, 0);
+        assert_int_equal(t.wraps, 0);
+        assert_int_equal(t.y, rows - 1);
+    }
+}
+
+static void more_tasks_than_a_frame_has_lines_are_counted(void **state)
+{
+    static struct task many[400];
+    struct term t;
+    own_mem char *last = NULL;
+
+    (void)state;
+    for (int i = 0; i < 400; i++)
+        many[i].title = "x";
+    many[399].state = TASK_RUNNING;
+    list = (struct tasks){.items = many, .count = 400};
+    term_init(&t, 40, 12);
+    frame(&t);
+    assert_int_equal(t.scrolled, 0);
+    last = term_row(&t, 10);
+    assert_string_equal(last, "… 390 more");
+}
+
+static void a_task_that_takes_long_tells_its_time(void **state)
+{
+    struct buf b;
+    struct term t;
+
+    (void)state;
+    set(0, TASK_DONE, "a detail that is much too long for it");
+    items[0].started_ms = 1000;
+    items[0].ended_ms = 1000 + SCREEN_TIMER_MS - 1;
+    set(1, TASK_RUNNING, "a detail that is much too long for it");
+    items[1].started_ms = 2000;
+    items[1].tries = 3;
+    set(2, TASK_RUNNING, "");
+    items[2].started_ms = 60000;
+    buf_init(&b, SCREEN_BYTES_MAX);
+    term_init(&t, 40, 12);
+    screen.cols = 40;
+    screen.rows = 12;
+    screen_draw(&screen, &list, 67500, &b);
+    term_feed(&t, buf_cstr(&b));
+    shows(&t, "✔ One         a detail that is much to…\n"
+              "⠋ Number two  a detail …  try 3, 1m 05s\n⠋ Three       7.5s\n"
+              "· Four\n· Five\n");
+    assert_int_equal(t.wraps, 0);
+    buf_fini(&b);
+}
+
+/* The cursor is hidden and keys do not show while a list runs, and all is as
+ * it was afterwards, by whichever way. */
+static void the_terminal_is_left_as_it_was(void **state)
+{
+    struct winsize size = {.ws_col = 40, .ws_row = 10};
+    struct termios was, now;
+    struct tasks_view view;
+    char out[4096];
+    int master, status;
+    pid_t pid = forkpty(&master, NULL, NULL, &size);
+
+    (void)state;
+    if (pid == 0) {
+        int bad = 0;
+
+        tcgetattr(0, &was);
+        screen_init(&screen, 1, true, false);
+        view = screen_view(&screen);
+        for (int way = 0; way < 4; way++) {
+            view.show(view.arg, &list, TASKS_BEGIN, 1000);
+            tcgetattr(0, &now);
+            bad |= (now.c_lflag & ECHO) != 0 || !(now.c_lflag & ICANON);
+            if (way == 1)
+                screen_leave(&screen);
+            else if (way == 2)
+                screen_restore();
+            else
+                view.show(view.arg, &list, TASKS_END, 2000);
+            tcgetattr(0, &now);
+            bad |= memcmp(&was, &now, sizeof(was)) != 0;
+        }
+        screen_restore(); /* once more does nothing */
+        _exit(bad);
+    }
+    for (size_t n = 0; n < sizeof(out) - 1;) {
+        ssize_t r = read(master, out + n, sizeof(out) - 1 - n);
+
+        if (r <= 0)
+            break;
+        out[n += (size_t)r] = 0;
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    for (const char *p = out, *q; (p = strstr(p, "\033[?25l")); p = q) {
+        q = strstr(p, "\033[?25h");
+        assert_non_null(q);
+    }
+    assert_null(strstr(strrchr(out, '?'), "?25l"));
+    close(master);
+}
+
+static void a_plain_view_tells_groups_in_the_lists_order(void **state)
+{
+    struct tasks_view view;
+    char out[4096];
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+    screen_init(&screen, fds[1], true, false);
+    view = screen_view(&screen);
+    set_group();
+    parts[2].state = TASK_DONE; /* before the one above it */
+    parts[2].started_ms = 1000;
+    parts[2].ended_ms = 2500;
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "ok    One: 2 files\nok    Number two: a: fine\n");
+    parts[1].state = TASK_STOPPED;
+    set(1, TASK_STOPPED, "");
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "STOP  Number two: bb\n"
+                             "ok    Number two: ccc: busy (try 2, 1.5s)\n");
+    set(2, TASK_SKIPPED, "");
+    view.show(view.arg, &list, TASKS_END, 0);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "skip  Three\n");
+    close(fds[0]);
+    close(fds[1]);
 }
 
 static void a_plain_view_says_each_task_once_when_it_is_over(void **state)
@@ -361,6 +579,13 @@ int main(void)
         CASE(colours_are_there_only_when_wanted),
         CASE(what_is_possible_is_asked_of_the_environment),
         CASE(a_live_view_draws_at_most_so_often_and_sees_a_resize),
+        CASE(tasks_of_a_group_stand_below_it_and_settle_with_it),
+        CASE(what_a_running_task_says_is_wrapped_and_its_end_shown),
+        CASE(where_there_are_too_many_what_runs_is_shown),
+        CASE(more_tasks_than_a_frame_has_lines_are_counted),
+        CASE(a_task_that_takes_long_tells_its_time),
+        CASE(the_terminal_is_left_as_it_was),
+        CASE(a_plain_view_tells_groups_in_the_lists_order),
         CASE(a_plain_view_says_each_task_once_when_it_is_over),
         CASE(a_write_that_fails_is_remembered_and_not_repeated),
     };

@@ -120,6 +120,71 @@ static void numbers_and_sizes_read_well(void **state)
     assert_true(strlen(text_size(INT64_MAX, b)) < TEXT_NUMBER_MAX);
 }
 
+static void rows(const char *text, size_t cols, const char *want)
+{
+    char got[256] = "";
+    size_t skip;
+
+    for (size_t n; *text; text += skip) {
+        n = text_row(text, cols, &skip);
+        strncat(got, text, n);
+        strcat(got, "|");
+        assert_true(skip > 0);
+    }
+    assert_string_equal(got, want);
+}
+
+static void rows_break_at_blanks_and_newlines(void **state)
+{
+    (void)state;
+    rows("", 5, "");
+    rows("one two three", 8, "one two|three|");
+    rows("one two three", 7, "one two|three|");
+    rows("one two three", 6, "one|two|three|");
+    rows("longer than", 4, "long|er|than|");
+    rows("a\n\nb\n", 4, "a||b|");
+    rows("ää öö üü", 5, "ää öö|üü|");
+    rows("\xe4\xb8\xad\xe6\x96\x87", 3, "\xe4\xb8\xad|\xe6\x96\x87|");
+    rows("\xe4\xb8\xad", 1, "|"); /* two columns fit nowhere */
+}
+
+static void lines(const char *in, bool is_utf8, const char *want)
+{
+    struct buf b;
+
+    buf_init(&b, 256);
+    assert_int_equal(text_escape_lines(&b, in, strlen(in), is_utf8), 0);
+    assert_string_equal(buf_cstr(&b), want);
+    buf_fini(&b);
+}
+
+static void of_several_lines_only_the_newlines_stay(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    lines("a\r\n\tb\rc\n", true, "a\n    b\\x0dc\n");
+    lines("\033]52;c;eA==\a\n\xc2\x9b", true, "\\x1b]52;c;eA==\\x07\n\\x9b");
+    lines("ä\r", false, "\\u{e4}\\x0d");
+    buf_init(&b, 3);
+    assert_int_equal(text_escape_lines(&b, "ab\n\n", 4, true), -1);
+    buf_fini(&b);
+}
+
+static void durations_are_short(void **state)
+{
+    char out[TEXT_NUMBER_MAX];
+
+    (void)state;
+    assert_string_equal(text_duration(0, out), "0.0s");
+    assert_string_equal(text_duration(1249, out), "1.2s");
+    assert_string_equal(text_duration(9999, out), "9.9s");
+    assert_string_equal(text_duration(10000, out), "10s");
+    assert_string_equal(text_duration(59999, out), "59s");
+    assert_string_equal(text_duration(65000, out), "1m 05s");
+    assert_string_equal(text_duration(INT64_C(3600000) * 30, out), "1800m 00s");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +196,9 @@ int main(void)
         cmocka_unit_test(width_counts_columns),
         cmocka_unit_test(clipping_never_passes_the_columns),
         cmocka_unit_test(numbers_and_sizes_read_well),
+        cmocka_unit_test(rows_break_at_blanks_and_newlines),
+        cmocka_unit_test(of_several_lines_only_the_newlines_stay),
+        cmocka_unit_test(durations_are_short),
     };
 
     setlocale(LC_CTYPE, "C.UTF-8");

@@ -48,12 +48,12 @@ struct dirent *__wrap_readdir(void *d)
 static char *dir;
 static struct walk walk;
 static struct findings found;
-static int ticks;
+static int ticks, stop_at;
 
-static void tick(void *arg)
+static bool tick(void *arg)
 {
     (void)arg;
-    ticks++;
+    return ++ticks != stop_at;
 }
 
 static int setup(void **state)
@@ -62,7 +62,7 @@ static int setup(void **state)
     dir = scratch_new();
     denied = NULL;
     fail_after = -1;
-    ticks = weak_opens = 0;
+    ticks = weak_opens = stop_at = 0;
     return 0;
 }
 
@@ -77,8 +77,10 @@ static int teardown(void **state)
 
 static void go(int depth, int64_t entries, const char *skip)
 {
-    const struct walk_conf conf = {
-        .depth_max = depth, .entries_max = entries, .skip = skip, .tick = tick};
+    const struct walk_conf conf = {.depth_max = depth,
+                                   .entries_max = entries,
+                                   .skip = skip,
+                                   .goes_on = tick};
     struct err e = {0};
 
     if (walk_run(&walk, dir, &conf, &found, &e) < 0)
@@ -110,6 +112,17 @@ static void files_come_in_the_order_of_their_names(void **state)
     assert_int_equal(walk.entries, 6);
     assert_int_equal(ticks, 3);
     assert_int_equal(findings_total(&found), 0);
+}
+
+static void a_walk_that_is_told_to_stop_says_so(void **state)
+{
+    (void)state;
+    tree_put(dir, "a/b/c", "");
+    tree_put(dir, "z/y", "");
+    stop_at = 2; /* a/b, then a */
+    go(32, 100, "");
+    names("a/b/c ");
+    assert_true(walk.is_stopped);
 }
 
 static void links_and_other_things_are_counted_and_not_followed(void **state)
@@ -273,6 +286,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(files_come_in_the_order_of_their_names),
+        CASE(a_walk_that_is_told_to_stop_says_so),
         CASE(links_and_other_things_are_counted_and_not_followed),
         CASE(directories_are_passed_over_by_name),
         CASE(what_lies_too_deep_is_told),
