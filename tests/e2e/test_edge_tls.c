@@ -16,6 +16,7 @@
 #include "tests/lib/seat.h"
 #include "tests/lib/stack.h"
 #include "tests/lib/tree.h"
+#include "tests/lib/webtree.h"
 
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -33,6 +34,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define PAGE_BYTES (2 << 20) /* of its script */
 
 #define SID "abcdefghijklmnopqrstuvwxyz"
 #define SOON_MS 15000
@@ -126,6 +129,7 @@ static void start_controller(void)
     own_mem char *url =
         mem_printf("wss://localhost:%d/v1/attach", gateway.port);
     own_mem char *uids = mem_printf("%d", 1000000 + getpid() % 100000 * 5000);
+    own_mem char *web = below("%s", "web");
     const char *args[] = {"--dev-issuer",
                           "--listen",
                           listen,
@@ -141,6 +145,8 @@ static void start_controller(void)
                           key,
                           "--uid-first",
                           uids,
+                          "--web-dir",
+                          web,
                           "--life-fd",
                           "3",
                           NULL};
@@ -187,6 +193,7 @@ static int setup(void **arg)
 {
     struct stack packer = {0};
     own_mem char *one = NULL, *two = NULL, *both = NULL, *bundles = NULL;
+    own_mem char *web = NULL;
 
     (void)arg;
     dir = packer.dir = scratch_new();
@@ -203,6 +210,9 @@ static int setup(void **arg)
     serve_pair("one");
     bundles = below("%s", "bundles");
     assert_int_equal(mkdir(bundles, 0755), 0);
+    web = below("%s", "web");
+    assert_int_equal(mkdir(web, 0755), 0);
+    webtree_make(web, PAGE_BYTES);
     stack_pack(&packer, "prog", "exit 9", &bundle);
     controller.port = port_free();
     gateway.port = port_free();
@@ -372,6 +382,34 @@ static int status_of(const char *path)
     return a.status;
 }
 
+/* A large file of it comes in pieces, each of them encrypted. */
+static void the_page_comes_over_tls_whole(void **arg)
+{
+    own_mem char *url = mem_printf("%s%s", server, WEBTREE_SCRIPT);
+    own_mem char *ca = below("%s-ca.pem", "one");
+    own_mem char *path = below("web%s", WEBTREE_SCRIPT);
+    size_t len;
+    own_mem char *want = tree_get(path, &len);
+    const struct http_request r = {
+        .url = url, .ca_path = ca, .body_max = 2 * PAGE_BYTES};
+
+    (void)arg;
+    for (int i = 0; i < 5; i++) {
+        struct http_answer a;
+        struct err e = {0};
+
+        if (http_do(&r, &a, &e) < 0)
+            fail_msg("%s", e.text);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(a.body.len, len);
+        assert_memory_equal(a.body.data, want, len);
+        http_answer_fini(&a);
+    }
+    assert_int_equal(status_of("/"), 200);
+    assert_int_equal(status_of("/%2e%2e/one.pem"), 404);
+    assert_int_equal(status_of("/live.key"), 404);
+}
+
 /* Whom they are for is told by a header that can be hidden there. */
 static void metrics_are_not_served_over_tls(void **arg)
 {
@@ -526,6 +564,7 @@ int main(void)
         cmocka_unit_test(bytes_pass_exactly_both_ways),
         cmocka_unit_test(old_versions_are_refused),
         cmocka_unit_test(plain_http_to_a_tls_port_is_told_apart),
+        cmocka_unit_test(the_page_comes_over_tls_whole),
         cmocka_unit_test(metrics_are_not_served_over_tls),
         cmocka_unit_test(another_authority_gets_no_identity),
         cmocka_unit_test(another_authority_gets_no_token),
