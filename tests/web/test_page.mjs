@@ -232,3 +232,24 @@ test('a hundred kilobytes are pasted whole, and what is selected is copied', asy
   await page.getByRole('button', { name: 'End', exact: true }).first().click();
   await dialog(page).getByRole('button', { name: 'End session' }).click();
 });
+
+test('a line that is cut and comes back is told honestly, and nothing is lost', async (t) => {
+  const page = await arrive(t);
+  await start(page, t.stack.pack('ticks', '#!/bin/sh\ni=0; while [ $i -lt 80 ]; do i=$((i + 1)); echo tick $i; sleep 0.1; done; read x; echo got $x\n'));
+  await shows(page, /^tick 3$/m);
+  t.allow(/WebSocket connection to .* failed/, /net::ERR_INTERNET_DISCONNECTED/);
+  await page.context().setOffline(true);
+  t.stack.kill('podterm-gateway', 'SIGSTOP'); // what is open already is cut here
+  try {
+    await says(page, 'You are offline. Your program goes on');
+  } finally {
+    t.stack.kill('podterm-gateway', 'SIGCONT');
+  }
+  await page.context().setOffline(false);
+  await says(page, 'Connected');
+  await shows(page, /^tick 80$/m, 20000);
+  await type(page, 'all\n');
+  await shows(page, /^got all$/m);
+  const shown = (await screen(page)).match(/^tick \d+$/gm).map((line) => Number(line.slice(5)));
+  shown.forEach((n, i) => assert.equal(n, shown[0] + i));
+});
