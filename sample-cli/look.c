@@ -25,18 +25,6 @@ static const char *plural(int64_t n)
     return n == 1 ? "" : "s";
 }
 
-/* The error names a path that somebody else has chosen. Returns -1. */
-static int look_escape(struct err *e, bool is_utf8)
-{
-    struct buf b;
-
-    buf_init(&b, sizeof(e->text) * 10);
-    (void)text_escape(&b, e->text, strlen(e->text), is_utf8);
-    err_set(e, e->kind, "%s", buf_cstr(&b));
-    buf_fini(&b);
-    return -1;
-}
-
 static bool look_goes_on(void *task)
 {
     return !task_is_stopped(task);
@@ -56,8 +44,11 @@ static int look_walk(struct task *t, void *arg, struct err *e)
     };
     char files[TEXT_NUMBER_MAX], dirs[TEXT_NUMBER_MAX], size[TEXT_NUMBER_MAX];
 
-    if (walk_run(&l->walk, l->conf.root, &conf, &l->findings, e) < 0)
-        return look_escape(e, l->conf.is_utf8);
+    if (walk_run(&l->walk, l->conf.root, &conf, &l->findings, e) < 0) {
+        /* it names a path that somebody else has chosen */
+        text_escape_err(e, l->conf.is_utf8);
+        return -1;
+    }
     if (l->walk.is_stopped)
         return TASK_STOP;
     task_tell(t, "%s file%s in %s director%s, %s%s",

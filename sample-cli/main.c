@@ -3,12 +3,14 @@
 #include "base/mem.h"
 #include "sample-cli/look.h"
 #include "sample-cli/report.h"
+#include "sample-cli/review.h"
 #include "sample-cli/screen.h"
 #include "sample-cli/settings.h"
 #include "sample-cli/stop.h"
 #include "sample-cli/tasks.h"
 #include "sample-cli/text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
@@ -20,6 +22,7 @@
 
 #define EXIT_FINDINGS 1
 #define EXIT_NO_LOOK 2
+#define STAGES_MAX 8
 
 static int64_t main_now_ms(void)
 {
@@ -59,7 +62,8 @@ static int main_stopped(const struct stop *stop)
 
 /* After the tasks: what they found, and the exit status. */
 static int main_tell(const struct settings *set, struct look *look,
-                     const struct task *walk, const struct report_style *style)
+                     struct review *review, const struct task *walk,
+                     const struct report_style *style)
 {
     if (walk->state == TASK_FAILED) {
         fprintf(stderr, "sample-cli: %s\n", walk->detail);
@@ -69,13 +73,31 @@ static int main_tell(const struct settings *set, struct look *look,
         report_json(stdout, look);
     else
         report_text(stdout, look, style);
+    if (!set->as_json)
+        report_review(stdout, review, style);
     if (set->is_strict && findings_total(&look->findings) > set->allowed)
         return EXIT_FINDINGS;
     return EXIT_SUCCESS;
 }
 
+/* The stages of the look, and the review behind them; returns how many. */
+static size_t main_stages(const struct settings *set, struct review *review,
+                          struct task stages[STAGES_MAX])
+{
+    size_t count;
+    const struct task *look = look_tasks(&count);
+
+    assert(count < STAGES_MAX);
+    memcpy(stages, look, count * sizeof(*look));
+    if (!set->no_review)
+        stages[count++] = review_task(review);
+    return count;
+}
+
 static int main_look(const struct settings *set, bool is_utf8)
 {
+    static struct task stages[STAGES_MAX]; /* tasks that are left may look */
+    static struct review review;
     struct tasks t = {.now_ms = main_now_ms, .stop = stop_take};
     struct screen screen;
     struct report_style style;
@@ -89,7 +111,9 @@ static int main_look(const struct settings *set, bool is_utf8)
     style = (struct report_style){is_utf8, screen.has_color};
     if (stop_init(&stop, &screen, &e) < 0)
         return main_fail(&e);
-    t.items = look_tasks(&t.count);
+    review_init(&review, &set->review, &look);
+    t.items = stages;
+    t.count = main_stages(set, &review, stages);
     t.arg = &look;
     t.stop_fd = stop.fd;
     t.stop_arg = &stop;
@@ -100,12 +124,13 @@ static int main_look(const struct settings *set, bool is_utf8)
     }
     tasks_run(&t);
     status = stop.signum ? main_stopped(&stop)
-                         : main_tell(set, &look, &t.items[0], &style);
+                         : main_tell(set, &look, &review, &t.items[0], &style);
     if (main_flush(&screen, &e) < 0 && !stop.signum)
         status = main_fail(&e);
     if (t.is_abandoned)
         _exit(status);
     stop_fini(&stop);
+    review_fini(&review);
     look_fini(&look);
     return status;
 }
@@ -124,6 +149,7 @@ int main(int argc, char **argv)
         return r < 0 ? main_fail(&e) : EXIT_SUCCESS;
     /* JSON is UTF-8 whatever the terminal is */
     set.look.is_utf8 = is_utf8 || set.as_json;
+    set.review.is_utf8 = is_utf8;
     status = main_look(&set, is_utf8);
     settings_fini(&set);
     return status;

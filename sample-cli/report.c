@@ -95,6 +95,29 @@ void report_text(FILE *out, struct look *l, const struct report_style *style)
     report_sum(out, l, style);
 }
 
+void report_review(FILE *out, struct review *r,
+                   const struct report_style *style)
+{
+    struct buf text;
+
+    if (!r->reply.text.len || r->way == REVIEW_BY_NONE)
+        return;
+    report_paint(out, style, "\033[1m");
+    fprintf(out, "\nReview by %s", review_by(r->way));
+    report_paint(out, style, "\033[0m");
+    fputs("\n\n", out);
+    buf_init(&text, 10 * r->reply.text.len + 1);
+    (void)text_escape_lines(&text, r->reply.text.data, r->reply.text.len,
+                            style->is_utf8);
+    fputs(buf_cstr(&text), out);
+    buf_fini(&text);
+    if (r->is_broken)
+        fputs("\n(it broke off here)", out);
+    else if (r->note)
+        fprintf(out, "\n(%s)", r->note);
+    fputc('\n', out);
+}
+
 /* --- JSON --- */
 
 static void report_json_languages(struct json *to, const struct look *l)

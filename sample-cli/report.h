@@ -13,6 +13,7 @@
 #define PODTERM_SAMPLE_CLI_REPORT_H
 
 #include "sample-cli/look.h"
+#include "sample-cli/review.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +23,10 @@ struct report_style {
     bool has_color;
 };
 
+/* The review, made safe for a terminal, and who it is by; nothing where there
+ * is none. */
+void report_review(FILE *out, struct review *r,
+                   const struct report_style *style);
 /* Both sort the findings. Errors are those of the stream (ferror). */
 void report_text(FILE *out, struct look *l, const struct report_style *style);
 void report_json(FILE *out, struct look *l);

@@ -45,6 +45,7 @@ static int settings_own_root(struct settings *s, struct err *e)
 int settings_load(struct settings *s, int argc, char **argv, struct err *e)
 {
     struct settings new = {0};
+    int64_t timeout_s = 0;
     const struct conf_row rows[] = {
         {"json", CONF_BOOL, &new.as_json, 0, 0, NULL, "",
          "print one JSON object and nothing else"},
@@ -64,6 +65,19 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
          "names", "after so many files and directories the walk ends"},
         {"depth-max", CONF_INT, &new.look.depth_max, 0, 200, "32",
          "directories", "what lies deeper is not looked at"},
+        {"no-review", CONF_BOOL, &new.no_review, 0, 0, NULL, "",
+         "ask nobody for a review"},
+        {"review-model", CONF_STR, &new.review.model, 0, 100, "", "",
+         "the model that is asked; without one the claude command's own, "
+         "or " REVIEW_MODEL},
+        {"review-timeout", CONF_INT, &timeout_s, 1, 3600, "180", "s",
+         "what each way of asking may take"},
+        {"review-bytes", CONF_INT, &new.review.bytes_max, BRIEF_BYTES_MIN,
+         BRIEF_BYTES_MAX, "49152", "bytes", "what is sent, at most"},
+        {"review-tokens", CONF_INT, &new.review.max_tokens, 1, 100000, "4000",
+         "tokens", "what the API answers, at most"},
+        {"review-ca", CONF_STR, &new.review.ca_path, 0, 4096, "", "file",
+         "PEM roots for the API instead of the system's"},
         {"skip", CONF_STR, &new.look.skip, 0, 1000,
          ".git,.hg,.svn,node_modules", "a,b",
          "directories of these names are passed over"},
@@ -83,6 +97,10 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
         settings_fini(&new);
         return -1;
     }
+    new.review.timeout_ms = timeout_s * 1000;
+    new.review.key = getenv("ANTHROPIC_API_KEY");
+    new.review.url = getenv("ANTHROPIC_BASE_URL");
+    new.review.path = getenv("PATH");
     *s = new;
     return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "sample-cli/look.h"
+#include "sample-cli/review.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,6 +12,8 @@
 struct settings {
     struct look_conf look; /* root is borrowed from argv, or from own_root */
     char *own_root;        /* owned; NULL when a directory was named */
+    struct review_conf review;
+    bool no_review;
     bool as_json;
     bool is_plain;
     bool is_strict;

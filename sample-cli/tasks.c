@@ -137,6 +137,11 @@ bool task_is_stopped(struct task *task)
     return is_stopped;
 }
 
+int64_t task_now_ms(const struct task *task)
+{
+    return task->list->now_ms();
+}
+
 bool task_sleep(struct task *task, int64_t ms)
 {
     struct tasks *t = task->list;

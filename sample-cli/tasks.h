@@ -136,6 +136,8 @@ void task_tell(struct task *task, const char *fmt, ...)
  * is emptied. */
 void task_say(struct task *task, const char *text, size_t len);
 bool task_is_stopped(struct task *task);
+/* The list's clock. */
+int64_t task_now_ms(const struct task *task);
 /* Wait. false: stopped before the time was over. */
 bool task_sleep(struct task *task, int64_t ms);
 /* The last try failed, why: wait, and count the next. false: stopped. */

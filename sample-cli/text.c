@@ -118,6 +118,16 @@ int text_escape_lines(struct buf *out, const void *bytes, size_t len,
     return 0;
 }
 
+void text_escape_err(struct err *e, bool is_utf8)
+{
+    struct buf b;
+
+    buf_init(&b, sizeof(e->text) * 10);
+    (void)text_escape(&b, e->text, strlen(e->text), is_utf8);
+    err_set(e, e->kind, "%s", buf_cstr(&b));
+    buf_fini(&b);
+}
+
 size_t text_row(const char *text, size_t cols, size_t *skip)
 {
     size_t len = strcspn(text, "\n"), sum = 0, i = 0, blank = 0, w, n;

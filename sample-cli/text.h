@@ -7,6 +7,7 @@
 #define PODTERM_SAMPLE_CLI_TEXT_H
 
 #include "base/buf.h"
+#include "base/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,6 +39,10 @@ size_t text_row(const char *text, size_t cols, size_t *skip);
  * CR before a newline goes: text of several lines. */
 int text_escape_lines(struct buf *out, const void *bytes, size_t len,
                       bool is_utf8);
+
+/* An error that has a stranger's words in its text: as text_escape, cut to
+ * its size. */
+void text_escape_err(struct err *e, bool is_utf8);
 
 /* 900 -> "0.9s", 12345 -> "12s", 65000 -> "1m 05s"; returns out. */
 const char *text_duration(int64_t ms, char out[TEXT_NUMBER_MAX]);

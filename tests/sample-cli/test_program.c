@@ -34,7 +34,8 @@ static int teardown(void **state)
 }
 
 static const char *const utf8_env[] = {"LC_ALL=C.UTF-8", "TERM=xterm",
-                                       "NO_COLOR=", NULL};
+                                       "NO_COLOR=", "PODTERM_NO_REVIEW=true",
+                                       NULL};
 
 /* sample-cli a b c */
 static struct child args(const char *a, const char *b, const char *c,
@@ -197,7 +198,8 @@ static void on_a_terminal_each_stage_stands_once_in_its_place(void **state)
 static void no_color_takes_the_colours_alone(void **state)
 {
     static const char *const env[] = {"LC_ALL=C.UTF-8", "TERM=xterm",
-                                      "NO_COLOR=1", NULL};
+                                      "NO_COLOR=1", "PODTERM_NO_REVIEW=true",
+                                      NULL};
     struct term t;
     own_mem char *text = on_terminal(env, &t);
 
@@ -208,7 +210,8 @@ static void no_color_takes_the_colours_alone(void **state)
 
 static void without_utf8_it_is_ascii(void **state)
 {
-    static const char *const env[] = {"LC_ALL=C", "TERM=xterm", NULL};
+    static const char *const env[] = {"LC_ALL=C", "TERM=xterm",
+                                      "PODTERM_NO_REVIEW=true", NULL};
     struct term t;
     own_mem char *text = on_terminal(env, &t);
 
@@ -218,7 +221,8 @@ static void without_utf8_it_is_ascii(void **state)
 
 static void a_dumb_terminal_gets_plain_lines(void **state)
 {
-    static const char *const env[] = {"LC_ALL=C.UTF-8", "TERM=dumb", NULL};
+    static const char *const env[] = {"LC_ALL=C.UTF-8", "TERM=dumb",
+                                      "PODTERM_NO_REVIEW=true", NULL};
     const char *argv[5];
     struct child c = args(dir, NULL, NULL, argv);
 
