@@ -33,7 +33,7 @@ test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
 # Replays the corpus through the fuzzer's entry point, without libFuzzer.
-$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libagent.a $(BUILD)/libgateway.a $(BUILD)/libcontroller.a $(BUILD)/libclient.a $(BUILD)/libbase.a
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libagent.a $(BUILD)/libgateway.a $(BUILD)/libcontroller.a $(BUILD)/libclient.a $(BUILD)/libsample-cli.a $(BUILD)/libbase.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
