@@ -101,14 +101,20 @@ static void give_up_again(void *arg)
     kube_run_ask(r, remove_pod, given_up, give_up_again);
 }
 
+/* What was seen of the Job that it had before is not the next one's. */
+static void forget_job(struct kube_run *r)
+{
+    memset(&r->pod, 0, sizeof r->pod);
+    r->has_pod = r->is_pod_gone = r->has_job = r->is_job_gone = false;
+    r->is_job_over = r->is_again = r->is_ours = r->is_without_room = false;
+    r->job_says[0] = r->told_wait[0] = '\0';
+    r->uid[0] = '\0';
+}
+
 static void start_anew(struct kube_run *r)
 {
     memset(&r->warm, 0, sizeof r->warm);
-    memset(&r->pod, 0, sizeof r->pod);
-    r->has_pod = r->is_pod_gone = r->has_job = r->is_job_gone = false;
-    r->is_job_over = r->is_again = r->is_ours = false;
-    r->job_says[0] = '\0';
-    r->uid[0] = '\0';
+    forget_job(r);
     jobspec_name(r->sid, r->job);
     if (r->wanted)
         kube_run_finish(r);
@@ -164,6 +170,7 @@ bool kube_run_take_warm(struct kube_run *r)
         !kube_pool_take(r->l->pool, r->what->image, &r->warm))
         return false;
     r->wakes++;
+    forget_job(r);
     take(r, &r->warm.pod);
     kube_run_claim(r);
     return true;

@@ -68,6 +68,12 @@ static int may_act(const struct kube_place *p, struct err *e)
 
 /* --- make --- */
 
+static bool is_of_quota(const char *text)
+{
+    return strstr(text, KUBE_JOB_QUOTA) ||
+           strstr(text, "status unknown for quota");
+}
+
 /*
  * A refusal that time may mend: the namespace's quota is used up (403 with
  * that word, or 409 while two count at once), our token is being exchanged,
@@ -80,9 +86,7 @@ static int refused(int status, struct err *e)
     if (status >= 0 && status < 400)
         return err_set(e, ERR_BUSY, "the Kubernetes API answers %d", status);
     if (status < 0 || status == CONFLICT || status == STRANGER ||
-        status == TOO_MANY ||
-        (status == FORBIDDEN && (strstr(e->text, "exceeded quota") ||
-                                 strstr(e->text, "status unknown for quota"))))
+        status == TOO_MANY || (status == FORBIDDEN && is_of_quota(e->text)))
         e->kind = ERR_BUSY;
     else if (status != FORBIDDEN)
         e->kind = ERR_INPUT;
@@ -112,9 +116,11 @@ static int take_uid(const struct json *job, char uid[KUBE_UID_SIZE],
     return 0;
 }
 
-/* It was there: ours, from a try whose answer was lost, unless it goes. */
+/* Is it there? Then it is ours, from a try whose answer was lost, unless it
+ * goes. Else refusal is what there is to say. */
 static int find_job(const struct kube_place *p, const char *name,
-                    char uid[KUBE_UID_SIZE], struct err *e)
+                    const struct err *refusal, char uid[KUBE_UID_SIZE],
+                    struct err *e)
 {
     own_mem char *path = job_path(p, name);
     own_json struct json *job = NULL;
@@ -123,7 +129,7 @@ static int find_job(const struct kube_place *p, const char *name,
     int status = kube_do(p->kube, &get, &job, &why);
 
     if (status == ABSENT)
-        return err_set(e, ERR_BUSY, "the Job is there, and is not");
+        return err_set(e, ERR_BUSY, "%s", refusal->text);
     if (status == 200)
         return take_uid(job, uid, e);
     *e = why;
@@ -155,8 +161,10 @@ static int make_job(const struct kube_place *p, const struct launch *what,
     status = kube_do(p->kube, &post, &made, &why);
     if (status == 201)
         return take_uid(made, uid, e);
-    if (status == CONFLICT)
-        return find_job(p, name, uid, e);
+    /* (the quota is looked at before the name: what fills it may be this very
+     * Job) */
+    if (status == CONFLICT || (status == FORBIDDEN && is_of_quota(why.text)))
+        return find_job(p, name, &why, uid, e);
     *e = why;
     return refused(status, e);
 }

@@ -12,6 +12,7 @@
 #include "controller/jobspec.h"
 #include "controller/kube.h"
 
+#define KUBE_JOB_QUOTA "exceeded quota" /* the API says so */
 #define KUBE_UID_SIZE 64
 #define KUBE_LABEL_SIZE 64 /* of a label's value, and its end */
 /* On Jobs, pods and Secrets: whose they are. Nobody else's are looked at. */
@@ -34,9 +35,10 @@ char *kube_job_selector(const struct kube_place *p);
 
 /*
  * Make what's Job, then its Secret; what is there already is ours. 0 with the
- * Job's uid, or -1: ERR_BUSY there is no room, or nobody answers: again
- * later; ERR_DENIED we have no right to, or none that the API knows of yet;
- * ERR_INPUT refused for good; ERR_TIMEOUT cancelled.
+ * Job's uid, or -1: ERR_BUSY there is no room (the text has KUBE_JOB_QUOTA in
+ * it; without a uid there is no such Job), or nobody answers: again later;
+ * ERR_DENIED we have no right to, or none that the API knows of yet; ERR_INPUT
+ * refused for good; ERR_TIMEOUT cancelled.
  */
 int kube_job_make(const struct kube_place *p, const struct launch *what,
                   char uid[KUBE_UID_SIZE], struct err *e);

@@ -345,12 +345,12 @@ static bool is_forbidden_still(struct kube_run *r)
 }
 
 /* A runner of the pool may have come, or become ready, and needs no room. Not
- * for one whose Job is there, with or without its Secret. */
+ * where its Job may be there: then that is made whole. */
 static void make_or_take(void *arg)
 {
     struct kube_run *r = arg;
 
-    if (r->uid[0] || (r->has_job && !r->is_job_gone) || !kube_run_take_warm(r))
+    if (!r->is_without_room || !kube_run_take_warm(r))
         make_again(r);
 }
 
@@ -358,9 +358,10 @@ static void make_or_take(void *arg)
 static void wait_for_room(struct kube_run *r)
 {
     struct launch_sink *sink = &r->l->base.sink;
-    const char *quota = strstr(r->failure.text, "exceeded quota");
+    const char *quota = strstr(r->failure.text, KUBE_JOB_QUOTA);
     char detail[160];
 
+    r->is_without_room = quota && !r->uid[0];
     snprintf(r->pod.waits_for, sizeof r->pod.waits_for, NO_JOB);
     snprintf(r->pod.waits_why, sizeof r->pod.waits_why, "%.200s",
              quota ? quota : r->failure.text);
@@ -377,7 +378,7 @@ static void wait_for_room(struct kube_run *r)
 bool kube_run_is_any_without_room(const struct kube_launcher *l)
 {
     for (const struct kube_run *r = l->runs; r; r = r->next)
-        if (r->state == RUN_MAKING && strcmp(r->pod.waits_for, NO_JOB) == 0)
+        if (r->state == RUN_MAKING && r->is_without_room)
             return true;
     return false;
 }
@@ -449,8 +450,9 @@ static void made(void *arg)
         make_failed(r);
         return;
     }
-    if (!r->has_pod)
-        r->pod.waits_for[0] = '\0'; /* there is room */
+    r->is_without_room = false;
+    if (strcmp(r->pod.waits_for, NO_JOB) == 0)
+        r->pod.waits_for[0] = '\0';
     if (!r->has_job) { /* in the list that comes now, or it is gone */
         r->has_job = true;
         r->job_listed = r->l->jobs_list;

@@ -75,7 +75,9 @@ struct kube_run {
     int wakes;                     /* warm pods that were tried */
     bool is_quiet;                 /* nothing is told */
     bool is_to_remove, is_removed; /* the Job, and all with it */
-    bool is_asked; /* the Job may be there, whatever was answered */
+    bool is_without_room; /* the quota has no place for its Job, which is not
+                             there */
+    bool is_asked;        /* the Job may be there, whatever was answered */
     bool has_job, is_job_gone, is_job_over; /* as the watches saw it */
     char job_says[256];                     /* why it failed */
     bool has_pod, is_pod_gone;

@@ -142,14 +142,17 @@ static struct kube_known *known_job(const struct kube_launcher *l,
 }
 
 /* By what lies in the cluster, or else by what the record says of it: that may
- * name a warm one that failed the session, and is another's now. Where both
- * say the same it is that one, however many carry a copy of its mark. */
+ * name a warm one that failed the session, and is another's now (not where it
+ * was launched: that was in there). Where both say the same it is that one,
+ * however many carry a copy of its mark. */
 static struct kube_known *known_find(const struct kube_launcher *l,
-                                     const char *sid, const char *ref)
+                                     const char *sid, const char *ref,
+                                     bool is_launched)
 {
     struct kube_known *k = known_job(l, ref);
 
-    if (k && strcmp(k->sid, sid) == 0)
+    if (k && (strcmp(k->sid, sid) == 0 ||
+              (is_launched && !k->sid[0] && !k->is_spoilt && !k->is_anothers)))
         return k;
     for (size_t i = 0; i < l->known_count; i++)
         if (strcmp(l->known[i].sid, sid) == 0)
@@ -346,7 +349,7 @@ static void kube_launcher_take_up(struct launcher *base, const char *sid,
                                   struct launch *what)
 {
     struct kube_launcher *l = (struct kube_launcher *)base;
-    struct kube_known *k = known_find(l, sid, ref);
+    struct kube_known *k = known_find(l, sid, ref, !what);
     char own[JOBSPEC_NAME_SIZE];
     struct kube_run *r;
 
@@ -419,7 +422,7 @@ static void kube_launcher_end(struct launcher *base, const char *sid,
 static void kube_launcher_discard(struct launcher *base, const char *sid)
 {
     struct kube_launcher *l = (struct kube_launcher *)base;
-    const struct kube_known *k = known_find(l, sid, "");
+    const struct kube_known *k = known_find(l, sid, "", false);
     struct kube_run *r;
 
     if (!k)
@@ -438,7 +441,7 @@ static char *kube_launcher_record(struct launcher *base, const char *sid)
 {
     struct kube_launcher *l = (struct kube_launcher *)base;
     const struct kube_run *r = kube_run_find(l, sid);
-    const struct kube_known *k = known_find(l, sid, "");
+    const struct kube_known *k = known_find(l, sid, "", false);
     const char *record = r ? r->record : k ? k->record : NULL;
 
     return record ? mem_str(record) : NULL;

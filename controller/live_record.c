@@ -242,7 +242,8 @@ static void written(void *arg)
         reaper_anew(s->l->app->reaper); /* and s is gone */
         return;
     }
-    if (s->failure.kind == ERR_SYSTEM || s->failure.kind == ERR_BUSY) {
+    /* (a record that has ended, or is gone, has been told all it wants) */
+    if (s->failure.kind && !s->is_refused && s->failure.kind != ERR_ABSENT) {
         log_err(&s->failure, "session.record");
         if (s->failure.is_full && s->is_gone && s->l->stopped) {
             session_forget(
@@ -271,8 +272,7 @@ static void written(void *arg)
     else if (s->is_untold && (s->writing.is_listening || s->writing.told))
         session_tell(s); /* changed before it listened, or meanwhile */
     /* it was given out to it, also where there is no record any more */
-    if (s->writing.ref[0] &&
-        (!s->failure.kind || s->is_refused || s->failure.kind == ERR_ABSENT))
+    if (s->writing.ref[0])
         s->l->app->launcher->claim_kept(s->l->app->launcher, s->sid);
     session_write(s);
 }

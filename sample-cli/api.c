@@ -200,7 +200,7 @@ static int call_do(struct call *c, const char *body, int64_t end_ms,
     own_mem char *key = mem_printf("x-api-key: %s", conf->key ? conf->key : "");
     const char *headers[] = {
         "content-type: application/json", "accept: text/event-stream",
-        "anthropic-version: " API_VERSION, conf->key ? key : NULL, NULL};
+        ("anthropic-version: " API_VERSION), conf->key ? key : NULL, NULL};
     const struct http_request request = {
         .method = "POST",
         .url = url,

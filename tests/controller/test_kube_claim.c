@@ -278,6 +278,7 @@ static void another_image_has_a_job_of_its_own(void **arg)
 
 /* --- no room --- */
 
+#define NAMED "\"name\":\"" /* in the body of what is made */
 #define QUOTA "jobs.batch is forbidden: exceeded quota: q"
 
 static void no_room(void)
@@ -305,6 +306,55 @@ static void where_there_is_no_room_a_warm_one_that_is_ready_is_taken(void **arg)
     assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 0);
 }
 
+/* From a try whose answer was lost; whether a watch tells of it or not. */
+static void where_its_own_job_fills_the_quota_it_is_made_whole(void **arg)
+{
+    for (int i = 0; i < 2; i++) {
+        teardown(arg);
+        setup(arg);
+        kubebed_begin(&bed);
+        bed.inside->room_ms = 50;
+        kubebed_until(&bed, "jobs", "w-", TARGET);
+        no_room();
+        kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_LOSE, 0, NULL, 1);
+        kubeworld_hide(bed.world, i == 1);
+        kubebed_launch(&bed, sid);
+        kubebed_until(&bed, "jobs", own, 1);
+        kubeworld_hide(bed.world, false);
+        pods();
+        kubebed_hears(&bed, "a:launched");
+        assert_string_equal(bed.ref, own);
+        assert_int_equal(kubeworld_count(bed.world, "secrets", own), 1);
+        assert_int_equal(atomic_load(&told), 0);
+    }
+}
+
+static void what_became_of_a_job_before_does_not_end_the_warm_one(void **arg)
+{
+    (void)arg;
+    kubebed_begin(&bed);
+    bed.inside->room_ms = 50;
+    bed.inside->gone_ms = bed.inside->look_ms = 300;
+    kubebed_until(&bed, "jobs", "w-", TARGET);
+    kubebed_watched(&bed);
+    no_room();
+    kubeworld_fault(bed.world, "GET", "/jobs/s-", KUBEWORLD_REFUSE, 500, "no",
+                    -1);
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_LOSE, 0, NULL, 1);
+    kubebed_launch(&bed, sid);
+    kubebed_until(&bed, "jobs", own, 1);
+    run_for(bed.loop, 200); /* it is seen, and then it is gone */
+    kubeworld_gone(bed.world, "jobs", own);
+    run_for(bed.loop, 200);
+    kubeworld_heal(bed.world);
+    no_room();
+    pods();
+    kubebed_hears(&bed, "a:claimed=w- a:launched");
+    run_for(bed.loop, 1500);
+    assert_int_equal(kubebed_said(&bed, "ended"), 0);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", bed.ref), 1);
+}
+
 static void what_room_there_will_be_is_a_sessions_not_the_pools(void **arg)
 {
     int asked;
@@ -323,9 +373,11 @@ static void what_room_there_will_be_is_a_sessions_not_the_pools(void **arg)
         kubeworld_gone(bed.world, "jobs", job);
     }
     kubebed_warm(&bed, TARGET - 1);
-    asked = kubeworld_asked(bed.world, "POST", "/jobs", "w-");
+    asked = kubeworld_asked(bed.world, "POST", "/jobs", NAMED "w-");
+    assert_true(asked >= TARGET);
     run_for(bed.loop, 2500); /* longer than a turn of the pool's */
-    assert_int_equal(kubeworld_asked(bed.world, "POST", "/jobs", "w-"), asked);
+    assert_int_equal(kubeworld_asked(bed.world, "POST", "/jobs", NAMED "w-"),
+                     asked);
     kubeworld_heal(bed.world);
     kubebed_hears(&bed, "a:launched");
     kubebed_until(&bed, "jobs", "w-", TARGET);
@@ -595,6 +647,21 @@ static void a_job_of_its_own_is_found_whatever_was_claimed_before(void **arg)
     }
 }
 
+/* Also where a Job of its own is there, that nobody made whole. */
+static void one_that_was_launched_is_where_the_record_says(void **arg)
+{
+    own_mem char *warm = NULL;
+
+    (void)arg;
+    begun();
+    start_other(sid);
+    kubebed_hears(&bed, "a:launched");
+    warm = kubeworld_name(bed.world, "jobs", "w-", 0);
+    kubebed_next(&bed, false);
+    take_up(sid, warm, NULL);
+    assert_string_equal(bed.inside->runs->job, warm);
+}
+
 static void whose_it_is_is_written_until_it_is_and_read_by_the_next(void **arg)
 {
     own_mem char(*sids)[ID_SIZE] = NULL;
@@ -827,6 +894,8 @@ int main(void)
         T(the_record_knows_also_of_a_job_of_its_own_before_there_is_one),
         T(another_image_has_a_job_of_its_own),
         T(where_there_is_no_room_a_warm_one_that_is_ready_is_taken),
+        T(where_its_own_job_fills_the_quota_it_is_made_whole),
+        T(what_became_of_a_job_before_does_not_end_the_warm_one),
         T(what_room_there_will_be_is_a_sessions_not_the_pools),
         T(an_end_before_the_agent_was_told_tells_it_nothing),
         T(an_end_before_a_claim_is_refused_removes_nothing),
@@ -840,6 +909,7 @@ int main(void)
         T(one_that_is_anothers_by_now_is_not_the_sessions),
         T(one_that_is_gone_is_done_without),
         T(a_job_of_its_own_is_found_whatever_was_claimed_before),
+        T(one_that_was_launched_is_where_the_record_says),
         T(whose_it_is_is_written_until_it_is_and_read_by_the_next),
         T(however_often_leaders_change_it_runs_once),
         T(who_leads_no_more_changes_nothing),
