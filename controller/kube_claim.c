@@ -164,6 +164,22 @@ void kube_run_start(struct kube_run *r)
         kube_run_choose(r);
 }
 
+struct kube_short kube_run_short(const struct kube_launcher *l)
+{
+    struct kube_short n = {0};
+
+    for (const struct kube_run *r = l->runs; r; r = r->next) {
+        if (r->state != RUN_MAKING || !r->is_without_room)
+            continue;
+        n.all++;
+        if (n.others < l->set->warm_target &&
+            (r->wakes >= WAKES_MAX ||
+             !kube_pool_is_for(l->pool, r->what->image)))
+            n.others++;
+    }
+    return n;
+}
+
 bool kube_run_take_warm(struct kube_run *r)
 {
     if (r->wakes >= WAKES_MAX ||

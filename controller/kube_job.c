@@ -128,8 +128,10 @@ static int find_job(const struct kube_place *p, const char *name,
     struct err why = {0};
     int status = kube_do(p->kube, &get, &job, &why);
 
-    if (status == ABSENT)
+    if (status == ABSENT) {
+        uid[0] = '\0'; /* not any more */
         return err_set(e, ERR_BUSY, "%s", refusal->text);
+    }
     if (status == 200)
         return take_uid(job, uid, e);
     *e = why;

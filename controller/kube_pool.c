@@ -278,7 +278,7 @@ static bool counts_for_keda(const struct kube_pool *p, const struct warm *w)
            (w->pod.is_pulled || !w->pod.waits_for[0]);
 }
 
-static void tell_deficit(struct kube_pool *p, int64_t counted)
+static void tell_deficit(struct kube_pool *p, int64_t counted, bool is_full)
 {
     struct launch_sink *sink = &p->l->base.sink;
     int64_t deficit = p->l->set->warm_target - counted;
@@ -288,7 +288,7 @@ static void tell_deficit(struct kube_pool *p, int64_t counted)
 
     /* the next would be no better; or what there is of room is a session's */
     if ((p->unfit_ms && loop_now_ms() - p->unfit_ms < KUBE_POOL_UNFIT_MS) ||
-        kube_run_is_any_without_room(p->l))
+        is_full)
         deficit = 0;
     deficit = deficit > 0 ? deficit : 0;
     if (deficit == p->deficit)
@@ -306,9 +306,11 @@ static bool is_vain(const struct kube_pool *p, const struct warm *w)
 
 static void keep(struct kube_pool *p)
 {
-    const int64_t target = p->l->set->warm_target;
-    /* sessions that wait for room have what there will be */
-    const bool is_time = !p->again && !kube_run_is_any_without_room(p->l);
+    const struct kube_short wait = kube_run_short(p->l);
+    /* sessions that wait for room have what there will be; those that can take
+     * no runner have the room of one */
+    const int64_t target = p->l->set->warm_target - wait.others;
+    const bool is_time = !p->again && !wait.all;
     int64_t here = 0, ready = 0, making = 0, counted = 0;
 
     if (!p->is_on)
@@ -323,7 +325,8 @@ static void keep(struct kube_pool *p)
         }
         if (is_late(w) || w->is_unfit || (w->pod.is_stuck && !w->is_leaving))
             leave(w);
-        else if (w->what && !w->is_making && !w->is_leaving && is_time)
+        else if (w->what && !w->is_making && !w->is_leaving &&
+                 (is_time || (!p->again && (w->uid[0] || w->has_job))))
             ask(w);
         here += !w->is_leaving && !w->pod.is_leaving;
         ready += is_ready(w) && !is_old(p, w);
@@ -339,7 +342,7 @@ static void keep(struct kube_pool *p)
             leave(w);
     }
     if (p->l->set->is_keda)
-        tell_deficit(p, counted);
+        tell_deficit(p, counted, wait.all > 0);
     else
         for (; here < target && making < KUBE_POOL_MAKING_MAX && is_time;
              here++, making++)

@@ -17,7 +17,8 @@
 
 #define NO_WORKER_MS 20 /* the pool is full: again */
 #define REMOVE_AGAIN_MS 2000
-#define NO_JOB "NoJob" /* what it waits for: there is no room for one */
+#define ROOM_SHARE_MS 500 /* between two that ask for room */
+#define NO_JOB "NoJob"    /* what it waits for: there is no room for one */
 
 /* --- the table --- */
 
@@ -354,6 +355,14 @@ static void make_or_take(void *arg)
         make_again(r);
 }
 
+/* However many wait: the API is asked for other things, too. */
+static int64_t room_ms(const struct kube_launcher *l)
+{
+    const int64_t share_ms = (kube_run_short(l).all - 1) * ROOM_SHARE_MS;
+
+    return share_ms > l->room_ms ? share_ms : l->room_ms;
+}
+
 /* Said once; and with the end, if it comes to that. */
 static void wait_for_room(struct kube_run *r)
 {
@@ -372,15 +381,7 @@ static void wait_for_room(struct kube_run *r)
         sink->stage(sink->arg, r->sid, "scheduled", "waiting", detail);
     }
     snprintf(r->told_wait, sizeof r->told_wait, NO_JOB);
-    kube_run_later(r, r->l->room_ms, make_or_take);
-}
-
-bool kube_run_is_any_without_room(const struct kube_launcher *l)
-{
-    for (const struct kube_run *r = l->runs; r; r = r->next)
-        if (r->state == RUN_MAKING && r->is_without_room)
-            return true;
-    return false;
+    kube_run_later(r, room_ms(r->l), make_or_take);
 }
 
 static void make_failed(struct kube_run *r)
@@ -446,6 +447,8 @@ static void made(void *arg)
         memset(&r->pod, 0, sizeof r->pod);
         r->has_pod = r->is_pod_gone = false;
     }
+    if (r->uid[0] && r->has_job && strcmp(r->job_uid, r->uid) != 0)
+        r->has_job = r->is_job_gone = r->is_job_over = false; /* one before */
     if (r->failure.kind) {
         make_failed(r);
         return;
@@ -455,6 +458,7 @@ static void made(void *arg)
         r->pod.waits_for[0] = '\0';
     if (!r->has_job) { /* in the list that comes now, or it is gone */
         r->has_job = true;
+        memcpy(r->job_uid, r->uid, sizeof r->job_uid);
         r->job_listed = r->l->jobs_list;
     }
     kube_run_launched(r);
@@ -549,6 +553,7 @@ void kube_run_job(struct kube_run *r, const struct jobview *v, bool is_gone)
     if (r->state == RUN_TOLD || (r->uid[0] && strcmp(v->uid, r->uid) != 0))
         return;
     r->has_job = true;
+    memcpy(r->job_uid, v->uid, sizeof r->job_uid);
     r->is_job_gone = is_gone;
     if (v->is_late)
         want(r, r->told_running ? REASON_LIFETIME : REASON_START_FAILED,

@@ -79,6 +79,7 @@ struct kube_run {
                              there */
     bool is_asked;        /* the Job may be there, whatever was answered */
     bool has_job, is_job_gone, is_job_over; /* as the watches saw it */
+    char job_uid[KUBE_UID_SIZE];            /* of that */
     char job_says[256];                     /* why it failed */
     bool has_pod, is_pod_gone;
     struct podview pod;              /* as last seen */
@@ -99,6 +100,12 @@ struct kube_run {
     void (*work)(void *arg);
     char made_uid[KUBE_UID_SIZE];
     struct err failure;
+};
+
+struct kube_short {
+    int all;    /* sessions for whose Job there is no room */
+    int others; /* of these, those that no warm pod is for; at most the pool's
+                   target */
 };
 
 /* Does a session trust only keys that are still published? */
@@ -127,8 +134,6 @@ void kube_run_ask_agent(struct kube_run *r, void (*run)(void *arg),
                         void (*done)(void *arg), void (*again)(void *arg));
 bool kube_run_is_back(struct kube_run *r);
 void kube_run_make(struct kube_run *r);
-/* Is there one for whose Job there is no room? */
-bool kube_run_is_any_without_room(const struct kube_launcher *l);
 /* Its start is done; what its pod shows is told. May free it. */
 void kube_run_launched(struct kube_run *r);
 /* After the end: remove what is left. */
@@ -149,6 +154,8 @@ char *kube_run_addr(const struct kube_run *r, const struct podview *v);
  * far as it is now. */
 void kube_run_start(struct kube_run *r);
 void kube_run_choose(struct kube_run *r);
+/* For how many Jobs there is no room. */
+struct kube_short kube_run_short(const struct kube_launcher *l);
 /* Take a warm pod, if there is one that is ready. */
 bool kube_run_take_warm(struct kube_run *r);
 /* Does any that took a warm pod not run yet? */

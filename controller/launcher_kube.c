@@ -157,7 +157,7 @@ static struct kube_known *known_find(const struct kube_launcher *l,
     for (size_t i = 0; i < l->known_count; i++)
         if (strcmp(l->known[i].sid, sid) == 0)
             return &l->known[i];
-    return k && !k->sid[0] ? k : NULL;
+    return k && !k->sid[0] && !k->is_anothers ? k : NULL;
 }
 
 static struct kube_known *known_add(struct kube_launcher *l, const char *name,
@@ -384,6 +384,15 @@ static void kube_launcher_take_up(struct launcher *base, const char *sid,
         kube_run_advance(r);
 }
 
+/* Made for a session that runs elsewhere, by a call that was late. */
+static bool is_left_over(struct kube_launcher *l, const struct kube_known *k)
+{
+    const struct kube_run *r = k->sid[0] ? kube_run_find(l, k->sid) : NULL;
+
+    return r && r->state == RUN_FOLLOWED && !k->is_finished &&
+           jobspec_id(k->name) && strcmp(r->job, k->name) != 0;
+}
+
 static void kube_launcher_begin(struct launcher *base, const char *trusted)
 {
     struct kube_launcher *l = (struct kube_launcher *)base;
@@ -397,6 +406,8 @@ static void kube_launcher_begin(struct launcher *base, const char *trusted)
     for (size_t i = 0; i < l->known_count; i++) {
         const struct kube_known *k = &l->known[i];
 
+        if (is_left_over(l, k))
+            kube_pool_stray(l->pool, k->name, k->uid);
         if (k->sid[0] || k->is_finished || k->is_anothers)
             continue;
         if (k->is_spoilt)

@@ -53,30 +53,39 @@ static void haul_fini(struct haul *h)
 
 /* --- gathering: any thread --- */
 
-static struct launch *launch_of(struct app *app, const char *sid)
+/* NULL where it has been started, or what it was to be started with cannot be
+ * read any more. -1: the store does not say, which is neither. */
+static int launch_of(struct app *app, const char *sid, struct launch **what,
+                     struct err *e)
 {
-    struct launch *what = NULL;
-    struct err e = {0};
+    struct err why = {0};
     struct buf sealed;
+    int got;
 
     buf_init(&sealed, STORE_LAUNCH_MAX);
-    if (store_launch_get(app->store, sid, &sealed, &e) == 0)
-        what = launch_open(sid, sealed.data, sealed.len, &app->keys, &e);
-    if (!what && e.kind != ERR_ABSENT)
-        log_err(&e, "session.start_lost");
+    got = store_launch_get(app->store, sid, &sealed, e);
+    if (got == 0) {
+        *what = launch_open(sid, sealed.data, sealed.len, &app->keys, &why);
+        if (!*what)
+            log_err(&why, "session.start_lost");
+    } else if (e->kind == ERR_ABSENT) {
+        *e = (struct err){0};
+        got = 0;
+    }
     buf_fini(&sealed);
-    return what;
+    return got;
 }
 
-static void add_row(struct app *app, struct haul *h,
-                    const struct store_session *row)
+static int add_row(struct app *app, struct haul *h,
+                   const struct store_session *row, struct err *e)
 {
     struct found *f;
 
     h->rows = mem_resize(h->rows, h->row_count + 1, sizeof *h->rows);
     f = &h->rows[h->row_count++];
-    f->row = *row;
-    f->what = row->state == STATE_PENDING ? launch_of(app, row->id) : NULL;
+    *f = (struct found){.row = *row};
+    return row->state == STATE_PENDING ? launch_of(app, row->id, &f->what, e)
+                                       : 0;
 }
 
 static int gather_rows(struct app *app, struct haul *h, struct err *e)
@@ -91,7 +100,8 @@ static int gather_rows(struct app *app, struct haul *h, struct err *e)
         if (n < 0)
             return -1;
         for (int i = 0; i < n; i++)
-            add_row(app, h, &rows[i]);
+            if (add_row(app, h, &rows[i], e) < 0)
+                return -1;
         memcpy(cursor, next, sizeof cursor);
     } while (cursor[0]);
     return 0;
@@ -229,8 +239,8 @@ static int follow(struct app *app, struct haul *h, struct err *e)
         struct err ignored = {0}; /* gone since: nothing to do */
 
         if (store_get(app->store, revs[i].id, row, &ignored) == 0 &&
-            row->state != STATE_ENDED)
-            add_row(app, h, row);
+            row->state != STATE_ENDED && add_row(app, h, row, e) < 0)
+            n = -1; /* all of it again */
         h->rev = revs[i].rev;
     }
     free(revs);

@@ -355,6 +355,65 @@ static void what_became_of_a_job_before_does_not_end_the_warm_one(void **arg)
     assert_int_equal(kubeworld_count(bed.world, "jobs", bed.ref), 1);
 }
 
+/* Its own Job is deleted by somebody while its Secret cannot be made. */
+static void what_became_of_a_job_before_does_not_end_the_next(void **arg)
+{
+    (void)arg;
+    kubebed_begin(&bed);
+    bed.inside->room_ms = 50;
+    bed.inside->gone_ms = bed.inside->look_ms = 300;
+    kubebed_watched(&bed);
+    kubeworld_fault(bed.world, "POST", "/secrets", KUBEWORLD_REFUSE, 403, QUOTA,
+                    -1);
+    start_other(sid);
+    kubebed_until(&bed, "jobs", own, 1);
+    run_for(bed.loop, 200);
+    kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_HOLD, 0, NULL, -1);
+    kubeworld_gone(bed.world, "jobs", own);
+    run_for(bed.loop, 300); /* it is seen to be gone */
+    kubeworld_heal(bed.world);
+    kubebed_hears(&bed, "a:launched");
+    run_for(bed.loop, 1500);
+    assert_int_equal(kubebed_said(&bed, "ended"), 0);
+    assert_int_equal(kubeworld_count(bed.world, "jobs", own), 1);
+}
+
+/* One that the pool had half made: nobody but it needs no room. */
+static void a_warm_one_without_its_secret_is_made_whole(void **arg)
+{
+    (void)arg;
+    bed.set.warm_target = 1;
+    kubeworld_fault(bed.world, "POST", "/secrets", KUBEWORLD_REFUSE, 403, QUOTA,
+                    -1);
+    kubebed_begin(&bed);
+    bed.inside->room_ms = 50;
+    kubebed_until(&bed, "jobs", "w-", 1);
+    no_room();
+    kubebed_launch(&bed, sid);
+    kubebed_hears(&bed, "a:scheduled/waiting");
+    kubeworld_heal(bed.world);
+    no_room();
+    kubebed_until(&bed, "secrets", "w-", 1);
+    pods();
+    kubebed_hears(&bed, "a:claimed=w- a:launched");
+}
+
+/* A session that none of them can take. */
+static void the_pool_makes_room_for_one_that_can_take_none(void **arg)
+{
+    (void)arg;
+    begun();
+    bed.inside->room_ms = 50;
+    no_room();
+    start_other(sid);
+    kubebed_until(&bed, "jobs", "w-", TARGET - 1);
+    run_for(bed.loop, 2500); /* longer than a turn of the pool's */
+    assert_int_equal(kubeworld_count(bed.world, "jobs", "w-"), TARGET - 1);
+    kubeworld_heal(bed.world);
+    kubebed_hears(&bed, "a:launched");
+    kubebed_until(&bed, "jobs", "w-", TARGET);
+}
+
 static void what_room_there_will_be_is_a_sessions_not_the_pools(void **arg)
 {
     int asked;
@@ -365,14 +424,14 @@ static void what_room_there_will_be_is_a_sessions_not_the_pools(void **arg)
     no_room();
     start_other(sid);
     kubebed_hears(&bed, "a:scheduled/waiting");
-    {
+    for (int i = 0; i < 2; i++) {
         own_mem char *job = kubeworld_name(bed.world, "jobs", "w-", 0);
-        own_mem char *pod = mem_printf("p%s", job + 1);
+        own_mem char *pod = job ? mem_printf("p%s", job + 1) : NULL;
 
         kubeworld_gone(bed.world, "pods", pod);
         kubeworld_gone(bed.world, "jobs", job);
     }
-    kubebed_warm(&bed, TARGET - 1);
+    kubebed_warm(&bed, TARGET - 2);
     asked = kubeworld_asked(bed.world, "POST", "/jobs", NAMED "w-");
     assert_true(asked >= TARGET);
     run_for(bed.loop, 2500); /* longer than a turn of the pool's */
@@ -896,6 +955,9 @@ int main(void)
         T(where_there_is_no_room_a_warm_one_that_is_ready_is_taken),
         T(where_its_own_job_fills_the_quota_it_is_made_whole),
         T(what_became_of_a_job_before_does_not_end_the_warm_one),
+        T(what_became_of_a_job_before_does_not_end_the_next),
+        T(a_warm_one_without_its_secret_is_made_whole),
+        T(the_pool_makes_room_for_one_that_can_take_none),
         T(what_room_there_will_be_is_a_sessions_not_the_pools),
         T(an_end_before_the_agent_was_told_tells_it_nothing),
         T(an_end_before_a_claim_is_refused_removes_nothing),

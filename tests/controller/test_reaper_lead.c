@@ -168,6 +168,38 @@ static void a_store_that_refuses_once_ends_nobody(void **arg)
     said_once("take_up:d(,");
 }
 
+static int launch_get_once_refused(struct store *st, const char *id,
+                                   struct buf *out, struct err *e)
+{
+    if (refusals++ == 0)
+        return err_set(e, ERR_BUSY, "LOADING the dataset in memory");
+    return right->launch_get(st, id, out, e);
+}
+
+/* It is not known to be started because the store does not say. */
+static void a_start_that_the_store_does_not_give_is_asked_for_again(void **arg)
+{
+    static struct store_ops refuses;
+
+    (void)arg;
+    right = bed.app.store->ops;
+    refuses = *right;
+    refuses.launch_get = launch_get_once_refused;
+    livebed_row(&bed, 'a', &row);
+    for (int i = 0; i < 2; i++) { /* found there; written by another */
+        refusals = 0;
+        bed.app.store->ops = &refuses;
+        if (i == 0)
+            in_charge();
+        else
+            livebed_row(&bed, 'b', &row);
+        livebed_hears(&bed, i == 0 ? "take_up:a(,what)" : "start:b");
+        bed.app.store->ops = right;
+        assert_true(refusals > 1);
+    }
+    assert_int_equal(livebed_said(&bed, "take_up"), 1);
+}
+
 static bool leads_not(void *arg)
 {
     (void)arg;
@@ -426,6 +458,7 @@ int main(void)
         T(what_another_has_claimed_is_looked_for),
         T(what_the_store_has_lost_is_restored),
         T(a_store_that_refuses_once_ends_nobody),
+        T(a_start_that_the_store_does_not_give_is_asked_for_again),
         T(who_does_not_lead_by_the_clock_discards_nothing),
         T(a_record_of_somebody_elses_restores_nothing),
         T(what_no_record_of_ours_speaks_of_is_discarded),
