@@ -62,19 +62,22 @@ static int main_stopped(const struct stop *stop)
 
 /* After the tasks: what they found, and the exit status. */
 static int main_tell(const struct settings *set, struct look *look,
-                     struct review *review, const struct task *walk,
+                     struct review *review, const struct tasks *t,
                      const struct report_style *style)
 {
+    const struct task *walk = &t->items[0];
+
     if (walk->state == TASK_FAILED) {
         fprintf(stderr, "sample-cli: %s\n", walk->detail);
         return EXIT_NO_LOOK;
     }
-    if (set->as_json)
-        report_json(stdout, look);
-    else
+    if (set->as_json) {
+        report_json(stdout, look, review,
+                    set->no_review ? NULL : &t->items[t->count - 1]);
+    } else {
         report_text(stdout, look, style);
-    if (!set->as_json)
         report_review(stdout, review, style);
+    }
     if (set->is_strict && findings_total(&look->findings) > set->allowed)
         return EXIT_FINDINGS;
     return EXIT_SUCCESS;
@@ -124,7 +127,7 @@ static int main_look(const struct settings *set, bool is_utf8)
     }
     tasks_run(&t);
     status = stop.signum ? main_stopped(&stop)
-                         : main_tell(set, &look, &review, &t.items[0], &style);
+                         : main_tell(set, &look, &review, &t, &style);
     if (main_flush(&screen, &e) < 0 && !stop.signum)
         status = main_fail(&e);
     if (t.is_abandoned)
@@ -149,7 +152,7 @@ int main(int argc, char **argv)
         return r < 0 ? main_fail(&e) : EXIT_SUCCESS;
     /* JSON is UTF-8 whatever the terminal is */
     set.look.is_utf8 = is_utf8 || set.as_json;
-    set.review.is_utf8 = is_utf8;
+    set.review.is_utf8 = set.look.is_utf8;
     status = main_look(&set, is_utf8);
     settings_fini(&set);
     return status;

@@ -95,12 +95,17 @@ void report_text(FILE *out, struct look *l, const struct report_style *style)
     report_sum(out, l, style);
 }
 
+static bool report_has_review(const struct review *r)
+{
+    return r->reply.text.len && r->way != REVIEW_BY_NONE;
+}
+
 void report_review(FILE *out, struct review *r,
                    const struct report_style *style)
 {
     struct buf text;
 
-    if (!r->reply.text.len || r->way == REVIEW_BY_NONE)
+    if (!report_has_review(r))
         return;
     report_paint(out, style, "\033[1m");
     fprintf(out, "\nReview by %s", review_by(r->way));
@@ -157,7 +162,40 @@ static void report_json_findings(struct json *to, const struct look *l)
     json_set_int(to, "total", findings_total(&l->findings));
 }
 
-void report_json(FILE *out, struct look *l)
+static const char *report_state(enum task_state state)
+{
+    switch (state) {
+    case TASK_DONE:
+        return "done";
+    case TASK_SKIPPED:
+        return "skipped";
+    default: /* what was stopped is not told at all */
+        return "failed";
+    }
+}
+
+static void report_json_review(struct json *to, struct review *r,
+                               const struct task *stage)
+{
+    struct json *j = json_set(to, "review", json_object());
+
+    json_set_str(j, "state", report_state(stage->state));
+    json_set_str(j, "detail", stage->detail);
+    if (!report_has_review(r))
+        return;
+    json_set_str(j, "by",
+                 r->way == REVIEW_BY_API ? "messages-api" : "claude-command");
+    if (review_model(r))
+        json_set_str(j, "model", review_model(r));
+    json_set_strn(j, "text", (const char *)r->reply.text.data,
+                  r->reply.text.len);
+    json_set_bool(j, "is_whole", !r->is_broken);
+    if (r->note)
+        json_set_str(j, "note", r->note);
+}
+
+void report_json(FILE *out, struct look *l, struct review *r,
+                 const struct task *stage)
 {
     own_json struct json *j = json_object();
     own_mem char *text = NULL;
@@ -171,6 +209,8 @@ void report_json(FILE *out, struct look *l)
     json_set_bool(j, "is_complete", l->findings.found[RULE_NOT_LOOKED_AT] == 0);
     report_json_languages(j, l);
     report_json_findings(j, l);
+    if (stage)
+        report_json_review(j, r, stage);
     text = json_text(j);
     fprintf(out, "%s\n", text);
 }

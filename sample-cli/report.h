@@ -4,7 +4,16 @@
  *   {"root", "files", "directories", "symlinks", "bytes", "is_complete",
  *    "languages": [{"name", "files", "lines", "bytes"}],
  *    "findings": [{"rule", "path", "line"?, "text"}],
- *    "counts": {rule: number}, "total"}
+ *    "counts": {rule: number}, "total",
+ *    "review"?: {"state", "detail", "by"?, "model"?, "text"?, "is_whole"?,
+ *                "note"?}}
+ *
+ * "review" is there unless nobody was to be asked (--no-review). Its state is
+ * "done", "failed" or "skipped", its detail says why or by whom. Where an
+ * answer came, all of it or a part (is_whole is false), there are "by"
+ * ("claude-command", "messages-api"), "model" where one was named, "text" as
+ * it was sent, not safe for a terminal, and "note" where it was cut or
+ * refused.
  *
  * Paths are as the file system has them, bytes that are no UTF-8 replaced.
  * Of each rule at most FINDINGS_KEPT_MAX findings are listed, all counted.
@@ -29,7 +38,9 @@ void report_review(FILE *out, struct review *r,
                    const struct report_style *style);
 /* Both sort the findings. Errors are those of the stream (ferror). */
 void report_text(FILE *out, struct look *l, const struct report_style *style);
-void report_json(FILE *out, struct look *l);
+/* stage is the review's own, NULL = nobody was to be asked. */
+void report_json(FILE *out, struct look *l, struct review *r,
+                 const struct task *stage);
 /* "sample-cli 0.1.0 looks over ROOT", the first line of all. */
 void report_head(FILE *out, const char *root, const struct report_style *style);
 

@@ -34,6 +34,13 @@ const char *review_by(enum review_way way)
     }
 }
 
+const char *review_model(const struct review *r)
+{
+    if (is_set(r->conf.model))
+        return r->conf.model;
+    return r->way == REVIEW_BY_API ? REVIEW_MODEL : NULL;
+}
+
 /* --- what is sent --- */
 
 static bool review_goes_on(void *task)

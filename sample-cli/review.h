@@ -55,5 +55,7 @@ void review_fini(struct review *r);
 struct task review_task(struct review *r);
 /* "the claude command", ... */
 const char *review_by(enum review_way way);
+/* The model that has answered; NULL = the claude command's own choice. */
+const char *review_model(const struct review *r);
 
 #endif

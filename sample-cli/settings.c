@@ -48,7 +48,7 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
     int64_t timeout_s = 0;
     const struct conf_row rows[] = {
         {"json", CONF_BOOL, &new.as_json, 0, 0, NULL, "",
-         "print one JSON object and nothing else"},
+         "print one JSON object, the review in it, and nothing else"},
         {"plain", CONF_BOOL, &new.is_plain, 0, 0, NULL, "",
          "no live view, no colours, also on a terminal"},
         {"strict", CONF_BOOL, &new.is_strict, 0, 0, NULL, "",

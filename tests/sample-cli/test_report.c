@@ -38,7 +38,7 @@ static char *told(const struct report_style *style)
     if (style)
         report_text(f, &look, style);
     else
-        report_json(f, &look);
+        report_json(f, &look, NULL, NULL);
     fclose(f);
     return text;
 }
@@ -147,7 +147,87 @@ static void json_says_the_same(void **state)
     assert_int_equal(n, 1);
     assert_int_equal(json_get_int(j, "total", &n), 0);
     assert_int_equal(n, 3);
+    assert_null(json_get(j, "review")); /* nobody was to be asked */
     look.walk.count = 0;
+}
+
+/* The review of a report in JSON, the caller's with all of *j. */
+static const struct json *review_in(struct review *r, struct task stage,
+                                    struct json **j)
+{
+    own_mem char *text = NULL;
+    struct err e = {0};
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+
+    report_json(f, &look, r, &stage);
+    fclose(f);
+    *j = json_parse(text, len, &e);
+    assert_non_null(*j);
+    assert_non_null(json_get(*j, "review"));
+    return json_get(*j, "review");
+}
+
+static void json_has_the_review_as_it_was_sent(void **state)
+{
+    static const char sent[] = "a\033[2J\xff\n\"b\"";
+    struct review r = {.way = REVIEW_BY_API, .note = "cut"};
+    own_json struct json *j = NULL;
+    const struct json *got;
+    bool is_whole = false;
+
+    (void)state;
+    buf_init(&r.reply.text, REPLY_MAX);
+    buf_append_str(&r.reply.text, sent);
+    got = review_in(
+        &r, (struct task){.state = TASK_DONE, .detail = "by somebody"}, &j);
+    assert_string_equal(json_get_str(got, "state"), "done");
+    assert_string_equal(json_get_str(got, "detail"), "by somebody");
+    assert_string_equal(json_get_str(got, "by"), "messages-api");
+    assert_string_equal(json_get_str(got, "model"), REVIEW_MODEL);
+    assert_string_equal(json_get_str(got, "text"),
+                        "a\033[2J\xef\xbf\xbd\n\"b\"");
+    assert_string_equal(json_get_str(got, "note"), "cut");
+    assert_int_equal(json_get_bool(got, "is_whole", &is_whole), 0);
+    assert_true(is_whole);
+    buf_fini(&r.reply.text);
+}
+
+static void json_has_a_part_of_a_review_as_a_part(void **state)
+{
+    struct review r = {.way = REVIEW_BY_COMMAND, .is_broken = true};
+    own_json struct json *j = NULL;
+    const struct json *got;
+    bool is_whole = true;
+
+    (void)state;
+    buf_init(&r.reply.text, REPLY_MAX);
+    buf_append_str(&r.reply.text, "half");
+    got = review_in(&r, (struct task){.state = TASK_FAILED}, &j);
+    assert_string_equal(json_get_str(got, "state"), "failed");
+    assert_string_equal(json_get_str(got, "by"), "claude-command");
+    assert_null(json_get(got, "model")); /* the command's own: not known */
+    assert_null(json_get(got, "note"));
+    assert_string_equal(json_get_str(got, "text"), "half");
+    assert_int_equal(json_get_bool(got, "is_whole", &is_whole), 0);
+    assert_false(is_whole);
+    buf_fini(&r.reply.text);
+}
+
+static void json_says_why_there_is_no_review(void **state)
+{
+    struct review r = {0};
+    own_json struct json *j = NULL;
+    const struct json *got;
+
+    (void)state;
+    buf_init(&r.reply.text, REPLY_MAX);
+    got = review_in(&r, (struct task){.state = TASK_SKIPPED, .detail = "why"},
+                    &j);
+    assert_string_equal(json_get_str(got, "state"), "skipped");
+    assert_string_equal(json_get_str(got, "detail"), "why");
+    assert_null(json_get(got, "by"));
+    assert_null(json_get(got, "text"));
 }
 
 static void json_of_nothing_is_whole_and_names_are_made_utf8(void **state)
@@ -192,6 +272,9 @@ int main(void)
         CASE(nothing_found_is_said),
         CASE(what_is_counted_and_not_kept_is_said),
         CASE(json_says_the_same),
+        CASE(json_has_the_review_as_it_was_sent),
+        CASE(json_has_a_part_of_a_review_as_a_part),
+        CASE(json_says_why_there_is_no_review),
         CASE(json_of_nothing_is_whole_and_names_are_made_utf8),
         CASE(the_head_names_the_tree_escaped),
     };

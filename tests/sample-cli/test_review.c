@@ -1,5 +1,6 @@
 /* The review, by the real program: with a stand-in for `claude` on PATH, and
  * with a server that speaks the Messages API's event stream. */
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/child.h"
@@ -312,6 +313,52 @@ static void a_key_goes_over_http_to_this_machine_alone(void **state)
              "must be https");
 }
 
+/* The member of the review in what --json has printed, the caller's. */
+static char *in_json(const char *out, const char *name)
+{
+    struct err e = {0};
+    own_json struct json *j = json_parse(out, strlen(out), &e);
+    const char *text;
+
+    if (!j)
+        fail_msg("%s:\n%s", e.text, out);
+    text = json_get_str(json_get(j, "review"), name);
+    return mem_str(text ? text : "(none)");
+}
+
+static void json_has_the_review(void **state)
+{
+    own_mem char *out = run(GOOD, NULL, "--json"), *text = NULL;
+    own_mem char *by = in_json(out, "by");
+
+    (void)state;
+    text = in_json(out, "text");
+    assert_string_equal(by, "claude-command");
+    assert_string_equal(text, "Fine\033[2J.\nY");
+}
+
+static void json_names_the_api_and_its_model(void **state)
+{
+    own_mem char *out = NULL, *by = NULL, *model = NULL;
+
+    answers[0].bytes = WHOLE;
+    out = run(NULL, *state, "--json");
+    by = in_json(out, "by");
+    model = in_json(out, "model");
+    assert_string_equal(by, "messages-api");
+    assert_string_equal(model, "claude-sonnet-5");
+}
+
+static void json_says_that_there_was_nobody_to_ask(void **state)
+{
+    own_mem char *out = run(NULL, NULL, "--json");
+    own_mem char *how = in_json(out, "state"), *why = in_json(out, "detail");
+
+    (void)state;
+    assert_string_equal(how, "skipped");
+    has(why, "needs `claude` on PATH");
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -327,6 +374,9 @@ int main(void)
         CASE(a_stream_that_breaks_off_is_told_with_what_came),
         CASE(an_answer_that_was_cut_says_so),
         CASE(a_key_goes_over_http_to_this_machine_alone),
+        CASE(json_has_the_review),
+        CASE(json_names_the_api_and_its_model),
+        CASE(json_says_that_there_was_nobody_to_ask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
