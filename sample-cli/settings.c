@@ -12,7 +12,8 @@
     "looks over a source tree, stage by stage, and shows what it finds.\n"     \
     "usage: sample-cli [options] [DIRECTORY]; without one it looks over its "  \
     "own sources.\n"                                                           \
-    "exit status: 0; 1 with --strict and findings; 2 when it could not look"
+    "exit status: 0; 1 with --strict and findings; 2 when it could not look; " \
+    "128 + the signal's number when INT, TERM or HUP has stopped it"
 
 char *settings_source_of(const char *program)
 {
