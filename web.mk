@@ -31,3 +31,4 @@ serve: deps web ## all of podterm and its page, to stay up on LISTEN=127.0.0.1:8
 
 test-web: deps-test-web all web tests/web/node_modules/.package-lock.json ## the page's types, module and behaviour in a real Chromium
 	@PODTERM_BUILD=$(BUILD) tests/web/run
+test-web: tests/node-cli/node_modules/.package-lock.json

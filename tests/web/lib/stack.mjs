@@ -128,13 +128,20 @@ export class Stack {
 
   /** A bundle whose bin/prog is this script; files: further ones, by name. */
   pack(name, script, files = {}) {
+    return this.packTree(name, (tree) => {
+      for (const [file, text] of Object.entries({ 'bin/prog': script, ...files })) {
+        const to = path.join(tree, file);
+        fs.mkdirSync(path.dirname(to), { recursive: true });
+        fs.writeFileSync(to, text, { mode: file.startsWith('bin/') ? 0o755 : 0o644 });
+      }
+    });
+  }
+
+  /** A bundle of what `layOut` puts into the directory it is given. */
+  packTree(name, layOut) {
     const tree = fs.mkdtempSync(path.join(this.dir, 'pack.'));
     const archive = path.join(this.bundles, `${name}.tar.gz`);
-    for (const [file, text] of Object.entries({ 'bin/prog': script, ...files })) {
-      const to = path.join(tree, file);
-      fs.mkdirSync(path.dirname(to), { recursive: true });
-      fs.writeFileSync(to, text, { mode: file.startsWith('bin/') ? 0o755 : 0o644 });
-    }
+    layOut(tree);
     execFileSync('tar', ['-C', tree, '-czf', archive, '.']);
     fs.rmSync(tree, { recursive: true });
     fs.chmodSync(archive, 0o644);
