@@ -43,8 +43,7 @@ static int teardown(void **state)
 static void start_controller(struct rest_server *s, const char *listen)
 {
     own_mem char *state = mem_printf("%s/state", dir);
-    /* apart from what runs beside this test */
-    own_mem char *uids = mem_printf("%ld", 1000000 + getpid() % 20000 * 25000L);
+    own_mem char *uids = mem_printf("%ld", rest_uids());
     static char said[SAID_MAX];
     const char *const args[] = {"--oidc-issuer",
                                 "https://issuer.example",

@@ -309,8 +309,7 @@ static void *be_a_stranger(void *arg)
 static void start_controller(const char *state, int port)
 {
     own_mem char *url = mem_printf("http://127.0.0.1:%d/keys", port);
-    own_mem char *uids =
-        mem_printf("%ld", 1000000 + getpid() % 20000 * 25000L + 20000);
+    own_mem char *uids = mem_printf("%ld", rest_uids() + 20000);
     static char said[65536];
     const char *const args[] = {"--oidc-issuer",
                                 ISS,

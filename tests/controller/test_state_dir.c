@@ -55,8 +55,7 @@ static bool starts(struct rest_server *s)
     char uids[24];
     const char *const extra[] = {"--uid-first", uids, NULL};
 
-    /* apart from what runs beside this test */
-    snprintf(uids, sizeof uids, "%ld", 1000000 + getpid() % 20000 * 25000L);
+    snprintf(uids, sizeof uids, "%ld", rest_uids());
     return api_try_start(s, state_dir, extra, text, sizeof text);
 }
 

@@ -92,10 +92,8 @@ void api_start(struct api *a, const char *const *extra)
         share_keys(a->state, false);
         snprintf(a->seen_path, sizeof a->seen_path, "%s/seen", a->state);
         a->seen = fopen(a->seen_path, "w");
-        /* each controller wants uids of its own, here and in tests that run
-         * beside this one */
         snprintf(a->uids, sizeof a->uids, "%ld",
-                 1000000 + getpid() % 20000 * 25000L + started++ % 6 * 4096);
+                 rest_uids() + started++ % 6 * 4096);
     }
     setenv("PODTERM_UID_FIRST", a->uids, 1);
     if (!api_try_start(&a->server, a->state, extra, a->log, sizeof a->log))

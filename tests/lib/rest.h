@@ -47,4 +47,8 @@ int rest_stop(struct rest_server *s, int signum);
 /* What it logged since; not terminated by a wait: what is there now. */
 size_t rest_log(struct rest_server *s, char *out, size_t size);
 
+/* The first of 25,000 uids for this process' controllers (--uid-first): each
+ * wants some of its own, here and in tests that run beside this one. */
+long rest_uids(void);
+
 #endif
