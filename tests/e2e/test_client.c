@@ -132,16 +132,13 @@ static void after_a_stop_the_terminal_is_raw_and_drawn_anew(void **arg)
 
 static void a_client_begun_in_the_background_goes_on_in_front(void **arg)
 {
-    const char *argv[] = {"bash", "--norc", "--noprofile", "-i", NULL};
-    const char *env[] = {"PS1=seat> ", NULL};
     own_mem char *line =
         mem_printf("%s run -- sh -c 'stty -echo; echo g\"\"o; read -r x; "
                    "echo \"<$x>\"; exit 3' &\r",
                    desk.podterm);
 
     (void)arg;
-    seat_start(&desk.seat, argv, env, 100, 30, -1);
-    seat_say(&desk.seat, line);
+    desk_shell(line);
     seat_expect(&desk.seat, "started", SOON_MS);
     seat_pass(&desk.seat, 300); /* it wants the terminal, and is stopped */
     seat_say(&desk.seat, "fg\r");

@@ -175,11 +175,8 @@ static void a_paste_is_typed_whatever_it_says(void **arg)
     desk_expect_end(4, SOON_MS);
 }
 
-/* A shell in between, as a user has it. */
 static void suspended_and_back_the_screen_is_the_programs_again(void **arg)
 {
-    const char *argv[] = {"bash", "--norc", "--noprofile", "-i", NULL};
-    const char *env[] = {"PS1=seat> ", NULL};
     own_mem char *line =
         mem_printf("%s run -- sh -c 'printf \"\\033[?1049h\\033[?2004h\"; "
                    "stty raw -echo; printf HE\"\"RE; "
@@ -189,8 +186,7 @@ static void suspended_and_back_the_screen_is_the_programs_again(void **arg)
                    desk.podterm);
 
     (void)arg;
-    seat_start(&desk.seat, argv, env, 100, 30, -1);
-    seat_say(&desk.seat, line);
+    desk_shell(line);
     seat_expect(&desk.seat, "HERE", SOON_MS);
     seat_say(&desk.seat, "~\x1a");
     seat_expect(&desk.seat, "\033[?1049l", SOON_MS);

@@ -65,6 +65,15 @@ void desk_run(const char *flag, const char *script)
     seat_start(&desk.seat, argv, NULL, 100, 30, -1);
 }
 
+void desk_shell(const char *line)
+{
+    const char *argv[] = {"bash", "--norc", "--noprofile", "-i", NULL};
+    const char *env[] = {"PS1=seat> ", NULL};
+
+    seat_start(&desk.seat, argv, env, 100, 30, -1);
+    seat_say(&desk.seat, line);
+}
+
 const char *desk_session(void)
 {
     static char sid[ID_SIZE];

@@ -26,6 +26,8 @@ int desk_leave(void **arg);
 void desk_bundle(const struct stack_bundle *b);
 /* podterm run [flag] -- sh -c script. flag: with its value behind =, or NULL */
 void desk_run(const char *flag, const char *script);
+/* A shell in between, as a user has it, that is given this line. */
+void desk_shell(const char *line);
 /* The session the client told of; until the next call. */
 const char *desk_session(void);
 /* The client ends with this code, the terminal as it was. */
