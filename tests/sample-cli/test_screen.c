@@ -487,6 +487,14 @@ static void the_terminal_is_left_as_it_was(void **state)
     close(master);
 }
 
+/* A view into a pipe, which is read at fds[0]. */
+static struct tasks_view plain_view(int fds[2])
+{
+    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+    screen_init(&screen, fds[1], true, false);
+    return screen_view(&screen);
+}
+
 static void a_plain_view_tells_groups_in_the_lists_order(void **state)
 {
     struct tasks_view view;
@@ -494,9 +502,7 @@ static void a_plain_view_tells_groups_in_the_lists_order(void **state)
     int fds[2];
 
     (void)state;
-    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-    screen_init(&screen, fds[1], true, false);
-    view = screen_view(&screen);
+    view = plain_view(fds);
     set_group();
     parts[2].state = TASK_DONE; /* before the one above it */
     parts[2].started_ms = 1000;
@@ -525,9 +531,7 @@ static void a_plain_view_says_each_task_once_when_it_is_over(void **state)
     int fds[2];
 
     (void)state;
-    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-    screen_init(&screen, fds[1], true, false);
-    view = screen_view(&screen);
+    view = plain_view(fds);
     set(0, TASK_RUNNING, "1 of 2");
     view.show(view.arg, &list, TASKS_STATE, 0);
     view.show(view.arg, &list, TASKS_TICK, 1000);
