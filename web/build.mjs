@@ -53,6 +53,16 @@ function report(sizes) {
   console.log(`${String(first).padStart(8)}  in all, without WebGL`);
 }
 
+/** Of each package something of which is in the page: their terms ask for it. */
+function licenses(inputs) {
+  const names = inputs.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]).filter(Boolean);
+  return [...new Set(names)].sort().map((name) => {
+    const { version, license } = JSON.parse(readFileSync(at('node_modules', name, 'package.json'), 'utf8'));
+    const text = readFileSync(at('node_modules', name, 'LICENSE'), 'utf8').replace(/\r/g, '').trim();
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  }).join(`\n${'-'.repeat(72)}\n\n`);
+}
+
 async function page() {
   rmSync(at('dist'), { recursive: true, force: true });
   const { metafile } = await build({
@@ -72,10 +82,11 @@ async function page() {
   const html = readFileSync(at('page/index.html'), 'utf8')
     .replace('{{page}}', `assets/${named(/^page-\w+\.js$/)}`)
     .replace('{{style}}', `assets/${named(/^style-\w+\.css$/)}`);
-  writeFileSync(at('dist/index.html'), html);
-  const sizes = [['index.html', compress(at('dist/index.html'))]];
-  for (const name of outputs.sort()) sizes.push([name, compress(at('dist/assets', name))]);
-  report(sizes);
+  const sizes = outputs.sort().map((name) => [name, compress(at('dist/assets', name))]);
+  writeFileSync(at('dist/licenses.txt'), licenses(Object.keys(metafile.inputs)));
+  compress(at('dist/licenses.txt'));
+  writeFileSync(at('dist/index.html'), html); // last: make takes it for the whole
+  report([['index.html', compress(at('dist/index.html'))], ...sizes]);
 }
 
 async function module() {

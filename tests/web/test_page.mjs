@@ -1,6 +1,7 @@
 // The way through the page: sign in, start, watch it start, type, end.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { arrive, clickText, dialog, rows, says, screen, SHELL, shows, start, status, type } from './lib/desk.mjs';
 import { until } from './lib/stack.mjs';
 import { test } from './lib/suite.mjs';
@@ -252,4 +253,28 @@ test('a line that is cut and comes back is told honestly, and nothing is lost', 
   await shows(page, /^got all$/m);
   const shown = (await screen(page)).match(/^tick \d+$/gm).map((line) => Number(line.slice(5)));
   shown.forEach((n, i) => assert.equal(n, shown[0] + i));
+});
+
+test('where there is no sign-in for it, as in a cluster, the page says so and what to do', async (t) => {
+  const page = await t.page();
+  await page.route('**/web/config.json', async (route) => {
+    const response = await route.fetch();
+    const config = await response.json();
+    await route.fulfill({ response, json: { ...config, sign_in: { kind: 'none', issuer: 'https://issuer.example' } } });
+  });
+  await page.goto(t.stack.url);
+  await page.getByRole('alert').getByText('has no sign-in for this page').waitFor();
+  await page.getByText('podterm run', { exact: true }).waitFor();
+  assert.equal(await page.getByRole('textbox').count(), 0);
+  assert.equal(await page.getByRole('button').count(), 0);
+});
+
+test('the terms of what is in the page are served beside it, and of nothing else', async (t) => {
+  const response = await fetch(`${t.stack.url}licenses.txt`);
+  assert.equal(response.status, 200);
+  const parts = (await response.text()).split(/^-{72}$/m);
+  const { devDependencies } = JSON.parse(fs.readFileSync(new URL('../../web/package.json', import.meta.url), 'utf8'));
+  const shipped = Object.entries(devDependencies).filter(([name]) => name.startsWith('@xterm/')).map(([name, version]) => `${name} ${version} (MIT)`);
+  assert.deepEqual(parts.map((part) => part.trim().split('\n')[0]), shipped.sort());
+  for (const part of parts) assert.match(part, /Copyright \(c\) [^]*Permission is hereby granted/);
 });
