@@ -17,14 +17,20 @@ deps-test-web: deps-test deps-web
 	@command -v chromium >/dev/null || tests/install-missing $(WEB_TEST_PACKAGES)
 
 # npm writes its own list last: newer than the lock file, it is done.
-%/node_modules/.package-lock.json: %/package-lock.json
+%/node_modules/.package-lock.json: %/package-lock.json | deps-web
 	@echo "npm: what $< names"
 	@cd $* && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-.PHONY: web serve test-web
-web: deps-web web/node_modules/.package-lock.json ## build the web terminal's page into web/dist/
+# What the page is made of; index.html is what its build writes last.
+WEB_SOURCES := web/build.mjs web/package.json web/tsconfig.json \
+	$(wildcard web/page/*.html web/page/*.css web/page/src/*.ts) \
+	$(wildcard web/module/package.json web/module/tsconfig.json web/module/src/*.ts)
+web/dist/index.html: $(WEB_SOURCES) web/node_modules/.package-lock.json | deps-web
 	@cd web && npm run --silent build
+
+.PHONY: web serve test-web
+web: web/dist/index.html ## build the web terminal's page into web/dist/
 serve: deps web ## all of podterm and its page, to stay up on LISTEN=127.0.0.1:8080
 	@BUILD=$(BUILD) DIST=$(DIST) VERSION=$(VERSION) LISTEN=$(LISTEN) \
 		tools/run serve
