@@ -271,6 +271,93 @@ static void locally_pods_are_dialled_and_nobody_else(void **arg)
     cidr_list_fini(&networks);
 }
 
+/* --- the web terminal's page --- */
+
+/* Which of them a path is led to, as Gateway API has it: exact before prefix,
+ * of prefixes the longest; "" and whole elements are one. */
+static const char *backend_of(const struct json *route, const char *path)
+{
+    const struct json *rules = json_get(json_get(route, "spec"), "rules");
+    const char *backend = "nobody";
+    size_t best = 0;
+
+    for (size_t i = 0; i < json_count(rules); i++) {
+        const struct json *rule = json_at(rules, i);
+        const struct json *match =
+            json_get(json_at(json_get(rule, "matches"), 0), "path");
+        const char *value = json_get_str(match, "value");
+        const bool is_exact = json_get_is(match, "type", "Exact");
+        size_t len = strlen(value);
+        const size_t rank = is_exact ? SIZE_MAX : len;
+
+        assert_int_equal(json_count(json_get(rule, "matches")), 1);
+        len -= len > 0 && value[len - 1] == '/';
+        if (is_exact ? strcmp(path, value) != 0
+                     : strncmp(path, value, len) != 0 ||
+                           (path[len] != '/' && path[len] != '\0'))
+            continue;
+        if (rank > best) {
+            best = rank;
+            backend =
+                json_get_str(json_at(json_get(rule, "backendRefs"), 0), "name");
+        }
+    }
+    return backend;
+}
+
+static void the_edge_leads_the_page_to_the_controller(void **arg)
+{
+    static const char *const paths[] = {"/",
+                                        "/index.html",
+                                        "/assets/page-0A1B2C3D.js",
+                                        "/web/config.json",
+                                        "/api/sessions",
+                                        "/v1/attach/x"};
+    own_json struct json *all = rendered("gke", "true");
+    const struct json *route = object_of(all, "HTTPRoute", "podterm");
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        assert_string_equal(backend_of(route, paths[i]), "podterm-controller");
+    assert_string_equal(backend_of(route, "/v1/attach"), "podterm-gateway");
+}
+
+/* Its address is the edge's one; what the controller lets it connect to by its
+ * policy, the gateway must let in by its list. */
+static void the_page_may_attach_where_it_is_served_and_nowhere_else(void **arg)
+{
+    own_json struct json *gke =
+        rendered("gke", "sed -i 's/podterm.example.com/a.b/' *.env *.yaml");
+    own_json struct json *local = rendered("local", "true");
+    const struct json *names = json_get(
+        json_get(object_of(gke, "HTTPRoute", "podterm"), "spec"), "hostnames");
+
+    (void)arg;
+    assert_string_equal(json_str(json_at(names, 0)), "a.b");
+    is_set(gke, "podterm-gateway", "PODTERM_ORIGINS", "https://a.b");
+    is_set(gke, "podterm-controller", "PODTERM_ATTACH_URL",
+           "wss://a.b/v1/attach");
+    /* by the README's port-forward */
+    is_set(local, "podterm-gateway", "PODTERM_ORIGINS",
+           "http://127.0.0.1:8080,http://localhost:8080");
+    is_set(local, "podterm-controller", "PODTERM_ATTACH_URL",
+           "ws://127.0.0.1:8081/v1/attach");
+}
+
+/* The image says where it lies. */
+static void the_page_is_served_unless_an_overlay_takes_it_away(void **arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < OVERLAY_COUNT; i++) {
+        own_json struct json *as_is = rendered(overlays[i], "true");
+        own_json struct json *without =
+            rendered(overlays[i], "echo PODTERM_WEB_DIR= >>controller.env");
+
+        assert_null(setting_of(as_is, "podterm-controller", "PODTERM_WEB_DIR"));
+        is_set(without, "podterm-controller", "PODTERM_WEB_DIR", "");
+    }
+}
+
 /* --- what has to be filled in --- */
 
 /* The exit code of infra/k8s/check; what it said in *said, the caller's. */
@@ -464,6 +551,10 @@ int main(void)
         cmocka_unit_test(controller_and_gateway_have_one_installation),
         cmocka_unit_test(all_listen_on_both_families),
         cmocka_unit_test(locally_pods_are_dialled_and_nobody_else),
+        cmocka_unit_test(the_edge_leads_the_page_to_the_controller),
+        cmocka_unit_test(
+            the_page_may_attach_where_it_is_served_and_nowhere_else),
+        cmocka_unit_test(the_page_is_served_unless_an_overlay_takes_it_away),
         cmocka_unit_test(what_was_not_filled_in_is_named),
         cmocka_unit_test(a_prometheus_that_is_away_lets_no_gateway_go),
         cmocka_unit_test(every_object_bears_the_installations_label),

@@ -14,6 +14,7 @@
 #include "tests/lib/manifests.h"
 #include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/rest.h"
 #include "tests/lib/shippedbed.h"
 #include "tests/lib/skipped.h"
 #include "tests/lib/tree.h"
@@ -125,6 +126,20 @@ static void as_many_run_as_the_manifests_say_and_none_was_restarted(void **arg)
     }
 }
 
+/* As its image has it; it may connect to the gateway of the settings. */
+static void serves_the_page(int port)
+{
+    struct rest_answer a = rest_call(port, "GET", "/", NULL, NULL);
+    own_mem char *gateway = mem_printf("connect-src 'self' ws://127.0.0.1:%d;",
+                                       around->stack.attach_port);
+
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(a.body, "<title>podterm</title>"));
+    if (!strstr(rest_header(&a, "content-security-policy"), gateway))
+        fail_msg("no %s in %s", gateway, a.head);
+    rest_fini(&a);
+}
+
 /* The way in that overlays/local tells of. */
 static void a_port_can_be_forwarded_to_the_controller(void **arg)
 {
@@ -141,6 +156,7 @@ static void a_port_can_be_forwarded_to_the_controller(void **arg)
         (char *const[]){"kubectl", "-n", SHIPPEDBED_NS, "port-forward",
                         "service/podterm-controller", ports, NULL});
     clusterbed_serves(port, "/livez", NULL, "the forwarded port");
+    serves_the_page(port);
     clusterbed_stop(&p, SIGTERM);
     free(p.log);
 }
