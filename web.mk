@@ -38,3 +38,10 @@ serve: deps web ## all of podterm and its page, to stay up on LISTEN=127.0.0.1:8
 test-web: deps-test-web all web tests/web/node_modules/.package-lock.json ## the page's types, module and behaviour in a real Chromium
 	@PODTERM_BUILD=$(BUILD) tests/web/run
 test-web: tests/node-cli/node_modules/.package-lock.json
+
+# (tests.mk calls it where these are; KEYS, ROUNDS: how many)
+KEYS ?= 500
+ROUNDS ?= 15
+.PHONY: bench-web
+bench-web: deps-test-web all web tests/web/node_modules/.package-lock.json ## the page's figures in a real Chromium, beside ttyd's where it is on PATH
+	@PODTERM_BUILD=$(BUILD) node tests/web/bench.mjs $(KEYS) $(ROUNDS)

@@ -112,8 +112,11 @@ $(BUILD)/tests/keeper/test_keeper $(BUILD)/tests/keeper/test_keeper_end: $(BUILD
 BENCH_SRC := $(wildcard tests/bench/*_bench.c)
 BENCH_BIN := $(patsubst tests/%.c,$(BUILD)/tests/%,$(BENCH_SRC))
 .PHONY: bench
-bench: deps-test all bundle $(BENCH_BIN) ## figures beside socat, haproxy, nginx
+bench: deps-test all bundle $(BENCH_BIN) ## figures beside socat, haproxy, nginx, ttyd; the page's too where node and Chromium are
 	@for b in $(BENCH_BIN); do PODTERM_BUNDLE=$(DIST)/sample-cli-$(VERSION).tar.gz $$b || exit 1; done
+	@for p in node npm "$${PODTERM_CHROMIUM:-chromium}"; do \
+		command -v "$$p" >/dev/null || { echo "# no $$p: no figures of the page (make bench-web installs it)"; exit 0; }; done; \
+		$(MAKE) --no-print-directory bench-web
 # COLD, WARM, BURST: how many starts of each kind
 COLD ?= 15
 WARM ?= 30

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { gzipSync, brotliCompressSync } from 'node:zlib';
+import { watchGlyphs } from './lib/glyphs.mjs';
 import { test } from './lib/suite.mjs';
 import { until } from './lib/stack.mjs';
 
@@ -128,3 +129,25 @@ test('fixture: an identity comes to our page and to no other', async (t) => {
   const opaque = await page.evaluate((u) => fetch(u, { mode: 'no-cors' }).then((r) => r.type, () => 'refused'), `${t.stack.url}dev/token?sub=ann`);
   assert.equal(opaque, 'refused'); // not even as a picture: cross-origin-resource-policy
 }, own);
+
+test('fixture: a glyph is timed from its key to its painting, however late that is', async (t) => {
+  const page = await t.page();
+  const LATE_MS = 150;
+  await page.route('http://127.0.0.1:9/', (route) => route.fulfill({ contentType: 'text/html', body: '<link rel="icon" href="data:,"><pre class="xterm-rows">ready&gt;</pre>' }));
+  await page.addInitScript(watchGlyphs);
+  await page.goto('http://127.0.0.1:9/');
+  await page.evaluate(() => window.podtermBench.prompt());
+  await page.evaluate((late) => {
+    const draw = (key) => requestAnimationFrame(() => document.querySelector('.xterm-rows').append(key));
+    addEventListener('keydown', ({ key }) => setTimeout(draw, key === 'a' ? 0 : late, key));
+  }, LATE_MS);
+  const ms = [];
+  for (const key of ['a', 'b', 'a', 'b']) {
+    await page.keyboard.press(key);
+    ms.push(await page.evaluate((n) => window.podtermBench.key(n), ms.length + 1));
+  }
+  for (const [i, at] of ms.entries()) {
+    assert.ok(i % 2 ? at >= LATE_MS : at > 0, `${ms}`);
+    assert.ok(at < LATE_MS * (i % 2 ? 2 : 1), `${ms}`);
+  }
+});

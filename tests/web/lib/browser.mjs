@@ -71,6 +71,10 @@ export class Browser {
     return new Tab(await page.context().newPage(), false).watch();
   }
 
+  get version() {
+    return this.#browser.version();
+  }
+
   async close() {
     await this.#browser.close();
   }
