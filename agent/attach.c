@@ -529,7 +529,7 @@ void attach_tick(struct attach_set *set, int64_t now_ms)
         next = a->next;
         if (a->phase == ATTACH_HELLO &&
             now_ms - a->opened_ms > ATTACH_HELLO_MS - LIFE_TICK_MS) {
-            attach_refuse(a, ERR_INPUT, "HELLO did not come in time.");
+            attach_refuse(a, ERR_SYSTEM, "HELLO did not come in time.");
         } else if (a->phase == ATTACH_OPEN && now_ms - a->opened_ms >= max_ms) {
             a->phase = ATTACH_MOVING;
             a->moved_ms = now_ms;

@@ -414,7 +414,7 @@ static void pair_late(struct pair *p)
     switch (p->phase) {
     case SESSION_HELLO:
         pair_refuse(p, SESSION_ON_DEADLINE,
-                    &(struct refusal){.kind = ERR_INPUT,
+                    &(struct refusal){.kind = ERR_SYSTEM,
                                       .message = "HELLO did not come in "
                                                  "time."});
         break;

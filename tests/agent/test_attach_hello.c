@@ -114,8 +114,8 @@ static void a_late_hello_is_refused_ten_seconds_after_accept(void **state)
         at++;
         agentlink_next(drip, 300);
     }
-    assert_int_equal(drip->close_code, 4400);
-    agentlink_refused(silent, "bad_request", 4400);
+    assert_int_equal(drip->close_code, 4503);
+    agentlink_refused(silent, "unavailable", 4503);
     assert_true(wspeer_ends(bare, 2000));
     assert_in_range(loop_now_ms() - start, 8000, 11000);
     agentlink_free(drip);

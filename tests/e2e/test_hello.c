@@ -93,7 +93,7 @@ static void hello_has_ten_seconds_however_it_is_dripped(void **arg)
             assert_true(wspeer_ends(p[i], WSPEER_MS));
             wspeer_free(p[i]);
         } else {
-            direct_refused(p[i], "bad_request", 4400);
+            direct_refused(p[i], "unavailable", 4503);
         }
     }
 }

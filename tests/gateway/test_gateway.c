@@ -238,9 +238,9 @@ static void who_says_nothing_is_sent_away_in_time(void **state)
     }
     assert_true(wspeer_ends(mute, 1000));
     assert_true(wspeer_ends(head, 1000));
-    text = wspeer_refused(c, "bad_request", 4400);
+    text = wspeer_refused(c, "unavailable", 4503);
     free(text);
-    free(wspeer_refused(drip, "bad_request", 4400));
+    free(wspeer_refused(drip, "unavailable", 4503));
     assert_in_range(loop_now_ms() - began, 450, 1500);
     wspeer_free(mute);
     wspeer_free(head);

@@ -129,7 +129,6 @@ function failed(c: Course, leg: Leg, code: number, isByUs: boolean): void {
       return;
     case 'bad_request':
     case 'denied':
-    case 'absent':
     case 'start_timeout':
       // an older connection carries on as long as it may
       if (!c.leg) leave(c, { name: 'failed', code: kind, message: message || 'the session refused this attachment' });
