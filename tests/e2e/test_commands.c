@@ -49,7 +49,7 @@ static void archive(void)
     own_mem char *make = mem_printf(
         "mkdir -p %s/bin && printf '#!/bin/sh\\necho here: $1 $V; exit 6\\n' "
         ">%s/bin/p && chmod 755 %s/bin/p && tar -czf '%s/my own.tar.gz' -C %s "
-        ". && chmod 600 '%s/my own.tar.gz'",
+        "bin && chmod 600 '%s/my own.tar.gz'",
         path, path, path, path, path, path);
     own_mem char *at = mem_printf("%s/my own.tar.gz", path);
 
