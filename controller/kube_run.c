@@ -447,8 +447,10 @@ static void made(void *arg)
         memset(&r->pod, 0, sizeof r->pod);
         r->has_pod = r->is_pod_gone = false;
     }
-    if (r->uid[0] && r->has_job && strcmp(r->job_uid, r->uid) != 0)
+    if (r->uid[0] && r->has_job && strcmp(r->job_uid, r->uid) != 0) {
         r->has_job = r->is_job_gone = r->is_job_over = false; /* one before */
+        r->job_says[0] = '\0';
+    }
     if (r->failure.kind) {
         make_failed(r);
         return;

@@ -369,6 +369,8 @@ static void what_became_of_a_job_before_does_not_end_the_next(void **arg)
     kubebed_until(&bed, "jobs", own, 1);
     run_for(bed.loop, 200);
     kubeworld_fault(bed.world, "POST", "/jobs", KUBEWORLD_HOLD, 0, NULL, -1);
+    kubeworld_job_is(bed.world, own, KW_JOB_FAILED);
+    run_for(bed.loop, 100);
     kubeworld_gone(bed.world, "jobs", own);
     run_for(bed.loop, 300); /* it is seen to be gone */
     kubeworld_heal(bed.world);
@@ -376,6 +378,8 @@ static void what_became_of_a_job_before_does_not_end_the_next(void **arg)
     run_for(bed.loop, 1500);
     assert_int_equal(kubebed_said(&bed, "ended"), 0);
     assert_int_equal(kubeworld_count(bed.world, "jobs", own), 1);
+    kubeworld_gone(bed.world, "jobs", own); /* nobody said that it failed */
+    kubebed_hears(&bed, "a:ended=runner_lost");
 }
 
 /* One that the pool had half made: nobody but it needs no room. */
