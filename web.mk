@@ -1,6 +1,6 @@
 # The web terminal: its page (web/), built by esbuild with exactly what
 # web/package-lock.json names, and its tests in a real Chromium. `make run`
-# and `make test` need none of this.
+# needs none of this.
 WEB_PACKAGES := nodejs npm
 WEB_TEST_PACKAGES := chromium
 WEB_NODE_LEAST := 18
@@ -29,15 +29,15 @@ WEB_SOURCES := web/build.mjs web/package.json web/tsconfig.json \
 web/dist/index.html: $(WEB_SOURCES) web/node_modules/.package-lock.json | deps-web
 	@cd web && npm run --silent build
 
-.PHONY: web serve test-web
+.PHONY: web serve test-web web-test-build
 web: web/dist/index.html ## build the web terminal's page into web/dist/
 serve: deps web ## all of podterm and its page, to stay up on LISTEN=127.0.0.1:8080
 	@BUILD=$(BUILD) DIST=$(DIST) VERSION=$(VERSION) LISTEN=$(LISTEN) \
 		tools/run serve
 
-test-web: deps-test-web all web tests/web/node_modules/.package-lock.json ## the page's types, module and behaviour in a real Chromium
+web-test-build: web $(foreach d,web node-cli,tests/$(d)/node_modules/.package-lock.json)
+test-web: deps-test-web all web-test-build ## the page's types, module and behaviour in a real Chromium
 	@PODTERM_BUILD=$(BUILD) tests/web/run
-test-web: tests/node-cli/node_modules/.package-lock.json
 
 # (tests.mk calls it where these are; KEYS, ROUNDS: how many)
 KEYS ?= 500

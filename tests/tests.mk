@@ -38,8 +38,8 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
 .PHONY: test unit e2e fuzz-corpora test-build
-test: deps-test all test-build ## unit tests, fuzz corpora, end-to-end tests
-	@tests/run --build $(BUILD) $(UNIT_BIN) --fuzz $(FUZZ_BIN) --e2e $(E2E_BIN)
+test: deps-test-web all test-build web-test-build ## unit tests, fuzz corpora, end-to-end tests, the page in a real Chromium
+	@tests/run --build $(BUILD) $(UNIT_BIN) --fuzz $(FUZZ_BIN) --e2e $(E2E_BIN) --last tests/web/run
 unit: all $(UNIT_BIN) ## unit tests alone
 	@tests/run --build $(BUILD) $(UNIT_BIN)
 e2e: all $(E2E_BIN) ## end-to-end tests alone
