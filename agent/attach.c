@@ -240,6 +240,8 @@ static void attach_output_ack(struct attach *a, const struct frame *f)
     a->acked = offset;
     if (a == a->set->owner) {
         h->output_acked = offset;
+        if (offset > h->output_seen)
+            h->output_seen = offset;
         life_acked(a->set->life);
     }
     if (attach_flows(a))

@@ -132,6 +132,7 @@ struct json *greet_ready(const struct agent_spec *spec,
     json_set_str(j, "sid", spec->sid);
     json_set_str(j, "role", role_name(role));
     json_set_int(j, "output_from", (int64_t)output_from);
+    json_set_int(j, "output_seen", (int64_t)h->output_seen);
     json_set_int(j, "input_received", (int64_t)h->input_received);
     json_set_int(j, "window", spec->window_bytes);
     json_set_int(j, "input_window", spec->input_window_bytes);

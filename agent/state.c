@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #define STATE_MAGIC "podtermS"
-#define STATE_VERSION 5
+#define STATE_VERSION 6
 #define STATE_PAGE 4096
 #define STATE_HEAD_BYTES                                                       \
     ((sizeof(struct state_head) + STATE_PAGE - 1) / STATE_PAGE * STATE_PAGE)
@@ -43,7 +43,8 @@ static int state_head_check(const struct state_head *h, int64_t file_bytes,
         h->end_wanted >= REASON_COUNT || h->stage_count > STATE_STAGES ||
         h->output_oldest > h->output_end ||
         h->output_end - h->output_oldest > h->ring_bytes ||
-        h->output_acked > h->output_end || h->viewers_at > 1 ||
+        h->output_acked > h->output_end || h->output_seen > h->output_end ||
+        h->viewers_at > 1 ||
         h->viewers[h->viewers_at].count > FRAME_VIEWERS_MAX ||
         h->is_activated > 1)
         return err_set(e, ERR_SYSTEM, "state file does not agree with itself");

@@ -78,7 +78,8 @@ struct state_head {
 
     uint64_t output_end;     /* bytes read from the PTY */
     uint64_t output_oldest;  /* oldest byte still in the ring */
-    uint64_t output_acked;   /* by owners */
+    uint64_t output_acked;   /* by the owner */
+    uint64_t output_seen;    /* the most that any owner acknowledged */
     uint64_t guard_end;      /* the guard lies from output_end up to here */
     uint64_t input_received; /* bytes write(2) to the PTY took */
 

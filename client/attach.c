@@ -201,6 +201,8 @@ static void attach_ready(struct attach *a, struct leg *l,
     a->signals_due |= a->signals_sent;
     a->signals_sent = 0;
     if (is_first) {
+        if (r->output_seen > a->link.next)
+            sink_was_seen(a->sink, r->output_seen - a->link.next);
         progress_ready(a->conf->progress, r);
     } else if (was_told || skipped) {
         progress_back(a->conf->progress, skipped);

@@ -9,8 +9,8 @@
 #include <string.h>
 
 enum { ENQ = 0x05, BEL = 0x07, CAN = 0x18, SUB = 0x1a, ESC = 0x1b, DEL = 0x7f };
-enum { C1_FIRST = 0x80, DCS = 0x90, SOS = 0x98, CSI = 0x9b, ST = 0x9c };
-enum { OSC = 0x9d, PM = 0x9e, APC = 0x9f, C1_END = 0xa0 };
+enum { C1_FIRST = 0x80, DCS = 0x90, SOS = 0x98, DECID = 0x9a, CSI = 0x9b };
+enum { ST = 0x9c, OSC = 0x9d, PM = 0x9e, APC = 0x9f, C1_END = 0xa0 };
 enum { TEXT = 0x100 }; /* the value of a unit that is no control */
 
 enum filter_state {
@@ -34,6 +34,8 @@ struct sink {
 };
 
 static const char *const osc_allowed[] = {FILTER_OSC};
+static const char *const osc_asking[] = {
+    "4", "5", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "22"};
 
 void filter_init(struct filter *f)
 {
@@ -142,13 +144,52 @@ static bool csi_names_mode(const struct csi *c, unsigned mode)
     return false;
 }
 
+/* Window reports: state, positions, sizes. */
+static bool csi_asks_window(const struct csi *c)
+{
+    size_t at = 0;
+    unsigned first = csi_param(c, &at);
+
+    return c->inter == 0 && first >= 11 && first <= 19;
+}
+
+/* Does the terminal answer with numbers? */
+static bool csi_asks(const struct csi *c, int final)
+{
+    switch (final) {
+    case 'c': /* attributes; with ? a cursor's look on the Linux console */
+        return c->inter == 0 && c->prefix != '?';
+    case 'n': /* status, cursor; with > it sets something */
+        return c->inter == 0 && c->prefix != '>';
+    case 'x': /* parameters; with $ or * a rectangle */
+        return c->inter == 0;
+    case 'p': /* a mode */
+        return c->inter == '$';
+    case 'q': /* version */
+        return c->prefix == '>';
+    case 'u': /* keyboard */
+    case 'm': /* keys' modifiers */
+    case 'S': /* graphics */
+        return c->prefix == '?';
+    case 'R': /* palette */
+        return c->inter == '#';
+    case '|': /* selected attributes, locator */
+        return c->inter == '#' || c->inter == '\'';
+    case 't':
+        return csi_asks_window(c);
+    default:
+        return false;
+    }
+}
+
 static bool csi_passes(const struct filter *f, int final)
 {
     struct csi c = {0};
     size_t at = 0;
     unsigned first;
 
-    if (f->is_doomed || !csi_split(f, &c))
+    if (f->is_doomed || !csi_split(f, &c) ||
+        (f->is_again && csi_asks(&c, final)))
         return false;
     switch (final) {
     case 'i': /* print */
@@ -173,17 +214,24 @@ static bool csi_passes(const struct filter *f, int final)
     }
 }
 
-/* Is the held OSC one that passes? Its first part alone may be there yet. */
-static bool osc_passes(const struct filter *f)
+static bool osc_is_of(const struct filter *f, const char *const *numbers,
+                      size_t count)
 {
     size_t at = f->held[0] == OSC ? 1 : 2;
     size_t len = f->held_len - at;
 
-    for (size_t i = 0; i < sizeof(osc_allowed) / sizeof(*osc_allowed); i++)
-        if (strlen(osc_allowed[i]) == len &&
-            !memcmp(osc_allowed[i], f->held + at, len))
-            return !f->is_doomed;
+    for (size_t i = 0; i < count; i++)
+        if (strlen(numbers[i]) == len && !memcmp(numbers[i], f->held + at, len))
+            return true;
     return false;
+}
+
+/* Is the held OSC one that passes? Its first part alone may be there yet. */
+static bool osc_passes(const struct filter *f)
+{
+    return !f->is_doomed &&
+           osc_is_of(f, osc_allowed,
+                     sizeof(osc_allowed) / sizeof(*osc_allowed));
 }
 
 static bool osc_is_progress(const struct filter *f)
@@ -214,7 +262,8 @@ static void in_ground(struct filter *f, const struct unit *u, struct sink *out)
         f->state = SKIP;
         return;
     default:
-        if (u->value >= C1_FIRST && u->value < C1_END && f->is_open)
+        if (u->value >= C1_FIRST && u->value < C1_END &&
+            (f->is_open || (f->is_again && u->value == DECID)))
             drop_held(f, out);
         else
             emit(out, u->bytes, u->len);
@@ -258,6 +307,12 @@ static void escape(struct filter *f, const struct unit *u, struct sink *out)
         return;
     case '\\':
         if (was_skipped) {
+            drop_held(f, out);
+            return;
+        }
+        break;
+    case 'Z': /* identity */
+        if (f->is_again) {
             drop_held(f, out);
             return;
         }
@@ -323,6 +378,8 @@ static void in_number(struct filter *f, const struct unit *u, struct sink *out)
     } else if (u->value == ';' && osc_is_progress(f)) {
         hold(f, u);
     } else if ((is_end || u->value == ';') && osc_passes(f)) {
+        f->is_asking =
+            osc_is_of(f, osc_asking, sizeof(osc_asking) / sizeof(*osc_asking));
         pass_held(f, out);
         f->is_open = true;
         f->string_len = 0;
@@ -349,6 +406,8 @@ static void in_osc(struct filter *f, const struct unit *u, struct sink *out)
         if (f->string_len > FILTER_STRING_MAX) {
             drop_held(f, out);
             f->state = SKIP_OSC;
+        } else if (f->is_again && f->is_asking && u->value == '?') {
+            emit_byte(out, '#');
         } else {
             emit(out, u->bytes, u->len);
         }

@@ -23,6 +23,12 @@
  * Answers that hold only numbers (cursor position, modes, colours, device
  * attributes) are left alone: programs need them.
  *
+ * Where what it is given was shown before (is_again), so are all other
+ * questions, for they were answered then, and an answer is typed into the
+ * program: CSI c, CSI n, CSI x, CSI ? u, CSI ? m, CSI ? S, CSI > q, CSI $ p,
+ * CSI # R, CSI # |, CSI ' |, the reports of CSI t, ESC Z; and in an OSC for
+ * colours or the pointer '?' becomes '#', which names neither.
+ *
  * A control character within a sequence is passed ahead of it, as terminals
  * carry it out; CAN, SUB, ESC and C1 controls end a string wherever it stands.
  * The terminal is taken to be in UTF-8 mode: a continuation byte is never a
@@ -48,7 +54,9 @@
 #define FILTER_HELD_MAX 256     /* bytes of an undecided sequence kept back */
 #define FILTER_STRING_MAX 16384 /* bytes of an OSC that passes */
 
-struct filter { /* all private */
+struct filter {
+    bool is_again; /* the caller's: what comes was shown before */
+    /* all else is private */
     int state;
     uint8_t held[FILTER_HELD_MAX - 4]; /* an undecided sequence */
     size_t held_len;
@@ -57,6 +65,7 @@ struct filter { /* all private */
     size_t string_len; /* of the OSC that is passing */
     bool is_doomed;    /* the sequence will be dropped, however it ends */
     bool is_open;      /* the terminal is inside an OSC that we passed */
+    bool is_asking;    /* that OSC may ask for a colour or the pointer */
     bool is_skipped;   /* ESC came while a string was being dropped */
 };
 

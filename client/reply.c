@@ -51,6 +51,8 @@ int reply_ready(const void *text, size_t len, struct reply_ready *out,
         reply_count(j, "input_window", REPLY_WINDOW_MAX, &r.input_window) < 0 ||
         !r.window || !r.input_window)
         return err_set(e, ERR_INPUT, "READY lacks an offset or a window");
+    if (reply_count(j, "output_seen", INT64_MAX, &r.output_seen) < 0)
+        r.output_seen = 0;
     isolation = json_get_str(j, "isolation");
     r.is_isolated = isolation && strcmp(isolation, "full") == 0;
     *out = r;

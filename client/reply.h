@@ -21,6 +21,7 @@
 
 struct reply_ready {
     uint64_t output_from, input_received;
+    uint64_t output_seen; /* by owners, so far; 0 where it is not told */
     uint64_t window, input_window; /* bytes, 1..REPLY_WINDOW_MAX */
     bool is_isolated;              /* isolation is "full" */
 };

@@ -37,6 +37,7 @@ struct sink {
     struct buf queue; /* as it came */
     size_t queue_at;  /* taken from its front */
     bool is_filtered;
+    uint64_t seen; /* bytes at the queue's front that were shown before */
     struct filter filter;
     struct modes modes;
     /* what is being written, made of `raw` bytes of the queue */
@@ -150,6 +151,8 @@ static bool sink_take(struct sink *s)
     size_t left = s->queue.len - s->queue_at;
     size_t n = left < SINK_TURN_BYTES ? left : SINK_TURN_BYTES;
 
+    if (s->seen > 0 && n > s->seen)
+        n = (size_t)s->seen;
     if (n == 0) {
         buf_clear(&s->queue);
         s->queue_at = 0;
@@ -157,6 +160,8 @@ static bool sink_take(struct sink *s)
     }
     s->out_at = 0;
     s->raw = n;
+    s->filter.is_again = s->seen > 0;
+    s->seen -= s->seen > 0 ? n : 0;
     if (s->is_filtered) {
         s->out_len =
             filter_run(&s->filter, s->queue.data + s->queue_at, n, s->out);
@@ -220,6 +225,11 @@ int sink_add(struct sink *s, const uint8_t *bytes, size_t len)
         return -1;
     sink_pump(s);
     return 0;
+}
+
+void sink_was_seen(struct sink *s, uint64_t len)
+{
+    s->seen = len > 0 ? s->queue.len - s->queue_at + len : 0;
 }
 
 void sink_hold(struct sink *s, bool hold)

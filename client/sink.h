@@ -28,6 +28,9 @@ struct sink *sink_new(struct loop *l, int fd, bool filter,
 void sink_free(struct sink *s); /* takes NULL; drops what waits */
 /* Queue a copy; verbs may be called within. -1: SINK_MAX would be passed. */
 int sink_add(struct sink *s, const uint8_t *bytes, size_t len);
+/* Of the bytes that are added next so many were shown before: what they ask a
+ * terminal was answered then. */
+void sink_was_seen(struct sink *s, uint64_t len);
 /* While held, bytes wait as they do when nobody reads. */
 void sink_hold(struct sink *s, bool hold);
 /* What the bytes written so far have made of the terminal. */

@@ -49,6 +49,7 @@ static void
 an_owner_that_stops_stalls_the_program_and_loses_nothing(void **state)
 {
     struct agentlink *l, *again;
+    uint64_t seen;
     long kib;
 
     (void)state;
@@ -63,6 +64,7 @@ an_owner_that_stops_stalls_the_program_and_loses_nothing(void **state)
     /* the ring holds from the acknowledged byte on */
     again = agentlink_new(box, ROLE_OWNER, 0);
     assert_int_equal(again->output_from, 0);
+    assert_int_equal(again->output_seen, 0);
     again->take = numbers_take;
     again->auto_ack = false;
     agentlink_to(again, 65536, MS);
@@ -72,6 +74,15 @@ an_owner_that_stops_stalls_the_program_and_loses_nothing(void **state)
     again->auto_ack = true;
     agentlink_to(again, 4 << 20, MS);
     agentlink_free(l);
+    /* what was acknowledged once stays so, from wherever it is shown again */
+    seen = again->output;
+    for (int i = 0; i < 2; i++) {
+        struct agentlink *late = agentlink_new(box, ROLE_OWNER, 0);
+
+        assert_in_range(late->output_seen, 4 << 20, seen);
+        assert_true(late->output_from < late->output_seen);
+        agentlink_free(late);
+    }
     agentlink_free(again);
 }
 

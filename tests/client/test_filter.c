@@ -13,6 +13,8 @@
 
 #define E "\033"
 
+static bool is_again; /* what is filtered was shown before */
+
 /* Filtered in one call, and byte by byte: both must give `want`. */
 static void check(const char *in, size_t in_len, const char *want,
                   size_t want_len)
@@ -23,8 +25,10 @@ static void check(const char *in, size_t in_len, const char *want,
 
     assert_true(in_len + FILTER_HELD_MAX < sizeof(whole));
     filter_init(&f);
+    f.is_again = is_again;
     len = filter_run(&f, (const uint8_t *)in, in_len, whole);
     filter_init(&f);
+    f.is_again = is_again;
     for (size_t i = 0; i < in_len; i++)
         at += filter_run(&f, (const uint8_t *)in + i, 1, bytewise + at);
     if (len != want_len || memcmp(whole, want, len) != 0) {
@@ -263,6 +267,81 @@ static void a_long_but_real_attribute_list_passes(void **arg)
     check(in, (size_t)n, in, (size_t)n);
 }
 
+static int shown_before(void **arg)
+{
+    (void)arg;
+    is_again = true;
+    return 0;
+}
+
+static int shown_now(void **arg)
+{
+    (void)arg;
+    is_again = false;
+    return 0;
+}
+
+static void what_was_shown_before_asks_nothing(void **arg)
+{
+    (void)arg;
+    DROPPED(E "[c");
+    DROPPED(E "[0c" E "[>c" E "[>0c" E "[=c" E "Z");
+    DROPPED(E "[5n" E "[6n" E "[?6n" E "[?996n" E "[n");
+    DROPPED(E "[x" E "[1x" E "[?2026$p" E "[4$p" E "[>q" E "[>0q");
+    DROPPED(E "[?u" E "[?4m" E "[?1;1;0S" E "[1#R" E "[#|" E "['|");
+    DROPPED(E "[11t" E "[13t" E "[13;2t" E "[14t" E "[14;2t" E "[15t" E "[16t" E
+              "[18t" E "[19t");
+    DROPPED("\302\233"
+            "c"
+            "\233"
+            "6n"
+            "\232"
+            "\302\232");
+    CHECK(E "]11;?" E "\\" E "]4;1;?;2;#abc\a",
+          E "]11;#" E "\\" E "]4;1;#;2;#abc\a");
+    CHECK(E "]10;?;?;?\a" E "]22;?__current__\a" E "]19;?" E "\\",
+          E "]10;#;#;#\a" E "]22;#__current__\a" E "]19;#" E "\\");
+    DROPPED(E "]52;c;?\a"); /* as ever */
+}
+
+static void what_was_shown_before_looks_as_it_did(void **arg)
+{
+    (void)arg;
+    PASSES("why? ?u 6n c" E "[31m" E "[>4;2m" E "[?25l" E "[?1c" E "[>4n");
+    PASSES(E "[2 q" E "[!p" E "[>1u" E "[u" E "[2S" E "[1;2;3;4$x" E "[22;0t");
+    PASSES(E "[8;20;21t" E "[20;1$t" E "[1 R" E "7" E "8" E "c" E "(B");
+    PASSES(E "]0;really?\a" E "]8;;https://e.example/?q=1" E "\\" E
+             "]7;file://h/a?b" E "\\" E "]133;A?\a" E "]11;#123456\a");
+    PASSES("caf\303\251 \342\232\232"); /* a continuation byte 9a */
+}
+
+/* Cut at every byte, what it is is known at its end. */
+static void what_is_new_may_ask_again(void **arg)
+{
+    static const char in[] = E "[6n" E "]11;?\a" E "[c" E "]4;1;?\a";
+    uint8_t out[2 * sizeof(in) + FILTER_HELD_MAX];
+
+    (void)arg;
+    for (size_t cut = 0; cut < sizeof(in); cut++) {
+        struct filter f;
+        size_t len;
+
+        filter_init(&f);
+        f.is_again = true;
+        len = filter_run(&f, (const uint8_t *)in, cut, out);
+        f.is_again = false;
+        len += filter_run(&f, (const uint8_t *)in + cut, sizeof(in) - 1 - cut,
+                          out + len);
+        out[len] = '\0';
+        assert_int_equal(strstr((char *)out, "[6n") != NULL, cut < 4);
+        assert_int_equal(strstr((char *)out, "]11;?") != NULL, cut < 10);
+        assert_int_equal(strstr((char *)out, "[c") != NULL, cut < 14);
+    }
+}
+
+#define AGAIN(name)                                                            \
+    cmocka_unit_test_setup_teardown(name, shown_before, shown_now)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +354,9 @@ int main(void)
         cmocka_unit_test(a_string_ends_where_a_terminal_ends_it),
         cmocka_unit_test(nothing_grows_however_long_a_string_is),
         cmocka_unit_test(a_long_but_real_attribute_list_passes),
+        AGAIN(what_was_shown_before_asks_nothing),
+        AGAIN(what_was_shown_before_looks_as_it_did),
+        cmocka_unit_test(what_is_new_may_ask_again),
     };
 
     return cmocka_run_group_tests_name("client/filter", tests, NULL, NULL);

@@ -55,6 +55,28 @@ static void out_and_back_again(void **arg)
     desk_expect_end(4, SOON_MS);
 }
 
+/* A terminal that answered again would type into the program. */
+static void a_question_is_shown_once_and_what_follows_it_again(void **arg)
+{
+    const char *sid;
+
+    (void)arg;
+    desk_run(NULL, RAW "printf '\\033[31mred\\033[6nasked';" HEX(
+                       7) "printf 'then\\033]11;?\\033\\\\'; read -r x");
+    seat_expect(&desk.seat, "red\033[6nasked", SOON_MS);
+    sid = desk_session();
+    seat_say(&desk.seat, "\r~.");
+    desk_expect_end(0, SOON_MS);
+    seat_free(&desk.seat);
+
+    attach(sid);
+    seat_expect(&desk.seat, "\033[31mredasked", SOON_MS);
+    seat_say(&desk.seat, "\033[1;1R");
+    seat_expect(&desk.seat, "then\033]11;?\033\\", SOON_MS);
+    seat_say(&desk.seat, "\n");
+    desk_expect_end(0, SOON_MS);
+}
+
 static void what_is_no_way_out_reaches_the_program(void **arg)
 {
     (void)arg;
@@ -211,6 +233,7 @@ int main(void)
 #define T(name) cmocka_unit_test_teardown(name, desk_leave)
     const struct CMUnitTest tests[] = {
         T(out_and_back_again),
+        T(a_question_is_shown_once_and_what_follows_it_again),
         T(what_is_no_way_out_reaches_the_program),
         T(a_held_key_outlives_its_connection),
         T(without_a_connection_one_gets_out_too),

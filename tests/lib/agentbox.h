@@ -99,7 +99,7 @@ struct agentlink {
     uint64_t typed;  /* next INPUT offset */
     uint64_t input_acked;
     uint64_t window, input_window;
-    uint64_t output_from; /* as READY said */
+    uint64_t output_from, output_seen; /* as READY said */
     uint64_t pong;
     uint16_t cols, rows; /* of RESIZED */
     int stages;          /* STAGE messages */

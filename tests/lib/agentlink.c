@@ -142,6 +142,7 @@ static void take_json(struct agentlink *l, const struct frame *f)
         fail_msg("%s: %s", frame_name(f->type), e.text);
     if (f->type == FRAME_READY) {
         l->output = l->output_from = number(j, "output_from");
+        l->output_seen = number(j, "output_seen");
         l->typed = l->input_acked = number(j, "input_received");
         l->window = number(j, "window");
         l->input_window = number(j, "input_window");

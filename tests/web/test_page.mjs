@@ -122,6 +122,31 @@ test('a second window takes over, the first says so and takes it back', async (t
   await dialog(first).getByText('exit code 0').waitFor();
 });
 
+test('what the program asked its terminal is answered once, whoever shows it again', async (t) => {
+  const first = await arrive(t);
+  const script = [
+    '#!/bin/sh',
+    'stty raw -echo',
+    "printf 'where\\033[6n\\033[c\\033]11;?\\007\\033Z?\\r\\n'",
+    'sleep 2; printf "answered\\r\\n"',
+    'dd bs=4096 count=1 2>/dev/null | grep -q . && printf "first\\r\\n"',
+    'n=$(timeout --foreground 12 cat | wc -c)',
+    'printf "and then %s bytes\\r\\n" "$n"',
+    'exec sleep 600',
+  ].join('\n');
+  const sid = await start(first, t.stack.pack('asks', `${script}\n`));
+  await shows(first, /^first$/m);
+  const second = await arrive(t, { at: first.url().slice(first.url().indexOf('#')) });
+  await shows(second, /^first$/m);
+  await second.reload();
+  await shows(second, /^first$/m);
+  await first.getByRole('button', { name: 'Take it back' }).click();
+  await says(first, 'Connected');
+  await shows(first, /^and then 0 bytes$/m, 20000);
+  await t.stack.call('DELETE', `/api/sessions/${sid}`, { who: 'ann' });
+  await dialog(first).waitFor();
+});
+
 test('whom the owner names looks on, sees all and types nothing', async (t) => {
   const owner = await arrive(t);
   const sid = await start(owner, t.stack.pack('shell', SHELL));
@@ -183,7 +208,7 @@ test('a program that is hostile to its terminal harms nothing', async (t) => {
     // reports of title and window, answerback, device attributes long as a command
     "printf '\\033[21t\\033[20t\\033[14t\\033[18t\\005'",
     "printf '<script>alert(2)</script><b>bold</b>\\r\\n'",
-    'answer=$(timeout 1 cat | od -An -c | tr -d " \\n")',
+    'answer=$(timeout --foreground 1 cat | od -An -c | tr -d " \\n")',
     'printf "answer=[%s]\\r\\nasked\\r\\n" "$answer"',
     'exec sleep 600',
   ].join('\n');

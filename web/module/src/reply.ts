@@ -23,6 +23,8 @@ export interface Ready {
   role: string;
   /** Where OUTPUT will start. */
   outputFrom: number;
+  /** How far owners have acknowledged OUTPUT so far: what a program asks its terminal below was answered. */
+  outputSeen: number;
   inputReceived: number;
   window: number;
   inputWindow: number;
@@ -86,6 +88,7 @@ export function readReady(bytes: Uint8Array): Ready {
     sid: text(o, 'sid', WORD_MAX) ?? '',
     role: text(o, 'role', WORD_MAX) ?? '',
     outputFrom,
+    outputSeen: count(o, 'output_seen') ?? 0,
     inputReceived,
     window,
     inputWindow,

@@ -6,7 +6,7 @@ import { linkAck, linkConsumed, linkInput, linkInputAcked, linkInputSent, linkNe
 import type { Link } from '../src/link.js';
 import type { Ready } from '../src/reply.js';
 
-const R = (more: Partial<Ready>): Ready => ({ sid: '', role: 'owner', outputFrom: 0, inputReceived: 0, window: 100, inputWindow: 10, isolation: '', egress: '', ...more });
+const R = (more: Partial<Ready>): Ready => ({ sid: '', role: 'owner', outputFrom: 0, outputSeen: 0, inputReceived: 0, window: 100, inputWindow: 10, isolation: '', egress: '', ...more });
 const bytes = (s: string) => new TextEncoder().encode(s);
 
 function send(l: Link): string {

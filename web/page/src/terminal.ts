@@ -7,7 +7,7 @@ import { answersNew } from './answers.js';
 import { endSession, getSession, identity } from './api.js';
 import type { Session } from './api.js';
 import { ask, button, dialog, el, toast } from './dom.js';
-import { isNew, takeFirst } from './first.js';
+import { takeFirst } from './first.js';
 import { programOf, sentence } from './format.js';
 import { keyBarNew } from './keybar.js';
 import type { Screen } from './main.js';
@@ -24,16 +24,7 @@ import type { View } from './view.js';
 const TITLE_MAX = 80;
 const FONT_LEAST = 5; // pixels; smaller letters nobody reads
 const QUIET_MS = 300; // of output: what was kept for us has been shown
-const REPLAY_MS = 5000; // it takes no longer than that
 const COARSE = matchMedia('(pointer: coarse)');
-
-/** How far this tab has shown the session: questions below were answered. */
-const seenKey = (id: string) => `podterm.seen.${id}`;
-
-/** Sessions of other times are nobody's business any more. */
-function forgetOthers(id: string): void {
-  for (const key of Object.keys(sessionStorage)) if (key.startsWith(seenKey('')) && key !== seenKey(id)) sessionStorage.removeItem(key);
-}
 
 interface Ended {
   end: End;
@@ -122,31 +113,11 @@ export function terminalScreen(id: string, role: Role): Screen {
 
     // --- what was kept is shown again, and answered once ---
 
-    forgetOthers(id);
-    const seen = Number(sessionStorage.getItem(seenKey(id)) ?? NaN);
-    let quiet = 0;
-    let replayEnd = 0;
-    if (Number.isSafeInteger(seen)) answers.until = seen;
-    else if (!isNew(id)) answers.until = Infinity;
-    const isReplay = () => answers.until === Infinity;
-    const endReplay = () => {
-      answers.until = 0;
-      clearTimeout(quiet);
-      clearTimeout(replayEnd);
-    };
-    const hearOutput = () => {
-      clearTimeout(quiet);
-      if (isReplay()) quiet = setTimeout(endReplay, QUIET_MS) as unknown as number;
-    };
-    const keepSeen = () => {
-      if (!isViewer) sessionStorage.setItem(seenKey(id), String(link.offset));
-    };
     const write = (bytes: Uint8Array, offset: number, consumed: () => void) => {
       answers.begin(offset);
       term.write(bytes, () => {
         answers.done();
         consumed();
-        hearOutput();
       });
     };
     const output = (bytes: Uint8Array, offset: number, consumed: () => void) => {
@@ -180,7 +151,6 @@ export function terminalScreen(id: string, role: Role): Screen {
       screen.dataset['state'] = next.name;
       for (const b of liveTools) b.disabled = next.name === 'ended' || next.name === 'failed';
       if (next.name === 'ended') {
-        keepSeen();
         term.options.cursorStyle = 'underline';
         term.options.disableStdin = true;
         void showEnd(next.end);
@@ -227,9 +197,7 @@ export function terminalScreen(id: string, role: Role): Screen {
         if (isViewer && r.size) viewerSize = r.size;
         sized();
         if (isFirst) {
-          hearOutput();
-          replayEnd = setTimeout(endReplay, REPLAY_MS) as unknown as number;
-          if (!isReplay()) clearTimeout(replayEnd);
+          answers.until = r.outputSeen;
           // the screen's beginning is no longer kept: have it drawn anew
           if (r.outputFrom > 0) setTimeout(() => link.repaint(), QUIET_MS);
         }
@@ -321,15 +289,9 @@ export function terminalScreen(id: string, role: Role): Screen {
     });
     observer.observe(room);
     showKeys();
-    addEventListener('pagehide', keepSeen);
-    const keeper = setInterval(keepSeen, 2000);
 
     return () => {
       isLeft = true;
-      keepSeen();
-      clearInterval(keeper);
-      removeEventListener('pagehide', keepSeen);
-      endReplay();
       stopSettings();
       observer.disconnect();
       cancelAnimationFrame(frame);
