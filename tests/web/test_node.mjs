@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { environment, layOut } from '../node-cli/layout.mjs';
 import { arrive, dialog, rows, screen, shows, start, type } from './lib/desk.mjs';
+import { inkOfPage, inkOfSequences } from './lib/ink.mjs';
 import { build, nap, until } from './lib/stack.mjs';
 import { test } from './lib/suite.mjs';
 import { Tmux } from './lib/tmux.mjs';
@@ -91,14 +92,15 @@ const words = (env) => Object.entries(env).map(([name, value]) => `${name}='${va
 let alone = null;
 
 /** By itself, from the tree that the bundle is made of: its screens at those
- * moments, with and without colours. Once for all tests. */
+ * moments, as escape sequences and in the page's notation. Once for all tests. */
 async function runAlone(stack) {
   if (alone) return alone;
   const tree = fs.mkdtempSync(path.join(stack.dir, 'alone.'));
   layOut(tree);
   const shots = [];
   await inTmux(`env -i HOME=/tmp ${words(environment(tree))} ${tree}/bin/tasks`, async (terminal) => {
-    shots.push({ plain: await still(() => terminal.screen()), drawn: await still(() => terminal.drawn()) });
+    const drawn = await still(() => terminal.drawn());
+    shots.push({ ink: inkOfSequences(drawn.slice(0, drawn.lastIndexOf('\n'))), drawn });
   });
   fs.rmSync(tree, { recursive: true });
   return (alone = shots);
@@ -157,9 +159,10 @@ test('a program with listr2 and ora looks on the page as it does in a terminal, 
   await tab.resize(...LARGE);
   for (const [i, one] of STEPS.entries()) {
     await step(tab, one);
-    await becomes(() => tab.screen(), shots[i].plain, `${one.then}`);
+    await becomes(() => inkOfPage(page), shots[i].ink, `${one.then}`);
   }
   await tab.type('x');
   await dialog(page).getByText(`exit code ${FAILURES}`).waitFor();
+  assert.match(shots.map((shot) => shot.ink).join('\n'), /\{\d+( \w+)*\}\S/); // it has colours
   assert.equal((await t.stack.ended('ann', sid)).exit_code, FAILURES);
 }, { ms: 120000 });

@@ -51,7 +51,7 @@ export class Tmux {
 
   /** The same with its colours, as escape sequences; and the cursor. */
   async drawn() {
-    const cursor = this.#tmux('display-message', '-p', 'cursor #{cursor_x},#{cursor_y} shown #{cursor_flag}');
+    const cursor = this.#tmux('display-message', '-p', 'cursor #{cursor_x},#{cursor_y} shown #{cursor_flag}').trimEnd();
     return this.#tmux('capture-pane', '-p', '-e').trimEnd() + '\n' + cursor;
   }
 }
