@@ -74,7 +74,7 @@ static void head_judge(struct pair *p, const struct upgrade *u)
         plain_request(p, u);
         return;
     }
-    if (!upgrade_text_is(u->path, UPGRADE_PATH))
+    if (!http_text_is(u->path, UPGRADE_PATH))
         plain_answer(p, 404);
     else if (u->has_query || !u->has_subprotocol)
         plain_answer(p, 400); /* nothing of ours ever stands in a URL */
@@ -96,7 +96,7 @@ bool admit_head(struct pair *p)
 
     if (!client_read(p))
         return false;
-    end = upgrade_end((const char *)g->in.data, g->in.len, &g->seen);
+    end = http_head_end((const char *)g->in.data, g->in.len, &g->seen);
     if (end == 0) {
         if (g->in.len == g->in.max)
             plain_answer(p, 431);

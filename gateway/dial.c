@@ -96,7 +96,7 @@ static bool dial_answer(struct pair *p)
     char accept[UPGRADE_ACCEPT_LEN + 1];
     const char *text = (const char *)g->answer.data, *why;
     size_t seen = 0;
-    long end = upgrade_end(text, g->answer.len, &seen);
+    long end = http_head_end(text, g->answer.len, &seen);
     int status = 0;
 
     if (end == 0 && g->answer.len < g->answer.max)

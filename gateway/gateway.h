@@ -47,7 +47,7 @@ struct greeting {
 
     /* what it said */
     struct buf in;             /* bytes not yet understood */
-    size_t seen;               /* of in, by upgrade_end */
+    size_t seen;               /* of in, by http_head_end */
     char key[UPGRADE_KEY_LEN]; /* Sec-WebSocket-Key, its own then ours */
     bool is_fragmented;        /* HELLO has begun and goes on */
     struct buf hello;          /* unmasked: holds the token */

@@ -84,16 +84,16 @@ void plain_request(struct pair *p, const struct upgrade *u)
 {
     const struct gateway *gw = p->gw;
 
-    if (upgrade_text_is(u->path, "/livez"))
+    if (http_text_is(u->path, "/livez"))
         plain_answer(p, 200);
-    else if (upgrade_text_is(u->path, "/readyz"))
+    else if (http_text_is(u->path, "/readyz"))
         plain_answer(p, gw->is_store_well && !gw->is_draining &&
                                 keyset_is_loaded(gw->keyset)
                             ? 200
                             : 503);
-    else if (upgrade_text_is(u->path, "/metrics") && may_see_metrics(p, u))
+    else if (http_text_is(u->path, "/metrics") && may_see_metrics(p, u))
         plain_metrics(p);
-    else if (upgrade_text_is(u->path, UPGRADE_PATH) && !p->greeting->is_metrics)
+    else if (http_text_is(u->path, UPGRADE_PATH) && !p->greeting->is_metrics)
         plain_answer(p, 426);
     else
         plain_answer(p, 404);

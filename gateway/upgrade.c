@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455 1.3 */
 #define TARGET_MAX 1024                             /* bytes of a target */
@@ -43,116 +42,32 @@ static const char *const field_names[FIELD_COUNT] = {
     [FIELD_ENCODING] = "transfer-encoding",
 };
 
-static bool is_token_char(char c)
-{
-    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-        (c >= 'A' && c <= 'Z'))
-        return true;
-    return c && strchr("!#$%&'*+-.^_`|~", c);
-}
-
-static bool is_token(struct upgrade_text t)
-{
-    for (size_t i = 0; i < t.len; i++)
-        if (!is_token_char(t.at[i]))
-            return false;
-    return t.len > 0;
-}
-
-static bool is_visible(struct upgrade_text t)
-{
-    for (size_t i = 0; i < t.len; i++)
-        if (t.at[i] < 0x21 || t.at[i] > 0x7e)
-            return false;
-    return t.len > 0;
-}
-
-bool upgrade_text_is(struct upgrade_text t, const char *word)
-{
-    return t.at && t.len == strlen(word) && strncasecmp(t.at, word, t.len) == 0;
-}
-
-static struct upgrade_text text_trim(struct upgrade_text t)
-{
-    while (t.len && (t.at[0] == ' ' || t.at[0] == '\t')) {
-        t.at++;
-        t.len--;
-    }
-    while (t.len && (t.at[t.len - 1] == ' ' || t.at[t.len - 1] == '\t'))
-        t.len--;
-    return t;
-}
-
-long upgrade_end(const char *bytes, size_t len, size_t *seen)
-{
-    size_t i = *seen;
-
-    for (; i < len; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-
-        if (i >= 1 && bytes[i - 1] == '\r' && c != '\n')
-            return -1;
-        if (c == '\n' && (i == 0 || bytes[i - 1] != '\r'))
-            return -1;
-        if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
-            return -1;
-        if (c == '\n' && i >= 3 && bytes[i - 2] == '\n') {
-            *seen = i + 1;
-            return (long)(i + 1);
-        }
-    }
-    *seen = i;
-    return 0;
-}
-
-/* The next line without its CRLF; upgrade_end has seen that each has one. */
-static bool line_take(struct upgrade_text *rest, struct upgrade_text *line)
-{
-    const char *end = memchr(rest->at, '\r', rest->len);
-    size_t len;
-
-    if (!end)
-        return false;
-    len = (size_t)(end - rest->at);
-    if (rest->len < len + 2 || end[1] != '\n')
-        return false;
-    *line = (struct upgrade_text){rest->at, len};
-    rest->at += len + 2;
-    rest->len -= len + 2;
-    return true;
-}
-
 /* One header line into its slot. -1: malformed, folded, or ours and twice. */
-static int field_take(struct upgrade_text line,
-                      struct upgrade_text slots[FIELD_COUNT])
+static int field_take(struct http_text line,
+                      struct http_text slots[FIELD_COUNT])
 {
-    const char *colon = memchr(line.at, ':', line.len);
-    struct upgrade_text name, value;
+    struct http_text name, value;
 
-    if (!colon)
-        return -1;
-    name = (struct upgrade_text){line.at, (size_t)(colon - line.at)};
-    value = (struct upgrade_text){colon + 1, line.len - name.len - 1};
-    if (!is_token(name)) /* also refuses folding: a space is no token */
+    if (http_field_take(line, &name, &value) < 0)
         return -1;
     for (int f = 0; f < FIELD_COUNT; f++) {
-        if (!upgrade_text_is(name, field_names[f]))
+        if (!http_text_is(name, field_names[f]))
             continue;
         if (slots[f].at)
             return -1;
-        slots[f] = text_trim(value);
+        slots[f] = value;
         return 0;
     }
     return 0;
 }
 
 /* Every line up to the empty one, which must be the last. */
-static int fields_take(struct upgrade_text rest,
-                       struct upgrade_text slots[FIELD_COUNT])
+static int fields_take(struct http_text rest,
+                       struct http_text slots[FIELD_COUNT])
 {
-    struct upgrade_text line;
+    struct http_text line;
 
-    while (line_take(&rest, &line)) {
+    while (http_line_take(&rest, &line)) {
         if (line.len == 0)
             return rest.len == 0 ? 0 : -1;
         if (field_take(line, slots) < 0)
@@ -161,31 +76,8 @@ static int fields_take(struct upgrade_text rest,
     return -1;
 }
 
-/* Is word among the comma-separated tokens? -1 when one is no token. */
-static int list_has(struct upgrade_text list, const char *word, bool exact)
-{
-    int found = 0;
-
-    for (;;) {
-        const char *comma = memchr(list.at, ',', list.len);
-        size_t len = comma ? (size_t)(comma - list.at) : list.len;
-        struct upgrade_text item =
-            text_trim((struct upgrade_text){list.at, len});
-
-        if (!is_token(item))
-            return -1;
-        if (upgrade_text_is(item, word) &&
-            (!exact || memcmp(item.at, word, item.len) == 0))
-            found = 1;
-        if (!comma)
-            return found;
-        list.at += len + 1;
-        list.len -= len + 1;
-    }
-}
-
 /* 16 bytes in padded base64, the unused bits zero. */
-static bool is_key(struct upgrade_text t)
+static bool is_key(struct http_text t)
 {
     if (t.len != UPGRADE_KEY_LEN || memcmp(t.at + 22, "==", 2) != 0 ||
         !memchr("AQgw", t.at[21], 4))
@@ -200,7 +92,7 @@ static bool is_key(struct upgrade_text t)
     return true;
 }
 
-static bool is_host(struct upgrade_text t)
+static bool is_host(struct http_text t)
 {
     for (size_t i = 0; i < t.len; i++) {
         char c = t.at[i];
@@ -213,25 +105,25 @@ static bool is_host(struct upgrade_text t)
 }
 
 /* "GET /path?query HTTP/1.1" */
-static int request_line(struct upgrade_text line, struct upgrade *out)
+static int request_line(struct http_text line, struct upgrade *out)
 {
     const char *sp = memchr(line.at, ' ', line.len);
     const char *end = line.at + line.len, *target, *query;
-    struct upgrade_text method, rest;
+    struct http_text method, rest;
 
     if (!sp)
         return 400;
-    method = (struct upgrade_text){line.at, (size_t)(sp - line.at)};
+    method = (struct http_text){line.at, (size_t)(sp - line.at)};
     target = sp + 1;
     sp = memchr(target, ' ', (size_t)(end - target));
-    if (!sp || !is_token(method))
+    if (!sp || !http_text_is_token(method))
         return 400;
-    rest = (struct upgrade_text){sp + 1, (size_t)(end - sp) - 1};
+    rest = (struct http_text){sp + 1, (size_t)(end - sp) - 1};
     if (rest.len != 8 || memcmp(rest.at, "HTTP/", 5) != 0)
         return 400;
-    rest = (struct upgrade_text){target, (size_t)(sp - target)};
-    if (!is_visible(rest) || rest.at[0] != '/' || rest.len > TARGET_MAX ||
-        memchr(rest.at, '#', rest.len))
+    rest = (struct http_text){target, (size_t)(sp - target)};
+    if (!http_text_is_visible(rest) || rest.at[0] != '/' ||
+        rest.len > TARGET_MAX || memchr(rest.at, '#', rest.len))
         return 400;
     if (memcmp(sp + 1, "HTTP/1.1", 8) != 0)
         return 505;
@@ -246,7 +138,7 @@ static int request_line(struct upgrade_text line, struct upgrade *out)
 }
 
 /* All that makes a request a WebSocket upgrade, or none of it. */
-static int upgrade_judge(const struct upgrade_text f[FIELD_COUNT],
+static int upgrade_judge(const struct http_text f[FIELD_COUNT],
                          struct upgrade *out)
 {
     int has = 0;
@@ -254,16 +146,16 @@ static int upgrade_judge(const struct upgrade_text f[FIELD_COUNT],
     if (!f[FIELD_UPGRADE].at && !f[FIELD_KEY].at && !f[FIELD_VERSION].at &&
         !f[FIELD_PROTOCOL].at)
         return 0;
-    if (!upgrade_text_is(f[FIELD_UPGRADE], "websocket") ||
+    if (!http_text_is(f[FIELD_UPGRADE], "websocket") ||
         !f[FIELD_CONNECTION].at || !f[FIELD_KEY].at || !f[FIELD_VERSION].at)
         return 400;
-    if (list_has(f[FIELD_CONNECTION], "upgrade", false) != 1 ||
+    if (http_list_has(f[FIELD_CONNECTION], "upgrade", false) != 1 ||
         !is_key(f[FIELD_KEY]))
         return 400;
-    if (!upgrade_text_is(f[FIELD_VERSION], "13"))
+    if (!http_text_is(f[FIELD_VERSION], "13"))
         return 426;
     if (f[FIELD_PROTOCOL].at)
-        has = list_has(f[FIELD_PROTOCOL], FRAME_SUBPROTOCOL, true);
+        has = http_list_has(f[FIELD_PROTOCOL], FRAME_SUBPROTOCOL, true);
     if (has < 0)
         return 400;
     out->has_subprotocol = has == 1;
@@ -274,12 +166,12 @@ static int upgrade_judge(const struct upgrade_text f[FIELD_COUNT],
 
 int upgrade_parse(const char *head, size_t len, struct upgrade *out)
 {
-    struct upgrade_text f[FIELD_COUNT] = {{0}};
-    struct upgrade_text rest = {head, len}, line;
+    struct http_text f[FIELD_COUNT] = {{0}};
+    struct http_text rest = {head, len}, line;
     struct upgrade u = {0};
     int status;
 
-    if (!line_take(&rest, &line))
+    if (!http_line_take(&rest, &line))
         return 400;
     status = request_line(line, &u);
     if (status)
@@ -290,7 +182,7 @@ int upgrade_parse(const char *head, size_t len, struct upgrade *out)
         return 400;
     if (f[FIELD_LENGTH].at || f[FIELD_ENCODING].at || f[FIELD_ACCEPT].at)
         return 400;
-    if (f[FIELD_ORIGIN].at && !is_visible(f[FIELD_ORIGIN]))
+    if (f[FIELD_ORIGIN].at && !http_text_is_visible(f[FIELD_ORIGIN]))
         return 400;
     status = upgrade_judge(f, &u);
     if (status)
@@ -303,7 +195,7 @@ int upgrade_parse(const char *head, size_t len, struct upgrade *out)
 }
 
 /* "HTTP/1.1 101 Switching Protocols": the number, or 0. */
-static int status_line(struct upgrade_text line)
+static int status_line(struct http_text line)
 {
     int status = 0;
 
@@ -321,11 +213,11 @@ static int status_line(struct upgrade_text line)
 const char *upgrade_answer(const char *head, size_t len,
                            const char accept[UPGRADE_ACCEPT_LEN], int *status)
 {
-    struct upgrade_text f[FIELD_COUNT] = {{0}};
-    struct upgrade_text rest = {head, len}, line;
+    struct http_text f[FIELD_COUNT] = {{0}};
+    struct http_text rest = {head, len}, line;
 
     *status = 0;
-    if (!line_take(&rest, &line))
+    if (!http_line_take(&rest, &line))
         return "no status line";
     *status = status_line(line);
     if (!*status)
@@ -334,9 +226,9 @@ const char *upgrade_answer(const char *head, size_t len,
         return "a malformed or repeated header";
     if (*status != 101)
         return "a status other than 101";
-    if (!upgrade_text_is(f[FIELD_UPGRADE], "websocket") ||
+    if (!http_text_is(f[FIELD_UPGRADE], "websocket") ||
         !f[FIELD_CONNECTION].at ||
-        list_has(f[FIELD_CONNECTION], "upgrade", false) != 1)
+        http_list_has(f[FIELD_CONNECTION], "upgrade", false) != 1)
         return "a 101 to something else than websocket";
     if (f[FIELD_ACCEPT].len != UPGRADE_ACCEPT_LEN ||
         memcmp(f[FIELD_ACCEPT].at, accept, UPGRADE_ACCEPT_LEN) != 0)

@@ -9,6 +9,8 @@
 #ifndef PODTERM_GATEWAY_UPGRADE_H
 #define PODTERM_GATEWAY_UPGRADE_H
 
+#include "base/http_head.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,34 +19,19 @@
 #define UPGRADE_ACCEPT_LEN 28 /* Sec-WebSocket-Accept */
 #define UPGRADE_PATH "/v1/attach"
 
-/* Bytes inside the head; at is NULL when the header is absent. */
-struct upgrade_text {
-    const char *at;
-    size_t len;
-};
-
 struct upgrade {
-    struct upgrade_text path; /* without the query */
-    struct upgrade_text host; /* always there */
-    struct upgrade_text origin;
-    struct upgrade_text forwarded; /* X-Forwarded-For */
-    struct upgrade_text key;
+    struct http_text path; /* without the query */
+    struct http_text host; /* always there */
+    struct http_text origin;
+    struct http_text forwarded; /* X-Forwarded-For */
+    struct http_text key;
     bool has_query;
     bool is_websocket;    /* a valid WebSocket upgrade, version 13 */
     bool has_subprotocol; /* podterm.v1 is among the names offered */
 };
 
 /*
- * Look for the end of a head that arrives in pieces.
- *
- * seen     bytes judged by earlier calls, 0 at first; kept by this function
- * returns  length of the head with its empty line, 0 = not yet whole,
- *          -1 = a byte or line end that no head may hold
- */
-long upgrade_end(const char *bytes, size_t len, size_t *seen);
-
-/*
- * Take a request head apart. len is what upgrade_end gave.
+ * Take a request head apart. len is what http_head_end gave.
  *
  * returns  0, or the HTTP status of the refusal: 400, 405 (not GET),
  *          426 (another WebSocket version), 505 (not HTTP/1.1)
@@ -70,8 +57,5 @@ size_t upgrade_write_101(const char key[UPGRADE_KEY_LEN],
 /* The request to an agent; returns its bytes. */
 size_t upgrade_write_request(const char key[UPGRADE_KEY_LEN],
                              char out[UPGRADE_TEXT_MAX]);
-
-/* Equal, ASCII case aside? */
-bool upgrade_text_is(struct upgrade_text t, const char *word);
 
 #endif

@@ -16,11 +16,11 @@ static long bytewise(const char *text, size_t size)
     long end = 0;
 
     for (size_t len = 1; len <= size && end == 0; len++)
-        end = upgrade_end(text, len, &seen);
+        end = http_head_end(text, len, &seen);
     return end;
 }
 
-static void inside(struct upgrade_text t, const char *head, size_t len)
+static void inside(struct http_text t, const char *head, size_t len)
 {
     if (t.at && (t.at < head || t.at + t.len > head + len))
         abort();
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size > UPGRADE_HEAD_MAX)
         return 0;
-    end = upgrade_end(text, size, &seen);
+    end = http_head_end(text, size, &seen);
     if (end != bytewise(text, size))
         abort();
     if (end <= 0)

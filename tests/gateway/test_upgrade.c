@@ -25,7 +25,7 @@ static int parse(const char *text, size_t step, struct upgrade *u)
     for (size_t len = step < all ? step : all; end == 0; len += step) {
         if (len > all)
             len = all;
-        end = upgrade_end(text, len, &seen);
+        end = http_head_end(text, len, &seen);
         if (len == all)
             break;
     }
@@ -59,11 +59,11 @@ static void a_browsers_request_is_understood(void **state)
     (void)state;
     assert_int_equal(parse(text, 7, &u), 0);
     assert_true(u.is_websocket && u.has_subprotocol && u.has_query);
-    assert_true(upgrade_text_is(u.path, "/v1/attach"));
-    assert_true(upgrade_text_is(u.host, "[::1]:8080"));
-    assert_true(upgrade_text_is(u.origin, "https://a.example"));
-    assert_true(upgrade_text_is(u.forwarded, "1.2.3.4, 5.6.7.8"));
-    assert_true(upgrade_text_is(u.key, KEY));
+    assert_true(http_text_is(u.path, "/v1/attach"));
+    assert_true(http_text_is(u.host, "[::1]:8080"));
+    assert_true(http_text_is(u.origin, "https://a.example"));
+    assert_true(http_text_is(u.forwarded, "1.2.3.4, 5.6.7.8"));
+    assert_true(http_text_is(u.key, KEY));
 }
 
 static void a_plain_get_is_no_upgrade(void **state)
@@ -74,7 +74,7 @@ static void a_plain_get_is_no_upgrade(void **state)
     assert_int_equal(parse("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n", 1, &u), 0);
     assert_false(u.is_websocket);
     assert_null(u.origin.at);
-    assert_true(upgrade_text_is(u.path, "/livez"));
+    assert_true(http_text_is(u.path, "/livez"));
 }
 
 static void every_broken_head_has_its_status(void **state)

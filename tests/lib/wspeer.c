@@ -322,7 +322,7 @@ void wspeer_answer(struct wspeer *p)
     assert_non_null(head);
     assert_int_equal(upgrade_parse(head, strlen(head), &u), 0);
     assert_true(u.is_websocket && u.has_subprotocol);
-    assert_true(upgrade_text_is(u.path, UPGRADE_PATH));
+    assert_true(http_text_is(u.path, UPGRADE_PATH));
     wspeer_write(p, text, upgrade_write_101(u.key.at, text));
     free(head);
 }
