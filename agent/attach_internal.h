@@ -50,7 +50,7 @@ struct attach_set {
     struct loop_timer *ack_timer; /* armed while is_ack_waiting */
     bool is_ack_waiting;
     uint64_t input_told; /* by the last INPUT_ACK */
-    char notice[160];
+    char notice[256];
     bool is_ended;
     /* One message is made at a time: one buffer serves everybody. */
     uint8_t out[WS_PRE + FRAME_HEAD_MAX + ATTACH_TURN_BYTES];

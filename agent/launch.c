@@ -18,18 +18,32 @@ static bool launch_is_set(char *const *env, const char *pair)
     return false;
 }
 
+/* Both spellings: curl reads http_proxy, others HTTP_PROXY alone. */
+#define PROXY_URL "http://127.0.0.1:" STRING(SHIM_PROXY_PORT)
+#define STRING(number) STRING_OF(number)
+#define STRING_OF(text) #text
+#define NO_PROXY "localhost,127.0.0.1,::1"
+static const char *const proxied[] = {
+    "HTTP_PROXY=" PROXY_URL, "HTTPS_PROXY=" PROXY_URL, "ALL_PROXY=" PROXY_URL,
+    "NO_PROXY=" NO_PROXY,    "http_proxy=" PROXY_URL,  "https_proxy=" PROXY_URL,
+    "all_proxy=" PROXY_URL,  "no_proxy=" NO_PROXY,
+};
+#define PROXIED (sizeof(proxied) / sizeof(proxied[0]))
+
 static char **launch_env(const struct launch *l)
 {
-    char *ours[] = {
+    char *ours[5 + PROXIED] = {
         mem_printf("PATH=%s/bin:%s", l->root, MANIFEST_PATH),
         mem_printf("HOME=%s", l->home),
         mem_str("TERM=xterm-256color"),
         mem_str("COLORTERM=truecolor"),
         mem_str("LANG=C.UTF-8"),
     };
-    const size_t our_count = sizeof(ours) / sizeof(ours[0]);
-    size_t count = 0, n = 0;
+    size_t our_count = 5, count = 0, n = 0;
     char **out;
+
+    for (size_t i = 0; l->spec->proxy_rules && i < PROXIED; i++)
+        ours[our_count++] = mem_str(proxied[i]);
 
     while (l->spec->env[count])
         count++;
@@ -54,17 +68,24 @@ static void launch_env_free(char **env)
     free(env);
 }
 
+static enum shim_egress launch_egress(const struct agent_spec *spec)
+{
+    if (spec->proxy_rules)
+        return SHIM_EGRESS_PROXY;
+    return strcmp(spec->egress, "open") == 0 ? SHIM_EGRESS_OPEN
+                                             : SHIM_EGRESS_NONE;
+}
+
 int launch_program(struct shimlink *shim, const struct launch *l, struct err *e)
 {
     const struct spec_limits *limits = &l->spec->limits;
     bool is_caged = strcmp(l->spec->isolation, "full") == 0;
-    bool is_open = strcmp(l->spec->egress, "open") == 0;
     char **env = launch_env(l);
     struct shimlink_start start = {
         .cols = l->cols,
         .rows = l->rows,
         .isolation = is_caged ? SHIM_ISOLATION_FULL : SHIM_ISOLATION_NONE,
-        .egress = is_open ? SHIM_EGRESS_OPEN : SHIM_EGRESS_NONE,
+        .egress = launch_egress(l->spec),
         .limits = {.nproc = (uint64_t)limits->nproc,
                    .nofile = (uint64_t)limits->nofile,
                    .data_bytes = (uint64_t)limits->data_bytes,

@@ -2,6 +2,7 @@
 
 #include "agent/attach.h"
 #include "agent/bundle.h"
+#include "agent/egress.h"
 #include "agent/launch.h"
 #include "agent/report.h"
 #include "base/frame.h"
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Lines that a shim taken over can bring about. */
 static struct log_rate shim_rate = {.burst = 20, .interval_ms = 1000};
@@ -128,6 +130,30 @@ static void life_shim_hello(void *arg, enum shim_state state,
     if (l->head->end_wanted)
         life_hang_up(l); /* it was asked before we were killed */
     life_try_start(l);
+}
+
+/* --- the program's network --- */
+
+static void life_refused(void *arg, const char *text)
+{
+    struct life *l = arg;
+
+    attach_notice(l->attachments, text);
+}
+
+static void life_shim_listener(void *arg, int listen_fd)
+{
+    static const struct egress_verbs verbs = {.notice = life_refused};
+    struct life *l = arg;
+
+    if (!l->spec->proxy_rules) {
+        close(listen_fd); /* nobody asked for it */
+        return;
+    }
+    if (!l->egress)
+        l->egress =
+            egress_new(l->loop, l->spec->sid, l->spec->proxy_rules, &verbs, l);
+    egress_listen(l->egress, listen_fd);
 }
 
 static void life_shim_started(void *arg, int master_fd, int pid)
@@ -396,6 +422,7 @@ static const struct terminal_verbs terminal_verbs = {
 
 static const struct shimlink_verbs shim_verbs = {
     .hello = life_shim_hello,
+    .listener = life_shim_listener,
     .started = life_shim_started,
     .exited = life_shim_exited,
     .stopping = life_shim_stopping,
@@ -487,6 +514,7 @@ void life_free(struct life *l)
         return;
     stall_stop(&l->stall);
     bundle_cancel(l->bundle);
+    egress_free(l->egress);
     shimlink_free(l->shim);
     terminal_free(l->terminal);
     loop_timer_stop(l->tick);

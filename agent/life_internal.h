@@ -12,6 +12,7 @@
 #include "agent/terminal.h"
 
 struct bundle;
+struct egress;
 
 struct life {
     struct life_conf conf;
@@ -21,6 +22,7 @@ struct life {
     struct state_head *head;
     struct terminal *terminal;
     struct shimlink *shim;
+    struct egress *egress; /* the proxy, where the program has one */
     struct bundle *bundle; /* while it is fetched and unpacked */
     struct attach_set *attachments;
     struct loop_timer *tick;

@@ -11,6 +11,7 @@
 #include "agent/health.h"
 #include "agent/life.h"
 #include "agent/pod.h"
+#include "agent/proxy_main.h"
 #include "agent/report.h"
 #include "agent/settings.h"
 #include "agent/specfile.h"
@@ -418,6 +419,10 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--unpack") == 0) {
         agent_name("podterm-unpack");
         return unpack_child_main(argc, argv);
+    }
+    if (argc > 1 && strcmp(argv[1], "--proxy") == 0) {
+        agent_name("podterm-proxy");
+        return proxy_child_main(argc, argv);
     }
     seal_init();
     r = settings_load(argc, argv, &e);

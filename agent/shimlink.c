@@ -222,6 +222,10 @@ static int link_allow(struct link *k, enum shim_type type, bool has_fd,
         is_right = k->owner->live == k && has_fd &&
                    (k->is_start_sent || k->state != SHIM_WAITING);
         break;
+    case SHIM_LISTENER:
+        is_right = k->owner->live == k && has_fd && k->owner->verbs.listener &&
+                   (k->is_start_sent || k->state != SHIM_WAITING);
+        break;
     case SHIM_EXITED:
         is_right = k->seen & 1u << SHIM_STARTED;
         break;
@@ -232,14 +236,15 @@ static int link_allow(struct link *k, enum shim_type type, bool has_fd,
         is_right = k->is_start_sent;
         break;
     }
-    if (!is_right || (k->seen & bit) || (has_fd && type != SHIM_STARTED))
+    if (!is_right || (k->seen & bit) ||
+        (has_fd && type != SHIM_STARTED && type != SHIM_LISTENER))
         return err_set(e, ERR_PEER, "shim: type 0x%02x is out of place",
                        (unsigned)type);
     k->seen |= bit;
     return 0;
 }
 
-/* *fd is taken (and set to -1) by STARTED. */
+/* *fd is taken (and set to -1) by STARTED and LISTENER. */
 static int link_message(struct link *k, const struct shimlink_message *m,
                         int *fd, struct err *e)
 {
@@ -254,6 +259,11 @@ static int link_message(struct link *k, const struct shimlink_message *m,
         if (shimlink_check_master(*fd, e) < 0)
             return -1;
         s->verbs.started(s->arg, own_fd_give(fd), m->value);
+        return 0;
+    case SHIM_LISTENER:
+        if (shimlink_check_listener(*fd, e) < 0)
+            return -1;
+        s->verbs.listener(s->arg, own_fd_give(fd));
         return 0;
     case SHIM_EXITED:
         s->verbs.exited(s->arg, m->kind, m->value);
@@ -288,7 +298,7 @@ static int link_parse(struct link *k, int *fd, struct err *e)
     if (got < 0)
         return -1;
     if (*fd >= 0)
-        return err_set(e, ERR_PEER, "shim: a descriptor without STARTED");
+        return err_set(e, ERR_PEER, "shim: a descriptor without its message");
     k->in_len -= at;
     memmove(k->in, k->in + at, k->in_len);
     return 0;

@@ -4,7 +4,7 @@
  * who is there, and tells what the shim says. The shim is hostile to us: the
  * runner may have taken it over. Its messages are bounded, each kind comes at
  * most once on a connection, a descriptor comes only with STARTED and must be
- * a PTY master.
+ * a PTY master, or with LISTENER and must be a listening TCP socket.
  *
  * While a shim is connected nobody else is accepted. After `lost` the socket
  * listens again; a shim that still lives is back within SHIM_DIAL_MS.
@@ -40,6 +40,11 @@ struct shimlink_verbs {
      * before anything is started. kind and value matter with SHIM_ENDED. */
     void (*hello)(void *arg, enum shim_state state, enum shim_end kind,
                   int value);
+    /* Where the program connects to its proxy: a listening socket of the
+     * runner's network, the callee's, non-blocking, close-on-exec. Before the
+     * first started with that egress, and after each hello. NULL = there is
+     * to be none. */
+    void (*listener)(void *arg, int listen_fd);
     /* The program runs, or has run, on this PTY: master_fd is the callee's,
      * non-blocking, close-on-exec. pid is the runner's number, for show. */
     void (*started)(void *arg, int master_fd, int pid);

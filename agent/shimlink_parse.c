@@ -14,6 +14,7 @@ static const struct {
     [SHIM_EXITED] = {SHIM_EXITED_BYTES, SHIM_EXITED_BYTES},
     [SHIM_STOPPING] = {0, 0},
     [SHIM_FAILED] = {SHIM_FAILED_BYTES, SHIM_FAILED_BYTES + SHIM_TEXT_MAX},
+    [SHIM_LISTENER] = {0, 0},
 };
 
 /* The text goes to logs and to the user's screen: ASCII only, no control
@@ -87,7 +88,7 @@ static int parse_body(struct cursor *c, struct shimlink_message *m,
         is_cut = parse_i32(c, &m->value) < 0;
         parse_text(c, m->text);
         break;
-    default: /* STOPPING has no body */
+    default: /* STOPPING and LISTENER have no body */
         break;
     }
     return is_cut ? err_set(e, ERR_PEER, "shim: message is cut short") : 0;
@@ -109,7 +110,7 @@ int shimlink_parse(const void *bytes, size_t len, struct shimlink_message *out,
                        (unsigned)size);
     if (buf_take_u8(&c, &type) < 0)
         return 0;
-    if (type < SHIM_HELLO || type > SHIM_FAILED ||
+    if (type < SHIM_HELLO || type > SHIM_LISTENER ||
         size - 1 < bodies[type].min || size - 1 > bodies[type].max)
         return err_set(e, ERR_PEER, "shim: message of type 0x%02x, %u bytes",
                        (unsigned)type, (unsigned)size);

@@ -3,6 +3,7 @@
 #include "base/own.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -67,6 +68,29 @@ int shimlink_check_peer(int fd, uid_t uid, bool is_caged, struct err *e)
         return err_set(e, ERR_DENIED,
                        "shim socket: peer %d is not the runner's PID 1",
                        (int)peer.pid);
+    return 0;
+}
+
+static bool socket_is(int fd, int what, int want)
+{
+    int is = -1;
+    socklen_t len = sizeof(is);
+
+    return getsockopt(fd, SOL_SOCKET, what, &is, &len) == 0 && is == want;
+}
+
+int shimlink_check_listener(int fd, struct err *e)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0 || !socket_is(fd, SO_DOMAIN, AF_INET) ||
+        !socket_is(fd, SO_TYPE, SOCK_STREAM) ||
+        !socket_is(fd, SO_PROTOCOL, IPPROTO_TCP) ||
+        !socket_is(fd, SO_ACCEPTCONN, 1))
+        return err_set(e, ERR_PEER,
+                       "shim: what it sent is no listening TCP socket");
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return err_sys(e, "shim: a socket cannot be made non-blocking");
     return 0;
 }
 

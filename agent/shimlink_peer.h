@@ -23,6 +23,10 @@
  */
 int shimlink_check_peer(int fd, uid_t uid, bool is_caged, struct err *e);
 
+/* Check that fd is a listening TCP socket of IPv4, and make it non-blocking:
+ * 0, or -1 with ERR_PEER. */
+int shimlink_check_listener(int fd, struct err *e);
+
 /* Check that fd is a PTY master opened to read and write, and make it
  * non-blocking: 0, or -1 with ERR_PEER. */
 int shimlink_check_master(int fd, struct err *e);

@@ -1,5 +1,6 @@
 #include "agent/spec.h"
 
+#include "agent/proxy_main.h"
 #include "base/frame.h"
 #include "base/mem.h"
 #include "base/seal.h"
@@ -375,25 +376,48 @@ static int spec_sandbox(const struct json *root, struct agent_spec *s,
     static const char *const names[] = {"v", "isolation", "limits", NULL};
     static const char *const limits[] = {"nproc",       "nofile", "data_bytes",
                                          "fsize_bytes", "cpu_s",  NULL};
-    static const char *const network[] = {"v", "egress", NULL};
     const struct json *j = json_get(root, "sandbox");
     const struct json *l = json_get(j, "limits");
-    const struct json *n = json_get(root, "network");
 
     if (json_only(j, names, e) < 0)
         return err_wrap(e, "spec: sandbox");
     if (json_only(l, limits, e) < 0)
         return err_wrap(e, "spec: sandbox.limits");
-    if (json_only(n, network, e) < 0)
-        return err_wrap(e, "spec: network");
-    if (spec_version(j, "sandbox", e) < 0 || spec_version(n, "network", e) < 0)
-        return -1;
-    if (spec_word(j, "sandbox", "isolation", "full", "none", s->isolation, e) <
-            0 ||
-        spec_word(n, "network", "egress", "none", "open", s->egress, e) < 0)
+    if (spec_version(j, "sandbox", e) < 0 ||
+        spec_word(j, "sandbox", "isolation", "full", "none", s->isolation, e) <
+            0)
         return -1;
     return spec_numbers(l, "sandbox.limits", limit_numbers,
                         COUNT(limit_numbers), s, e);
+}
+
+/* What its proxy lets through is there exactly where it has one. */
+static int spec_network(const struct json *root, struct agent_spec *s,
+                        struct err *e)
+{
+    static const char *const names[] = {"v", "egress", "rules", NULL};
+    const struct json *j = json_get(root, "network");
+    const struct json *rules = json_get(j, "rules");
+    const bool is_proxied = json_get_is(j, "egress", "proxy");
+    struct proxy_rules judged;
+    int r;
+
+    if (json_only(j, names, e) < 0)
+        return err_wrap(e, "spec: network");
+    if (spec_version(j, "network", e) < 0)
+        return -1;
+    if (is_proxied != (rules != NULL))
+        return err_set(e, ERR_INPUT,
+                       "spec: network.rules belong to egress \"proxy\"");
+    if (!is_proxied)
+        return spec_word(j, "network", "egress", "none", "open", s->egress, e);
+    r = proxy_rules_of(rules, &judged, e);
+    proxy_rules_fini(&judged);
+    if (r < 0)
+        return err_wrap(e, "spec: network.rules");
+    snprintf(s->egress, sizeof(s->egress), "proxy");
+    s->proxy_rules = json_text(rules);
+    return 0;
 }
 
 static int spec_unpack_of(const struct json *root, struct agent_spec *s,
@@ -465,7 +489,7 @@ int spec_of(const struct json *root, struct agent_spec *out, struct err *e)
                                 struct err *) = {
         spec_ids,      spec_owner,     spec_viewers, spec_bundle,
         spec_command,  spec_env,       spec_size,    spec_token,
-        spec_fetch_of, spec_unpack_of, spec_sandbox};
+        spec_fetch_of, spec_unpack_of, spec_sandbox, spec_network};
     struct agent_spec s = {0};
 
     if (!json_is_object(root))
@@ -519,6 +543,7 @@ void spec_fini(struct agent_spec *s)
     spec_free_list(s->command, false);
     free(s->bundle_signature);
     free(s->file_root);
+    free(s->proxy_rules);
     token_keys_free(s->token_keys);
     domain_list_fini(&s->fetch.url.domains);
     domain_list_fini(&s->fetch.public_cache_hosts);

@@ -74,7 +74,8 @@ struct agent_spec {
     struct spec_fetch fetch;
     struct spec_unpack unpack;
     char isolation[8]; /* "full", "none" */
-    char egress[8];    /* "none", "open" */
+    char egress[8];    /* "none", "proxy", "open" */
+    char *proxy_rules; /* owned: proxy_rules_of's JSON; NULL but for "proxy" */
     struct spec_limits limits;
     char *file_root; /* owned; fetch.url.file_root points here */
 };

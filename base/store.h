@@ -48,8 +48,8 @@ struct store_session {
     char viewers[STORE_VIEWERS_MAX][TOKEN_STR_MAX]; /* subjects; "" ends */
     bool viewer_history;
     int64_t lifetime_s, idle_s;
-    bool end_wanted; /* DELETE was asked */
-    bool egress_open;
+    bool end_wanted;      /* DELETE was asked */
+    uint8_t egress;       /* enum egress_mode: what holds */
     char isolation[12];   /* "full", "none", "" while unknown */
     char agent_addr[64];  /* "127.0.0.1:4711"; "" = not yet */
     char agent_uid[64];   /* pod UID, or keeper identity locally */

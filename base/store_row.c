@@ -14,6 +14,7 @@ enum row_kind {
     ROW_STATE,   /* enum session_state */
     ROW_REASON,  /* enum end_reason */
     ROW_FLAG,    /* bool */
+    ROW_BYTE,    /* uint8_t, 0..max */
     ROW_COUNTER, /* uint32_t */
     ROW_BYTES,   /* exactly as many as its place has */
     ROW_VIEWER,  /* one of a list, in order */
@@ -58,7 +59,7 @@ static const struct row_field fields[] = {
     FIELD(19, false, ROW_NUMBER, lifetime_s, 0),
     FIELD(20, false, ROW_NUMBER, idle_s, 0),
     FIELD(21, false, ROW_FLAG, end_wanted, 0),
-    FIELD(22, false, ROW_FLAG, egress_open, 0),
+    FIELD(22, false, ROW_BYTE, egress, EGRESS_COUNT - 1),
     FIELD(23, false, ROW_TEXT, isolation, 0),
     FIELD(24, false, ROW_TEXT, agent_addr, 0),
     FIELD(25, false, ROW_TEXT, agent_uid, 0),
@@ -137,6 +138,9 @@ static void put_field(struct buf *out, const struct row_field *f,
         break;
     case ROW_FLAG:
         put_number(out, f, *(const bool *)at, 1);
+        break;
+    case ROW_BYTE:
+        put_number(out, f, *(const uint8_t *)at, f->max);
         break;
     case ROW_COUNTER:
         put_number(out, f, *(const uint32_t *)at, UINT32_MAX);
@@ -251,6 +255,11 @@ static int take_field(const struct row_field *f, const uint8_t *bytes,
         if (take_number(bytes, len, 1, &v) < 0)
             return -1;
         *(bool *)at = v == 1;
+        return 0;
+    case ROW_BYTE:
+        if (take_number(bytes, len, f->max, &v) < 0)
+            return -1;
+        *(uint8_t *)at = (uint8_t)v;
         return 0;
     case ROW_COUNTER:
         if (take_number(bytes, len, UINT32_MAX, &v) < 0)

@@ -7,6 +7,7 @@
 static const char *const states[] = {SESSION_STATES(X)};
 static const char *const reasons[] = {"", END_REASONS(X)};
 static const char *const roles[] = {ROLES(X)};
+static const char *const egress_modes[] = {EGRESS_MODES(X)};
 #undef X
 
 static int vocab_find(const char *const *names, int count, const char *name)
@@ -32,6 +33,11 @@ const char *role_name(enum role r)
     return r < ROLE_COUNT ? roles[r] : "?";
 }
 
+const char *egress_mode_name(enum egress_mode m)
+{
+    return m < EGRESS_COUNT ? egress_modes[m] : "?";
+}
+
 int session_state_of(const char *name)
 {
     return vocab_find(states, STATE_COUNT, name);
@@ -45,4 +51,9 @@ int end_reason_of(const char *name)
 int role_of(const char *name)
 {
     return vocab_find(roles, ROLE_COUNT, name);
+}
+
+int egress_mode_of(const char *name)
+{
+    return vocab_find(egress_modes, EGRESS_COUNT, name);
 }

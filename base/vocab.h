@@ -20,6 +20,10 @@
 
 #define ROLES(X)                                                               \
     X(OWNER, "owner") X(VIEWER, "viewer") X(CONTROL, "control")
+
+/* A program's network: none, all there is, or the session's proxy alone. */
+#define EGRESS_MODES(X)                                                        \
+    X(NONE, "none") X(OPEN, "open") X(PROXY, "proxy")
 // clang-format on
 
 enum session_state {
@@ -34,6 +38,12 @@ enum end_reason {
     END_REASONS(X)
 #undef X
         REASON_COUNT
+};
+enum egress_mode {
+#define X(n, s) EGRESS_##n,
+    EGRESS_MODES(X)
+#undef X
+        EGRESS_COUNT
 };
 enum role {
 #define X(n, s) ROLE_##n,
@@ -55,11 +65,13 @@ enum role {
 const char *session_state_name(enum session_state s);
 const char *end_reason_name(enum end_reason r);
 const char *role_name(enum role r);
+const char *egress_mode_name(enum egress_mode m);
 
 /* Value of a text, or -1 when it is not in the table. REASON_NONE for "". */
 int session_state_of(const char *name);
 int end_reason_of(const char *name);
 int role_of(const char *name);
+int egress_mode_of(const char *name);
 
 /* Ids: lower-case base32 without padding of 16 random bytes: 26 characters
  * of [a-z2-7]. Used for session ids, jtis and psk ids. */

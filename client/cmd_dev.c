@@ -337,6 +337,7 @@ static void arm_controller(struct dev *d)
     devchild_arg(c, "--web-dir=%s", f->web_dir);
     devchild_arg(c, "--isolation=%s", f->isolation);
     devchild_arg(c, "--egress=%s", f->egress);
+    devchild_arg(c, "--program-domains=%s", f->program_domains);
     devchild_arg(c, "--life-fd=3");
     /* everybody here is one person at one address */
     if (!getenv("PODTERM_CONNS_PER_ADDRESS"))

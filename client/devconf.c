@@ -237,12 +237,17 @@ static int web_dir(struct devconf *c, struct err *e)
 
 /* --- settings --- */
 
-static int choice(const char *flag, const char *value, const char *a,
-                  const char *b, struct err *e)
+static int choices(const struct devconf *c, struct err *e)
 {
-    if (strcmp(value, a) != 0 && strcmp(value, b) != 0)
-        return err_set(e, ERR_INPUT, "--%s must be %s or %s, not \"%s\"", flag,
-                       a, b, value);
+    if (strcmp(c->isolation, "best") != 0 &&
+        strcmp(c->isolation, "strict") != 0)
+        return err_set(e, ERR_INPUT,
+                       "--isolation must be best or strict, not \"%s\"",
+                       c->isolation);
+    if (egress_mode_of(c->egress) < 0)
+        return err_set(e, ERR_INPUT,
+                       "--egress must be none, proxy or open, not \"%s\"",
+                       c->egress);
     return 0;
 }
 
@@ -258,7 +263,8 @@ const struct conf_row devconf_rows[] = {
     {"bundle-root", CONF_STR, &slots.bundle_root, 1, PATH_MAX - 1, ".", "directory", "file: bundles may come from below here"},
     {"bundle-domains", CONF_STR, &slots.bundle_domains, 0, 4096, "", "domains", "hosts bundles may come from: example.com, *.example.com (http on loopback always may)"},
     {"isolation", CONF_STR, &slots.isolation, 1, 16, "best", "best|strict", "run programs unisolated where the kernel refuses a cage, or refuse"},
-    {"egress", CONF_STR, &slots.egress, 1, 16, "none", "none|open", "the programs' network"},
+    {"egress", CONF_STR, &slots.egress, 1, 16, "none", "none|proxy|open", "the programs' network: none, --program-domains, or all of it"},
+    {"program-domains", CONF_STR, &slots.program_domains, 0, 4096, "", "domains", "with --egress proxy: what programs may reach by TLS: example.com, *.example.com, example.com:8443"},
     {"installation", CONF_STR, &slots.installation, 1, 128, "podterm-dev", "", "name of this installation: audience of session tokens"},
     {"log-to-stderr", CONF_BOOL, &slots.log_to_stderr, 0, 0, NULL, "", "the services' logs on stderr instead of in STATE/log/"},
 };
@@ -282,8 +288,7 @@ int devconf_load(struct devconf *c, int argc, char **argv, struct err *e)
                        argv[rest]);
     c->more = argv + rest;
     c->more_count = argc - rest;
-    if (choice("isolation", c->isolation, "best", "strict", e) < 0 ||
-        choice("egress", c->egress, "none", "open", e) < 0)
+    if (choices(c, e) < 0)
         return -1;
     if (addresses(c, e) < 0 || state_dir(c, e) < 0)
         return -1;

@@ -167,10 +167,17 @@ static int spawn_keeper(struct run *r, struct err *e)
     own_mem char *agent_uid = mem_printf("%u", (unsigned)r->owner.agent);
     own_mem char *runner_uid = mem_printf("%u", (unsigned)r->owner.runner);
     own_fd int key = key_fd(r->what->key, e);
-    const char *argv[20] = {
-        "podterm-keeper",     "--dir",    r->dir,     "--agent",
-        set->agent,           "--shim",   set->shim,  "--isolation",
-        r->l->base.isolation, "--egress", set->egress};
+    const char *argv[20] = {"podterm-keeper",
+                            "--dir",
+                            r->dir,
+                            "--agent",
+                            set->agent,
+                            "--shim",
+                            set->shim,
+                            "--isolation",
+                            r->l->base.isolation,
+                            "--egress",
+                            strcmp(set->egress, "open") == 0 ? "open" : "none"};
     size_t n = 11;
 
     if (key < 0)

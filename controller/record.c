@@ -51,7 +51,7 @@ static char *body_text(const struct store_session *row,
     json_set_bool(j, "viewer_history", row->viewer_history);
     json_set_int(j, "lifetime_s", row->lifetime_s);
     json_set_int(j, "idle_s", row->idle_s);
-    json_set_bool(j, "egress_open", row->egress_open);
+    json_set_str(j, "egress", egress_mode_name(row->egress));
     json_set_str(j, "psk_id", row->psk_id);
     return json_text(j);
 }
@@ -124,15 +124,26 @@ static int take_bool(const struct json *j, const char *name, bool *out,
     return 0;
 }
 
+static int take_egress(const struct json *j, struct store_session *row,
+                       struct err *e)
+{
+    int mode = egress_mode_of(json_get_str(j, "egress"));
+
+    if (mode < 0)
+        return err_set(e, ERR_INPUT, "egress must be none, open or proxy");
+    row->egress = (uint8_t)mode;
+    return 0;
+}
+
 /* What says whose it is, before the rest. */
 static int judge(const struct json *j, const char *sid,
                  const char *installation, struct err *e)
 {
     static const char *const names[] = {
-        "v",           "installation", "id",         "iss",
-        "sub",         "url",          "created_ms", "sha256",
-        "idle_s",      "lifetime_s",   "viewers",    "viewer_history",
-        "egress_open", "psk_id",       "mac",        NULL};
+        "v",      "installation", "id",         "iss",
+        "sub",    "url",          "created_ms", "sha256",
+        "idle_s", "lifetime_s",   "viewers",    "viewer_history",
+        "egress", "psk_id",       "mac",        NULL};
     int64_t version = 0;
 
     if (json_get_int(j, "v", &version) < 0 || version != RECORD_VERSION)
@@ -159,7 +170,7 @@ static int fill(const struct json *j, struct store_session *row, struct err *e)
         take_bool(j, "viewer_history", &row->viewer_history, e) < 0 ||
         take_int(j, "lifetime_s", 1, &row->lifetime_s, e) < 0 ||
         take_int(j, "idle_s", 0, &row->idle_s, e) < 0 ||
-        take_bool(j, "egress_open", &row->egress_open, e) < 0 ||
+        take_egress(j, row, e) < 0 ||
         take_text(j, "psk_id", row->psk_id, sizeof row->psk_id, e) < 0)
         return -1;
     if (!id_is_valid(row->psk_id) || strlen(row->bundle_sha256) != SHA256_HEX ||

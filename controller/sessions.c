@@ -166,7 +166,7 @@ static void fill_row(const struct call *c, const struct create *want,
     row->viewer_history = want->viewer_history;
     row->lifetime_s = want->lifetime_s;
     row->idle_s = want->idle_s;
-    row->egress_open = settings_is_open(a->set, a->launcher->isolation);
+    row->egress = (uint8_t)settings_egress(a->set, a->launcher->isolation);
     store_stage_add(row, "admitted", "done", "", row->created_ms);
     keys_sealed(&a->keys, row->id, row->psk_sealed);
 }

@@ -150,7 +150,15 @@ static const struct conf_row rows[] = {
            "bytes", "unacknowledged input under way"),
     NAME("isolation", isolation, "best", "best|strict",
          "run unisolated where the kernel refuses a cage, or refuse"),
-    NAME("egress", egress, "none", "none|open", "the program's network"),
+    NAME("egress", egress, "none", "none|proxy|open",
+         "the program's network: none, --program-domains, or all of it"),
+    TEXT("program-domains", program_domains, "", "NAMES",
+         "what programs may reach, with --egress proxy: a.example, "
+         "*.b.example, c.example:8443 (TLS; 443 where no port is named)"),
+    FLAG("program-http", program_http,
+         "their plain http requests, too (port 80 where none is named)"),
+    TEXT("program-allow-cidrs", program_allow_cidrs, "", "CIDRs",
+         "addresses that are not public and their domains may lead to"),
     NAME("keeper", keeper, NULL, "file", "podterm-keeper (default: beside)"),
     NAME("agent", agent, NULL, "file", "podterm-agent (default: beside)"),
     NAME("shim", shim, NULL, "file", "podterm-shim (default: beside)"),
@@ -272,12 +280,6 @@ static int check_identity(struct err *e)
                        "--dev-issuer gives an identity to whoever asks, so "
                        "--listen must be a loopback address, not %s",
                        set.listen);
-    if (set.dev_issuer && strcmp(set.egress, "open") == 0 && geteuid() != 0)
-        return err_set(e, ERR_INPUT,
-                       "--egress open: programs run under your own uid here, "
-                       "and with this machine's network one could get an "
-                       "identity from /dev/token in your name; start as root, "
-                       "where each has a uid of its own");
     if (!set.dev_issuer &&
         !(set.oidc_issuer && set.oidc_audience && set.oidc_jwks_url))
         return err_set(e, ERR_INPUT,
@@ -376,7 +378,7 @@ static int check(struct err *e)
         return -1;
     if (settings_check_choice("isolation", set.isolation, "best", "strict", e) <
             0 ||
-        settings_check_choice("egress", set.egress, "none", "open", e) < 0)
+        settings_check_network(&set, e) < 0)
         return -1;
     if (set.lifetime_s > set.lifetime_max_s)
         return err_set(e, ERR_INPUT,
@@ -431,7 +433,6 @@ static int derive(struct err *e)
     set.agent = beside(set.agent, "podterm-agent");
     set.shim = beside(set.shim, "podterm-shim");
     set.is_strict = strcmp(set.isolation, "strict") == 0;
-    set.is_egress_open = strcmp(set.egress, "open") == 0;
     set.is_kube = strcmp(set.launcher, "kubernetes") == 0;
     set.bundles.allow_http = set.bundle_http;
     set.bundles.file_root = set.bundle_file_root;
@@ -524,12 +525,6 @@ bool settings_allows_image(const struct settings *s, const char *image)
     return false;
 }
 
-/* A pod's network is shared with its agent, and not closed yet. */
-bool settings_is_open(const struct settings *s, const char *isolation)
-{
-    return s->is_egress_open || s->is_kube || strcmp(isolation, "full") != 0;
-}
-
 void settings_to_spec(const struct settings *s, const char *isolation,
                       struct json *spec)
 {
@@ -560,7 +555,5 @@ void settings_to_spec(const struct settings *s, const char *isolation,
     json_set_int(l, "data_bytes", s->data_bytes);
     json_set_int(l, "fsize_bytes", s->fsize_bytes);
     json_set_int(l, "cpu_s", s->cpu_s);
-    u = json_set(spec, "network", json_object());
-    json_set_int(u, "v", 1);
-    json_set_str(u, "egress", settings_is_open(s, isolation) ? "open" : "none");
+    settings_network_to_spec(s, isolation, spec);
 }

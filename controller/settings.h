@@ -32,8 +32,9 @@ struct settings {
     const char *trusted_proxies, *cors_origins, *hosts;
     int64_t proxy_hops, conns_per_address;
     const char *bundle_domains, *bundle_file_root, *deny_cidrs;
+    const char *program_domains, *program_allow_cidrs;
     const char *signing_keys, *public_cache_hosts;
-    bool bundle_http;
+    bool bundle_http, program_http;
     int64_t bundle_max_bytes, bundle_max_s, bundle_min_bytes_s;
     int64_t bundle_max_redirects;
     int64_t unpack_max_entries, unpack_max_bytes, unpack_max_ratio;
@@ -56,7 +57,7 @@ struct settings {
     struct url_policy bundles;
     struct domain_list public_hosts; /* public_cache_hosts */
     struct cidr_list proxies;
-    bool is_strict, is_egress_open, is_kube;
+    bool is_strict, is_kube;
     bool is_keda; /* who makes warm runners */
     uint8_t pool_secret[SEAL_KEY_BYTES];
 };
@@ -80,9 +81,10 @@ int64_t settings_longest_s(const struct settings *s, int64_t lifetime_s);
 /* May a request ask for this image? */
 bool settings_allows_image(const struct settings *s, const char *image);
 
-/* Can programs reach the network? What holds: without isolation they share
- * the host's, whatever was asked for. */
-bool settings_is_open(const struct settings *s, const char *isolation);
+/* How far programs reach. What holds: without isolation they share the host's
+ * network, whatever was asked for. */
+enum egress_mode settings_egress(const struct settings *s,
+                                 const char *isolation);
 
 /* Members `fetch`, `unpack`, `sandbox`, `network`, times and sizes of a
  * session's spec, added to the object `spec` (PROTOCOL.md 6). */

@@ -13,5 +13,10 @@ int settings_check_list(const char *flag, const char *list,
                         struct err *e);
 /* And fills in what follows from it. */
 int settings_check_kube(struct settings *s, struct err *e);
+/* --egress and --program-*. */
+int settings_check_network(const struct settings *s, struct err *e);
+/* Member `network` of a session's spec. */
+void settings_network_to_spec(const struct settings *s, const char *isolation,
+                              struct json *spec);
 
 #endif

@@ -87,7 +87,7 @@ struct json *view_session(const struct store_session *row,
     set_time(v, "created_at", row->created_ms);
     if (row->isolation[0])
         json_set_str(v, "isolation", row->isolation);
-    json_set_str(v, "egress", row->egress_open ? "open" : "none");
+    json_set_str(v, "egress", egress_mode_name(row->egress));
     json_set_str(v, "attach_url", attach_url);
     if (is_owner)
         set_owned(v, row);

@@ -58,6 +58,12 @@ static void tell(struct shim *s, uint8_t type, const void *body, size_t len,
         link_hang_up(s);
 }
 
+void link_tell_listener(struct shim *s)
+{
+    if (s->listen_fd >= 0)
+        tell(s, SHIM_LISTENER, NULL, 0, s->listen_fd);
+}
+
 void link_tell_started(struct shim *s)
 {
     uint8_t body[SHIM_STARTED_BYTES];

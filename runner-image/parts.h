@@ -25,6 +25,7 @@ struct shim {
     int sock_fd;
     int master_fd;
     int signal_fd;
+    int listen_fd; /* the program's way to its proxy; -1 = none */
     pid_t program;
     long memory_kills; /* there had been when it was started */
     uint8_t state;     /* enum shim_state */
@@ -41,7 +42,7 @@ struct shim {
 struct start {
     struct winsize size;
     struct shim_limits limits;
-    uint8_t isolation;
+    uint8_t isolation, egress;
     char *cwd;
     char *argv[SHIM_ARGS_MAX + 1];
     char *env[SHIM_ENV_MAX + 1];
@@ -66,6 +67,7 @@ void link_dial(struct shim *s);
 void link_hang_up(struct shim *s);
 
 /* Each tells nothing while no agent has greeted us; may hang up. */
+void link_tell_listener(struct shim *s);
 void link_tell_started(struct shim *s);
 void link_tell_exited(struct shim *s);
 void link_tell_stopping(struct shim *s);
@@ -80,6 +82,11 @@ uint64_t start_take(struct reader *r, size_t width);
  * for a cage newer than us: better refused than started with less than was
  * asked for. */
 int start_read(uint8_t *body, size_t len, struct start *out);
+
+/* --- network.c --- */
+
+/* Listen where the program finds its proxy. -1 and errno. */
+int network_listen(struct shim *s);
 
 /* --- program.c: the program on its terminal --- */
 

@@ -9,7 +9,8 @@
  *   u8 sandbox version (1), u8 isolation (0 none, 1 full),
  *   u64 nproc, u64 nofile, u64 data_bytes, u64 fsize_bytes, u64 cpu_s
  *       (0 = as it is)
- *   u8 network version (1), u8 egress (0 none, 1 open)
+ *   u8 network version (2), u8 egress (0 none, 1 open, 2 proxy: the shim
+ *       listens on 127.0.0.1:SHIM_PROXY_PORT and sends LISTENER)
  *   string cwd
  *   u16 count (1..SHIM_ARGS_MAX), argv strings
  *   u16 count (0..SHIM_ENV_MAX), "NAME=value" strings
@@ -21,7 +22,7 @@
 
 #define SHIM_VERSION 1
 #define SHIM_SANDBOX_VERSION 1
-#define SHIM_NETWORK_VERSION 1
+#define SHIM_NETWORK_VERSION 2
 
 #define SHIM_SOCKET "shim.sock" /* in the ipc directory */
 #define SHIM_COOKIE "cookie"
@@ -40,6 +41,9 @@
 #define SHIM_SIZE_MAX 1000 /* cells, either way */
 #define SHIM_SIGNAL_MAX 31 /* no real-time signals */
 
+#define SHIM_PROXY_PORT 3128   /* where the program finds its proxy */
+#define SHIM_PROXY_BACKLOG 256 /* connections that wait for it */
+
 #define SHIM_DIAL_MS 50     /* between two tries to reach the agent */
 #define SHIM_DIAL_FAST_MS 2 /* the same, just after start or loss */
 #define SHIM_DIAL_FAST_FOR_MS 500
@@ -53,7 +57,7 @@ enum shim_type {
     SHIM_EXITED = 0x03,
     SHIM_STOPPING = 0x04,
     SHIM_FAILED = 0x05,
-    SHIM_LISTENER = 0x06, /* reserved */
+    SHIM_LISTENER = 0x06,
     SHIM_BYTES_UP = 0x07, /* reserved */
     SHIM_START = 0x11,
     SHIM_SIGNAL = 0x12,
@@ -69,7 +73,11 @@ enum shim_end {
     SHIM_END_MEMORY = 2, /* a signal too: the kernel's, for want of memory */
 };
 enum shim_isolation { SHIM_ISOLATION_NONE = 0, SHIM_ISOLATION_FULL = 1 };
-enum shim_egress { SHIM_EGRESS_NONE = 0, SHIM_EGRESS_OPEN = 1 };
+enum shim_egress {
+    SHIM_EGRESS_NONE = 0,
+    SHIM_EGRESS_OPEN = 1,
+    SHIM_EGRESS_PROXY = 2,
+};
 
 /* Bodies of fixed size, bytes. FAILED is 4 and its text. */
 #define SHIM_HELLO_BYTES (3 + 4 + SHIM_COOKIE_BYTES)

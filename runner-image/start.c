@@ -63,7 +63,7 @@ int start_read(uint8_t *body, size_t len, struct start *out)
     out->limits.cpu_s = start_take(&r, 8);
     if (start_take(&r, 1) != SHIM_NETWORK_VERSION)
         return r.is_bad ? EPROTO : ENOTSUP;
-    start_take(&r, 1); /* egress is the network namespace's, not ours to make */
+    out->egress = (uint8_t)start_take(&r, 1);
     out->cwd = take_string(&r);
     take_strings(&r, out->argv, 1, SHIM_ARGS_MAX);
     take_strings(&r, out->env, 0, SHIM_ENV_MAX);

@@ -304,6 +304,24 @@ static void sandbox_and_network_are_the_specs(void **arg)
     }
 }
 
+/* And what the session asks for has the last word. */
+static void a_proxy_is_told_to_the_program(void **arg)
+{
+    struct bench *b = *arg;
+
+    b->spec.proxy_rules = mem_str("{}");
+    launch(b);
+    assert_int_equal(b->got.egress, SHIM_EGRESS_PROXY);
+    env_is(&b->got, "HTTPS_PROXY", "http://127.0.0.1:3128");
+    env_is(&b->got, "https_proxy", "http://127.0.0.1:3128");
+    env_is(&b->got, "HTTP_PROXY", "http://127.0.0.1:3128");
+    env_is(&b->got, "http_proxy", "http://127.0.0.1:3128");
+    env_is(&b->got, "ALL_PROXY", "http://127.0.0.1:3128");
+    env_is(&b->got, "all_proxy", "http://127.0.0.1:3128");
+    env_is(&b->got, "NO_PROXY", "localhost,127.0.0.1,::1");
+    env_is(&b->got, "no_proxy", "localhost,127.0.0.1,::1");
+}
+
 static void what_does_not_fit_or_has_no_shim_is_refused(void **arg)
 {
     struct bench *b = *arg;
@@ -334,6 +352,7 @@ int main(void)
         T(the_environment_is_made_from_nothing),
         T(the_requests_own_word_wins_and_stands_once),
         T(sandbox_and_network_are_the_specs),
+        T(a_proxy_is_told_to_the_program),
         T(what_does_not_fit_or_has_no_shim_is_refused),
     };
 

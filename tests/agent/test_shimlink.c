@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -250,6 +251,34 @@ static void hello_and_terminal_may_arrive_in_one_read(void **state)
     shimbed_until(b, &b->starteds, 1);
 }
 
+static int tcp_socket(bool is_listening)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    if (is_listening)
+        assert_int_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+static const uint8_t listener_msg[] = {0, 0, 0, 1, SHIM_LISTENER};
+
+/* Each with its own descriptor, however they are read. */
+static void a_listener_and_a_terminal_come_through(void **state)
+{
+    own_fd int sock = -1, master = open_master(), fd = tcp_socket(true);
+    struct shimbed *b = greeted(state, &sock, SHIM_RUNNING);
+
+    fake_send(sock, listener_msg, sizeof(listener_msg), fd, 1);
+    fake_send(sock, started_msg, sizeof(started_msg), master, 1);
+    shimbed_until(b, &b->starteds, 1);
+    assert_int_equal(b->listeners, 1);
+    assert_int_equal(b->losts, 0);
+    assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+}
+
 /* Everything a hostile shim may try ends the link and leaks nothing. */
 static void expect_breach(void **state, uint8_t shim_state, const void *bytes,
                           size_t len, int fd, int count)
@@ -288,6 +317,39 @@ static void a_slave_is_no_master(void **state)
     assert_return_code(slave, errno);
     expect_breach(state, SHIM_RUNNING, started_msg, sizeof(started_msg), slave,
                   1);
+}
+
+static void what_does_not_listen_is_no_listener(void **state)
+{
+    own_fd int fd = tcp_socket(false);
+
+    expect_breach(state, SHIM_RUNNING, listener_msg, sizeof(listener_msg), fd,
+                  1);
+}
+
+static void a_listener_of_another_kind_is_none(void **state)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    own_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(sa_family_t)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    expect_breach(state, SHIM_RUNNING, listener_msg, sizeof(listener_msg), fd,
+                  1);
+}
+
+static void a_listener_before_start_is_a_breach(void **state)
+{
+    own_fd int fd = tcp_socket(true);
+
+    expect_breach(state, SHIM_WAITING, listener_msg, sizeof(listener_msg), fd,
+                  1);
+}
+
+static void a_listener_without_a_descriptor_is_a_breach(void **state)
+{
+    expect_breach(state, SHIM_RUNNING, listener_msg, sizeof(listener_msg), -1,
+                  0);
 }
 
 static void two_descriptors_are_a_breach(void **state)
@@ -483,6 +545,11 @@ int main(void)
         T(a_terminal_comes_through_non_blocking),
         T(an_end_for_want_of_memory_is_a_kind_of_its_own),
         T(hello_and_terminal_may_arrive_in_one_read),
+        T(a_listener_and_a_terminal_come_through),
+        T(what_does_not_listen_is_no_listener),
+        T(a_listener_of_another_kind_is_none),
+        T(a_listener_before_start_is_a_breach),
+        T(a_listener_without_a_descriptor_is_a_breach),
         T(started_without_a_descriptor_is_a_breach),
         T(a_file_is_no_terminal),
         T(a_slave_is_no_master),

@@ -38,6 +38,12 @@ static const char *said(const char *path, const char *text)
     return e.text;
 }
 
+#define RULES(domains, allow)                                                  \
+    "{\"domains\":\"" domains                                                  \
+    "\",\"allow_http\":false,\"allow_cidrs\":\"" allow                         \
+    "\",\"deny_cidrs\":\"\"}"
+#define PROXIED(rules) "{\"v\":1,\"egress\":\"proxy\",\"rules\":" rules "}"
+
 static void refused(const char *path, const char *text, const char *names)
 {
     const char *got = said(path, text);
@@ -321,6 +327,14 @@ static void strings_are_bounded_and_of_their_form(void **arg)
     refused("v", "2", "v");
     refused("sandbox.v", "2", "sandbox.v");
     refused("network.v", "0", "network.v");
+    refused("network.rules", RULES("a.example", ""), "rules");
+    refused("network", "{\"v\":1,\"egress\":\"proxy\"}", "rules");
+    refused("network", PROXIED(RULES("a..example", "")), "domains");
+    refused("network", PROXIED(RULES("a.example", "10.0.0.0/99")),
+            "allow_cidrs");
+    refused("network", PROXIED("{\"domains\":\"a\"}"), "allow_http");
+    refused("network", PROXIED("{\"domain\":\"a\"}"), "domain");
+    taken("network", PROXIED(RULES("a.example,*.b.example:8443", "")));
 }
 
 static void a_command_is_a_list_of_words(void **arg)

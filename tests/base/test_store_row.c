@@ -28,7 +28,8 @@ static struct store_session *full_row(void)
     fill(r->owner_sub, sizeof(r->owner_sub), 's');
     r->state = STATE_COUNT - 1;
     r->reason = REASON_COUNT - 1;
-    r->has_exit = r->viewer_history = r->end_wanted = r->egress_open = true;
+    r->has_exit = r->viewer_history = r->end_wanted = true;
+    r->egress = EGRESS_PROXY;
     r->exit_code = 255;
     r->exit_signal = 64;
     fill(r->detail, sizeof(r->detail), '\xc3'); /* not even UTF-8 */

@@ -39,7 +39,7 @@ static int setup(void **arg)
         .viewers = {"bob", "eve"},
         .viewer_history = true,
         .lifetime_s = 3600,
-        .egress_open = true,
+        .egress = EGRESS_PROXY,
     };
     random_id(row.id);
     random_id(row.psk_id);
@@ -204,7 +204,7 @@ static void what_is_ours_but_not_of_this_form_is_refused(void **arg)
         {"viewer_history", "1", "viewer_history must"},
         {"lifetime_s", "0", "lifetime_s must"},
         {"idle_s", "-1", "idle_s must"},
-        {"egress_open", "\"no\"", "egress_open must"},
+        {"egress", "\"no\"", "egress must"},
         {"psk_id", "\"../../etc\"", "psk_id"},
     };
 

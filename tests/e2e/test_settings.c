@@ -156,6 +156,8 @@ static void the_controllers_are_named(void **arg)
         {"--signing-keys=junk", {"--signing-keys", "minisign"}},
         {"--isolation=junk", {"--isolation", "best", "strict", "junk"}},
         {"--egress=junk", {"--egress", "none", "open", "junk"}},
+        {"--egress=proxy", {"--egress proxy", "--program-domains"}},
+        {"--program-domains=a.example", {"--program-", "--egress proxy"}},
         {"--keeper=@D/sub", {"--keeper", "@D/sub", "no program"}},
         {"--agent=@D/none", {"--agent", "@D/none", "no program"}},
         {"--shim=@D/junk", {"--shim", "@D/junk", "no program"}},

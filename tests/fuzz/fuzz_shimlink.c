@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check(const struct shimlink_message *m, const uint8_t *data,
                   size_t size)
 {
-    if (m->type < SHIM_HELLO || m->type > SHIM_FAILED)
+    if (m->type < SHIM_HELLO || m->type > SHIM_LISTENER)
         abort();
     if (m->type == SHIM_HELLO &&
         (m->cookie < data || m->cookie + SHIM_COOKIE_BYTES > data + size))

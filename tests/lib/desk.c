@@ -28,7 +28,12 @@ void desk_bundle(const struct stack_bundle *b)
 int desk_setup(void **arg)
 {
     (void)arg;
-    desk.stack = stack_new(NULL);
+    return desk_setup_with(NULL);
+}
+
+int desk_setup_with(const char *const *more)
+{
+    desk.stack = stack_new(more);
     stack_pack(desk.stack, "prog", "exit 9", &desk.bundle);
     desk.podterm = program_path("podterm");
     desk_bundle(&desk.bundle);

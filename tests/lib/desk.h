@@ -19,6 +19,8 @@ extern struct desk desk; /* the running test's */
 
 /* For cmocka: of the group; and of a test, whose terminal goes. */
 int desk_setup(void **arg);
+/* The same with further flags for dev, which outlive it. */
+int desk_setup_with(const char *const *more);
 int desk_teardown(void **arg);
 int desk_leave(void **arg);
 

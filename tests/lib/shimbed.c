@@ -74,8 +74,24 @@ static void on_lost(void *arg, const struct err *why)
     loop_stop(b->loop);
 }
 
-const struct shimlink_verbs shimbed_verbs = {on_hello,    on_started, on_exited,
-                                             on_stopping, on_failed,  on_lost};
+static void on_listener(void *arg, int listen_fd)
+{
+    struct shimbed *b = arg;
+
+    b->listeners++;
+    close(listen_fd);
+    loop_stop(b->loop);
+}
+
+const struct shimlink_verbs shimbed_verbs = {
+    .hello = on_hello,
+    .listener = on_listener,
+    .started = on_started,
+    .exited = on_exited,
+    .stopping = on_stopping,
+    .failed = on_failed,
+    .lost = on_lost,
+};
 
 void shimbed_open(struct shimbed *b, uid_t uid, bool is_caged, bool is_spent)
 {

@@ -17,7 +17,7 @@ struct shimbed {
     char *dir;
     uint8_t cookie[SHIM_COOKIE_BYTES];
     bool is_late;
-    int hellos, starteds, exiteds, stoppings, faileds, losts;
+    int hellos, listeners, starteds, exiteds, stoppings, faileds, losts;
     enum shim_state state;
     enum shim_end kind;
     int value, master_fd, error;
