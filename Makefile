@@ -39,7 +39,8 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 BIN := $(BUILD)/bin/podterm $(BUILD)/bin/podterm-agent \
 	$(BUILD)/bin/podterm-gateway $(BUILD)/bin/podterm-controller \
-	$(BUILD)/bin/podterm-keeper $(BUILD)/bin/podterm-shim
+	$(BUILD)/bin/podterm-keeper $(BUILD)/bin/podterm-shim \
+	$(BUILD)/bin/sample-cli
 
 .PHONY: all
 all: $(foreach b,$(BIN),$(b)) ## build every program
