@@ -15,6 +15,8 @@
 #define SCREEN_INDENT 2 /* columns of the mark and the blank behind it */
 #define HIDE "\033[?25l"
 #define SHOW "\033[?25h"
+#define WRAP_OFF "\033[?7l"
+#define WRAP_ON "\033[?7h"
 
 struct mark {
     const char *utf8, *ascii, *color, *word;
@@ -41,10 +43,31 @@ static const char *const spin_ascii[] = {"-", "\\", "|", "/"};
 
 static struct {
     atomic_bool is_entered;
+    atomic_size_t lines; /* below the cursor */
     int fd;
     bool has_tty; /* standard input's settings are kept: */
     struct termios tty;
 } entered;
+
+/* Below what is drawn: whoever writes next does not write over it. (printf is
+ * not for signal handlers.) */
+static void screen_pass(void)
+{
+    size_t lines = atomic_exchange(&entered.lines, 0);
+    char text[32], *at = text + sizeof(text);
+    ssize_t n;
+
+    if (!lines)
+        return;
+    at -= 5;
+    memcpy(at, "B\r\033[J", 5);
+    for (; lines; lines /= 10)
+        *--at = (char)('0' + lines % 10);
+    at -= 2;
+    memcpy(at, "\033[", 2);
+    n = write(entered.fd, at, (size_t)(text + sizeof(text) - at));
+    (void)n; /* it may be gone */
+}
 
 void screen_restore(void)
 {
@@ -52,8 +75,9 @@ void screen_restore(void)
 
     if (!atomic_exchange(&entered.is_entered, false))
         return;
+    screen_pass();
     n = write(entered.fd, SHOW, sizeof(SHOW) - 1);
-    (void)n; /* it may be gone */
+    (void)n;
     if (entered.has_tty)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &entered.tty);
 }
@@ -81,7 +105,8 @@ void screen_enter(struct screen *s)
 {
     ssize_t n;
 
-    s->lines = 0;
+    if (s->is_live)
+        atomic_store(&entered.lines, 0); /* somebody else has written since */
     if (!s->is_live || atomic_load(&entered.is_entered))
         return;
     entered.fd = s->fd;
@@ -157,31 +182,32 @@ static void screen_aside(const struct task *task, int64_t now_ms,
 
 /* Detail and what stands beside it, in room columns. The aside, being short
  * and new each second, is the last to go. */
-static size_t screen_detail(const struct screen *s, const struct task *task,
-                            int64_t now_ms, size_t room, struct buf *out)
+static void screen_detail(const struct screen *s, const struct line *line,
+                          int64_t now_ms, size_t room, struct buf *out)
 {
+    const struct task *task = line->task;
+    const char *detail = line->is_bare ? "" : task->detail;
     size_t used = 0, beside;
     struct buf aside;
 
     buf_init(&aside, TASK_DETAIL_MAX);
     screen_aside(task, now_ms, &aside);
-    beside = aside.len ? aside.len + (task->detail[0] ? 2 : 0) : 0;
+    beside = aside.len ? aside.len + (*detail ? 2 : 0) : 0;
     if (beside > room)
         beside = 0;
-    if (task->detail[0])
-        used = screen_paint(s, "\033[2m", task->detail, room - beside, out);
+    if (*detail)
+        used = screen_paint(s, "\033[2m", detail, room - beside, out);
     if (beside) {
         if (used)
             used += screen_blanks(out, 2);
-        used += screen_paint(s, "\033[36m", buf_cstr(&aside), room - used, out);
+        screen_paint(s, "\033[36m", buf_cstr(&aside), room - used, out);
     }
     buf_fini(&aside);
-    return used;
 }
 
-/* Title, blanks up to the details' column, detail. Returns the columns. */
-static size_t screen_words(const struct screen *s, const struct line *line,
-                           int64_t now_ms, size_t room, struct buf *out)
+/* Title, blanks up to the details' column, detail. */
+static void screen_words(const struct screen *s, const struct line *line,
+                         int64_t now_ms, size_t room, struct buf *out)
 {
     const struct task *task = line->task;
     const char *color = task->state == TASK_PENDING ? "\033[2m" : "";
@@ -189,47 +215,43 @@ static size_t screen_words(const struct screen *s, const struct line *line,
     size_t column = s->title_cols + 2 - SCREEN_INDENT * line->depth;
 
     if (column <= used || column >= room)
-        return used;
-    if (!task->detail[0] && task->tries < 2 &&
+        return;
+    if ((!task->detail[0] || line->is_bare) && task->tries < 2 &&
         task_ms(task, now_ms) < SCREEN_TIMER_MS)
-        return used;
+        return;
     used += screen_blanks(out, column - used);
-    return used + screen_detail(s, task, now_ms, room - used, out);
+    screen_detail(s, line, now_ms, room - used, out);
 }
 
-static size_t screen_task(const struct screen *s, const struct line *line,
-                          int64_t now_ms, size_t room, struct buf *out)
+static void screen_task(const struct screen *s, const struct line *line,
+                        int64_t now_ms, size_t room, struct buf *out)
 {
     enum task_state state = line->task->state;
     size_t used = screen_paint(s, marks[state].color, screen_mark(s, state),
                                room ? 1 : 0, out);
 
     if (room <= SCREEN_INDENT)
-        return used;
+        return;
     used += screen_blanks(out, SCREEN_INDENT - 1);
-    return used + screen_words(s, line, now_ms, room - used, out);
+    screen_words(s, line, now_ms, room - used, out);
 }
 
-static size_t screen_more(const struct screen *s, const struct line *line,
-                          size_t room, struct buf *out)
+static void screen_more(const struct screen *s, const struct line *line,
+                        size_t room, struct buf *out)
 {
     struct buf text;
-    size_t used;
 
     buf_init(&text, 64);
     buf_printf(&text, "%s %zu more", s->is_utf8 ? "\xe2\x80\xa6" : "...",
                line->more);
-    used = screen_paint(s, "\033[2m", buf_cstr(&text), room, out);
+    screen_paint(s, "\033[2m", buf_cstr(&text), room, out);
     buf_fini(&text);
-    return used;
 }
 
-/*
- * One line. The last column stays free: a terminal that has it filled has
- * begun to think of the next line. Returns the columns.
- */
-static size_t screen_line(const struct screen *s, const struct line *line,
-                          int64_t now_ms, struct buf *out)
+/* One line. The last column stays free: a terminal that has it filled has
+ * begun to think of the next line. */
+static void screen_line(const struct screen *s, const struct line *line,
+                        int64_t now_ms, struct buf *out)
 {
     size_t room = s->cols - 1, used = 0;
     size_t indent = SCREEN_INDENT * line->depth;
@@ -238,48 +260,74 @@ static size_t screen_line(const struct screen *s, const struct line *line,
         used = screen_blanks(out, indent);
     switch (line->kind) {
     case LINE_TASK:
-        used += screen_task(s, line, now_ms, room - used, out);
+        screen_task(s, line, now_ms, room - used, out);
         break;
     case LINE_TAIL:
         buf_append(out, line->text, line->len);
-        used += line->cols;
         break;
     case LINE_MORE:
-        used += screen_more(s, line, room - used, out);
+        screen_more(s, line, room - used, out);
         break;
     }
     /* what stood here before was perhaps longer */
     buf_append_str(out, "\033[K\r\n");
-    return used;
 }
 
 /* --- a frame --- */
 
-/* Up to where the last frame began: its lines take more rows where the
- * terminal has become narrower and has broken them. */
-static int screen_back(const struct screen *s, struct buf *out)
+/* What ends without success says why, and that is read to its end. */
+static bool screen_is_cut(const struct screen *s, const struct task *task,
+                          int64_t now_ms)
 {
-    size_t up = 0;
+    size_t column = s->title_cols + 2 + SCREEN_INDENT;
+    size_t width = text_width(task->detail);
+    struct buf aside;
 
-    for (size_t i = 0; i < s->lines; i++)
-        up += s->widths[i] ? (s->widths[i] + s->cols - 1) / s->cols : 1;
-    if (up > s->rows - 1)
-        up = s->rows - 1;
-    return up ? buf_printf(out, "\033[%zuA\r", up) : 0;
+    if (task->state == TASK_DONE || !width)
+        return false;
+    buf_init(&aside, TASK_DETAIL_MAX);
+    screen_aside(task, now_ms, &aside);
+    width += aside.len ? aside.len + 2 : 0;
+    buf_fini(&aside);
+    return column + width > s->cols - 1;
 }
 
-/* What is over and has nothing before it that is not: for good. */
-static void screen_settle(struct screen *s, const struct tasks *t,
-                          int64_t now_ms, struct lines *lines, struct buf *out)
+/* The whole detail, in rows of its own. */
+static void screen_why(const struct screen *s, const struct task *task,
+                       size_t depth, struct buf *out)
 {
-    while (s->over < t->count && task_is_over(&t->items[s->over])) {
-        lines_init(lines, s->cols);
-        lines_add(lines, &t->items[s->over++], 0);
-        for (size_t i = 0; i < lines->count; i++)
-            screen_line(s, &lines->items[i], now_ms, out);
+    struct line row = {.kind = LINE_TAIL, .depth = depth, .task = task};
+    size_t indent = SCREEN_INDENT * depth, skip;
+
+    row.text = task->detail;
+    while (*row.text) {
+        row.len = text_row(row.text, s->cols - 1 - indent, &skip);
+        screen_line(s, &row, 0, out);
+        row.text += skip;
     }
 }
 
+/* A task that is over, and all below it: for good. */
+static void screen_settle_task(const struct screen *s, const struct task *task,
+                               size_t depth, int64_t now_ms, struct buf *out)
+{
+    struct line line = {.kind = LINE_TASK, .depth = depth, .task = task};
+
+    line.is_bare = SCREEN_INDENT * (depth + 1) + SCREEN_WHY_MIN < s->cols &&
+                   screen_is_cut(s, task, now_ms);
+    screen_line(s, &line, now_ms, out);
+    if (line.is_bare)
+        screen_why(s, task, depth + 1, out);
+    for (size_t i = 0; i < task->count; i++)
+        screen_settle_task(s, &task->tasks[i], depth + 1, now_ms, out);
+}
+
+/*
+ * The cursor is left where the frame begins: a terminal that is resized, and
+ * breaks or joins its lines, takes it along, whatever we know of its size by
+ * then. For the same reason lines do not wrap while they are drawn: one that
+ * meets a narrower terminal than was asked for takes one row all the same.
+ */
 int screen_draw(struct screen *s, const struct tasks *t, int64_t now_ms,
                 struct buf *out)
 {
@@ -288,18 +336,24 @@ int screen_draw(struct screen *s, const struct tasks *t, int64_t now_ms,
     struct lines lines;
 
     s->title_cols = lines_title_cols(t->items, t->count, 0);
-    screen_back(s, out);
-    screen_settle(s, t, now_ms, &lines, out);
+    buf_append_str(out, "\r");
+    while (s->over < t->count && task_is_over(&t->items[s->over]))
+        screen_settle_task(s, &t->items[s->over++], 0, now_ms, out);
     lines_init(&lines, s->cols);
     for (size_t i = s->over; i < t->count; i++)
         lines_add(&lines, &t->items[i], 0);
     lines_fit(&lines, most);
+    buf_append_str(out, WRAP_OFF);
     for (size_t i = 0; i < lines.count; i++)
-        s->widths[i] = screen_line(s, &lines.items[i], now_ms, out);
+        screen_line(s, &lines.items[i], now_ms, out);
     s->lines = lines.count;
     s->frame_ms = now_ms;
     s->frames++;
-    return buf_append_str(out, "\033[J");
+    if (lines.count)
+        buf_printf(out, WRAP_ON "\033[J\033[%zuA", lines.count);
+    else
+        buf_append_str(out, WRAP_ON "\033[J");
+    return buf_append_str(out, "\r");
 }
 
 /* The whole of it, or remember why not: a view has nobody to tell. */
@@ -337,6 +391,7 @@ static void screen_show_live(struct screen *s, const struct tasks *t,
     if (s->cols > SCREEN_COLS_MAX)
         s->cols = SCREEN_COLS_MAX;
     screen_draw(s, t, now_ms, &out);
+    atomic_store(&entered.lines, s->lines);
     screen_write(s, &out);
     buf_fini(&out);
     if (event == TASKS_END)

@@ -7,9 +7,11 @@
  * is wide, and what is redrawn is lower than the terminal is high: where it
  * would not be, what waits goes first, then what is over, and a line says how
  * many are not shown. Width and height are asked for at every frame, so a
- * resize holds from the next one on, and lines that a narrower terminal has
- * broken are found again. While it runs the cursor is hidden and keys are not
- * echoed into the picture (they are not lost: who reads next gets them).
+ * resize holds from the next one on; between frames the cursor stands where
+ * the next one begins, and a terminal that breaks its lines anew takes it
+ * along. While it runs the cursor is hidden and keys are not echoed into the
+ * picture (they are not lost: who reads next gets them). What is over and was
+ * no success says why in rows of its own where one line is too short.
  *
  * Plain, everywhere else: one line for each task when it is over and all
  * before it are, without a control character.
@@ -29,6 +31,7 @@
 
 #define SCREEN_FRAME_MS 80
 #define SCREEN_LINES_MAX 256 /* drawn again in one frame */
+#define SCREEN_WHY_MIN 8     /* columns; in fewer a failure's detail is cut */
 #define SCREEN_TAIL_ROWS 6   /* of a running task's output */
 #define SCREEN_TIMER_MS 1000 /* what took less is not told its time */
 #define SCREEN_COLS 80       /* where the terminal does not tell */
@@ -43,9 +46,8 @@ struct screen {
     bool has_color;
     /* private: */
     size_t cols, rows;
-    size_t over;                     /* of the list's own: stand above */
-    size_t lines;                    /* drawn below them */
-    size_t widths[SCREEN_LINES_MAX]; /* of those, in columns */
+    size_t over;  /* of the list's own: stand above */
+    size_t lines; /* drawn below them, and below the cursor */
     size_t title_cols;
     size_t told;      /* plain: tasks told of those in the list's order */
     int64_t frame_ms; /* when it was drawn */

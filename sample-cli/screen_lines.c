@@ -35,20 +35,16 @@ static void lines_tail(struct lines *l, const struct task *task, size_t depth)
     while (*text) {
         len = text_row(text, cols, &skip);
         row[rows++ % SCREEN_TAIL_ROWS] =
-            (struct line){LINE_TAIL, depth, task, text, len, 0, 0};
+            (struct line){LINE_TAIL, depth, task, false, text, len, 0};
         text += skip;
     }
     for (size_t i = rows > SCREEN_TAIL_ROWS ? rows - SCREEN_TAIL_ROWS : 0;
          i < rows; i++) {
         struct line *line = lines_new(l);
-        char copy[TASK_TAIL_MAX];
 
         if (!line)
             return;
         *line = row[i % SCREEN_TAIL_ROWS];
-        memcpy(copy, line->text, line->len);
-        copy[line->len] = 0;
-        line->cols = text_width(copy);
     }
 }
 

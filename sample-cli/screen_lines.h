@@ -22,8 +22,9 @@ struct line {
     enum line_kind kind;
     size_t depth;
     const struct task *task; /* borrowed */
-    const char *text;        /* LINE_TAIL: len bytes, in cols columns */
-    size_t len, cols;
+    bool is_bare;            /* LINE_TASK: without its detail */
+    const char *text;        /* LINE_TAIL: len bytes */
+    size_t len;
     size_t more;
 };
 

@@ -32,8 +32,9 @@ static void term_put(struct term *t, const char *c, size_t n)
 {
     if (t->x == t->cols) {
         t->wraps++;
-        t->x = 0;
-        term_down(t);
+        t->x = t->no_wrap ? t->cols - 1 : 0;
+        if (!t->no_wrap)
+            term_down(t);
     }
     memset(t->cells[t->y][t->x], 0, sizeof(t->cells[0][0]));
     memcpy(t->cells[t->y][t->x++], c, n);
@@ -56,10 +57,17 @@ static const char *term_control(struct term *t, const char *p)
         t->is_cursor_hidden = p[3] == 'l';
         return p + 4;
     }
+    if (strncmp(p, "?7h", 3) == 0 || strncmp(p, "?7l", 3) == 0) {
+        t->no_wrap = p[2] == 'l';
+        return p + 3;
+    }
     p += strspn(p, "0123456789;");
     switch (*p) {
     case 'A':
         t->y -= n < t->y ? n : t->y;
+        break;
+    case 'B':
+        t->y += n < t->rows - 1 - t->y ? n : t->rows - 1 - t->y;
         break;
     case 'K':
     case 'J':

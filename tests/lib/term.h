@@ -1,8 +1,9 @@
 /*
  * A terminal of the simplest kind, to see what a program's output looks like:
- * text with autowrap, CR, LF, scrolling, cursor up (A), erase to the line's
- * (K) and the screen's end (J), colours (m, ignored), the cursor hidden and
- * shown (?25l, ?25h). Fails the test on anything else. Every character is one column wide.
+ * text with autowrap (?7h) and without (?7l), CR, LF, scrolling, cursor up (A)
+ * and down (B), erase to the line's (K) and the screen's end (J), colours (m,
+ * ignored), the cursor hidden and shown (?25l, ?25h). Fails the test on
+ * anything else. Every character is one column wide.
  */
 #ifndef PODTERM_TESTS_LIB_TERM_H
 #define PODTERM_TESTS_LIB_TERM_H
@@ -16,10 +17,10 @@
 struct term {
     size_t cols, rows, x, y;
     char cells[TERM_ROWS_MAX][TERM_COLS_MAX][5]; /* one character each */
-    int wraps;                                   /* lines that were too long */
-    int colors;                                  /* m seen */
-    int scrolled;                                /* lines gone at the top */
-    bool is_cursor_hidden;
+    int wraps;    /* characters beyond a row's end */
+    int colors;   /* m seen */
+    int scrolled; /* lines gone at the top */
+    bool is_cursor_hidden, no_wrap;
 };
 
 void term_init(struct term *t, size_t cols, size_t rows);

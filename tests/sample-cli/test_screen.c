@@ -3,7 +3,6 @@
 #include "base/own.h"
 #include "tests/lib/term.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <pty.h>
@@ -18,22 +17,6 @@
 #include <termios.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-// link: -Wl,--wrap=write
-/* 0 = the real one; EAGAIN and EINTR: once, then a byte at a time */
-static int write_errno;
-ssize_t __real_write(int fd, const void *bytes, size_t len);
-ssize_t __wrap_write(int fd, const void *bytes, size_t len);
-ssize_t __wrap_write(int fd, const void *bytes, size_t len)
-{
-    if (write_errno) {
-        errno = write_errno;
-        if (write_errno == EAGAIN || write_errno == EINTR)
-            write_errno = 0;
-        return -1;
-    }
-    return __real_write(fd, bytes, len);
-}
 
 #define TASKS 5
 #define LONG_DETAIL                                                            \
@@ -53,7 +36,6 @@ static int setup(void **state)
         items[i].title = titles[i];
     list = (struct tasks){.items = items, .count = TASKS};
     screen = (struct screen){.is_live = true, .is_utf8 = true};
-    write_errno = 0;
     setenv("TERM", "xterm-256color", 1);
     unsetenv("NO_COLOR");
     return 0;
@@ -131,7 +113,7 @@ static void no_line_is_longer_than_the_terminal(void **state)
         frame(&t);
         assert_int_equal(t.wraps, 0);
         assert_int_equal(t.scrolled, 0);
-        assert_int_equal(t.y, 5);
+        assert_int_equal(t.y, 1); /* where the next frame begins */
     }
 }
 
@@ -161,28 +143,79 @@ static void a_low_terminal_redraws_only_what_it_can_reach(void **state)
     }
 }
 
-/* Terminals break the lines that no longer fit: the next frame begins where
- * the first of the broken ones does. */
-static void a_narrower_terminal_is_cleared_of_the_broken_lines(void **state)
+/* The frame was drawn for a size that is no longer true: it stands there once
+ * all the same, and what stood above it still does. */
+static void a_frame_that_meets_another_size_spoils_nothing(void **state)
 {
-    struct buf b;
+    static const size_t cols[] = {60, 20, 60, 33, 20, 8};
+    struct term t;
 
     (void)state;
-    buf_init(&b, SCREEN_BYTES_MAX);
-    set(0, TASK_RUNNING, "0123456789012345"); /* 30 columns in all */
-    screen.cols = 40;
-    screen.rows = 24;
-    assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
-    assert_null(strstr(buf_cstr(&b), "A\r"));
-    buf_clear(&b);
-    screen.cols = 10; /* rows: 3, 2, 1, 1, 1 */
-    assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
-    assert_memory_equal(buf_cstr(&b), "\033[8A\r", 5);
-    buf_clear(&b);
-    screen.rows = 3; /* not above the first row */
-    assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
-    assert_memory_equal(buf_cstr(&b), "\033[2A\r", 5);
-    buf_fini(&b);
+    term_init(&t, 60, 24);
+    term_feed(&t, "above\r\n");
+    set(0, TASK_RUNNING, LONG_DETAIL);
+    for (size_t i = 0; i < sizeof(cols) / sizeof(*cols); i++) {
+        struct buf b;
+        own_mem char *first = NULL, *last = NULL;
+
+        t.cols = cols[i];
+        buf_init(&b, SCREEN_BYTES_MAX);
+        screen.cols = 60;
+        screen.rows = 24;
+        assert_int_equal(screen_draw(&screen, &list, 0, &b), 0);
+        term_feed(&t, buf_cstr(&b));
+        buf_fini(&b);
+        assert_int_equal(t.y, 1);
+        assert_int_equal(t.x, 0);
+        assert_false(t.no_wrap); /* what others write wraps as ever */
+        first = term_row(&t, 0);
+        last = term_row(&t, TASKS);
+        assert_string_equal(first, "above");
+        assert_string_equal(last, "· Five");
+    }
+}
+
+/* What runs may be cut short; why something failed may not. */
+static void why_it_was_no_success_is_read_to_its_end(void **state)
+{
+    struct term t;
+
+    (void)state;
+    term_init(&t, 40, 20);
+    set(0, TASK_DONE, LONG_DETAIL);
+    set(1, TASK_FAILED, LONG_DETAIL);
+    set(2, TASK_SKIPPED, "fits");
+    set(3, TASK_SKIPPED, LONG_DETAIL);
+    items[3].tries = 2;
+    set(4, TASK_RUNNING, LONG_DETAIL);
+    frame(&t);
+    frame(&t);
+    shows(&t, "✔ One         a detail that is much to…\n"
+              "✖ Number two\n"
+              "  a detail that is much too long for\n"
+              "  this terminal, however wide it is\n"
+              "↓ Three       fits\n"
+              "↓ Four        try 2\n"
+              "  a detail that is much too long for\n"
+              "  this terminal, however wide it is\n"
+              "⠙ Five        a detail that is much to…\n");
+    assert_int_equal(t.wraps, 0);
+}
+
+static void a_group_of_any_size_settles_whole(void **state)
+{
+    static struct task many[400];
+    struct task group = {.title = "all", .tasks = many, .count = 400};
+    struct term t;
+
+    (void)state;
+    for (int i = 0; i < 400; i++)
+        many[i] = (struct task){.title = "x", .state = TASK_DONE};
+    group.state = TASK_DONE;
+    list = (struct tasks){.items = &group, .count = 1};
+    term_init(&t, 40, 12);
+    frame(&t);
+    assert_int_equal((size_t)t.scrolled + t.y, 401);
 }
 
 static void without_utf8_the_marks_are_ascii(void **state)
@@ -193,13 +226,13 @@ static void without_utf8_the_marks_are_ascii(void **state)
     screen.is_utf8 = false;
     term_init(&t, 20, 12);
     set(0, TASK_DONE, "");
-    set(1, TASK_FAILED, "a detail too long");
+    set(1, TASK_RUNNING, "a detail too long");
     set(2, TASK_SKIPPED, "");
     set(3, TASK_RUNNING, "");
     frame(&t);
-    shows(&t, "+ One\nx Number two  a ...\n- Three\n- Four\n. Five\n");
+    shows(&t, "+ One\n- Number two  a ...\n- Three\n- Four\n. Five\n");
     frame(&t);
-    shows(&t, "+ One\nx Number two  a ...\n- Three\n\\ Four\n. Five\n");
+    shows(&t, "+ One\n\\ Number two  a ...\n- Three\n\\ Four\n. Five\n");
 }
 
 static void colours_are_there_only_when_wanted(void **state)
@@ -387,7 +420,7 @@ static void where_there_are_too_many_what_runs_is_shown(void **state)
         frame(&t);
         assert_int_equal(t.scrolled, 0);
         assert_int_equal(t.wraps, 0);
-        assert_int_equal(t.y, rows - 1);
+        assert_int_equal(t.y, 0);
     }
 }
 
@@ -487,90 +520,6 @@ static void the_terminal_is_left_as_it_was(void **state)
     close(master);
 }
 
-/* A view into a pipe, which is read at fds[0]. */
-static struct tasks_view plain_view(int fds[2])
-{
-    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-    screen_init(&screen, fds[1], true, false);
-    return screen_view(&screen);
-}
-
-static void a_plain_view_tells_groups_in_the_lists_order(void **state)
-{
-    struct tasks_view view;
-    char out[4096];
-    int fds[2];
-
-    (void)state;
-    view = plain_view(fds);
-    set_group();
-    parts[2].state = TASK_DONE; /* before the one above it */
-    parts[2].started_ms = 1000;
-    parts[2].ended_ms = 2500;
-    view.show(view.arg, &list, TASKS_STATE, 0);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "ok    One: 2 files\nok    Number two: a: fine\n");
-    parts[1].state = TASK_STOPPED;
-    set(1, TASK_STOPPED, "");
-    view.show(view.arg, &list, TASKS_STATE, 0);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "STOP  Number two: bb\n"
-                             "ok    Number two: ccc: busy (try 2, 1.5s)\n");
-    set(2, TASK_SKIPPED, "");
-    view.show(view.arg, &list, TASKS_END, 0);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "skip  Three\n");
-    close(fds[0]);
-    close(fds[1]);
-}
-
-static void a_plain_view_says_each_task_once_when_it_is_over(void **state)
-{
-    struct tasks_view view;
-    char out[4096];
-    int fds[2];
-
-    (void)state;
-    view = plain_view(fds);
-    set(0, TASK_RUNNING, "1 of 2");
-    view.show(view.arg, &list, TASKS_STATE, 0);
-    view.show(view.arg, &list, TASKS_TICK, 1000);
-    assert_int_equal(came(fds[0], out, sizeof(out)), 0);
-    set(0, TASK_DONE, "2 files");
-    write_errno = EAGAIN;
-    view.show(view.arg, &list, TASKS_STATE, 2000);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "ok    One: 2 files\n");
-    set(1, TASK_FAILED, "why");
-    set(2, TASK_SKIPPED, "");
-    write_errno = EINTR;
-    view.show(view.arg, &list, TASKS_END, 3000);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "FAIL  Number two: why\nskip  Three\n");
-    assert_int_equal(screen.error, 0);
-    close(fds[0]);
-    close(fds[1]);
-}
-
-static void a_write_that_fails_is_remembered_and_not_repeated(void **state)
-{
-    struct tasks_view view;
-
-    (void)state;
-    screen.is_live = false;
-    screen.fd = 1;
-    view = screen_view(&screen);
-    set(0, TASK_DONE, "");
-    write_errno = ENOSPC;
-    view.show(view.arg, &list, TASKS_STATE, 0);
-    assert_int_equal(screen.error, ENOSPC);
-    write_errno = EIO;
-    set(1, TASK_DONE, "");
-    view.show(view.arg, &list, TASKS_STATE, 0);
-    write_errno = 0;
-    assert_int_equal(screen.error, ENOSPC);
-}
-
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup(f, setup)
@@ -578,7 +527,9 @@ int main(void)
         CASE(stages_are_redrawn_in_place),
         CASE(no_line_is_longer_than_the_terminal),
         CASE(a_low_terminal_redraws_only_what_it_can_reach),
-        CASE(a_narrower_terminal_is_cleared_of_the_broken_lines),
+        CASE(a_frame_that_meets_another_size_spoils_nothing),
+        CASE(why_it_was_no_success_is_read_to_its_end),
+        CASE(a_group_of_any_size_settles_whole),
         CASE(without_utf8_the_marks_are_ascii),
         CASE(colours_are_there_only_when_wanted),
         CASE(what_is_possible_is_asked_of_the_environment),
@@ -589,9 +540,6 @@ int main(void)
         CASE(more_tasks_than_a_frame_has_lines_are_counted),
         CASE(a_task_that_takes_long_tells_its_time),
         CASE(the_terminal_is_left_as_it_was),
-        CASE(a_plain_view_tells_groups_in_the_lists_order),
-        CASE(a_plain_view_says_each_task_once_when_it_is_over),
-        CASE(a_write_that_fails_is_remembered_and_not_repeated),
     };
 
     setlocale(LC_CTYPE, "C.UTF-8");

@@ -1,0 +1,173 @@
+/* The view of a task list where no terminal is. */
+#include "sample-cli/screen.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+// link: -Wl,--wrap=write
+/* 0 = the real one; EAGAIN and EINTR: once, then a byte at a time */
+static int write_errno;
+ssize_t __real_write(int fd, const void *bytes, size_t len);
+ssize_t __wrap_write(int fd, const void *bytes, size_t len);
+ssize_t __wrap_write(int fd, const void *bytes, size_t len)
+{
+    if (write_errno) {
+        errno = write_errno;
+        if (write_errno == EAGAIN || write_errno == EINTR)
+            write_errno = 0;
+        return -1;
+    }
+    return __real_write(fd, bytes, len);
+}
+
+#define TASKS 5
+static struct task items[TASKS];
+static struct tasks list;
+static struct screen screen;
+
+static int setup(void **state)
+{
+    static const char *const titles[TASKS] = {"One", "Number two", "Three",
+                                              "Four", "Five"};
+
+    (void)state;
+    memset(items, 0, sizeof(items));
+    for (int i = 0; i < TASKS; i++)
+        items[i].title = titles[i];
+    list = (struct tasks){.items = items, .count = TASKS};
+    screen = (struct screen){0};
+    write_errno = 0;
+    return 0;
+}
+
+static void set(int i, enum task_state state, const char *detail)
+{
+    items[i].state = state;
+    snprintf(items[i].detail, sizeof(items[i].detail), "%s", detail);
+}
+
+/* Read what is there from fd. */
+static size_t came(int fd, char *out, size_t size)
+{
+    ssize_t n = read(fd, out, size - 1);
+
+    out[n > 0 ? n : 0] = 0;
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* A view into a pipe, which is read at fds[0]. */
+static struct tasks_view plain_view(int fds[2])
+{
+    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+    screen_init(&screen, fds[1], true, false);
+    return screen_view(&screen);
+}
+
+static void a_plain_view_tells_groups_in_the_lists_order(void **state)
+{
+    static const char *const titles[] = {"a", "bb", "ccc"};
+    static struct task parts[3];
+    struct tasks_view view;
+    char out[4096];
+    int fds[2];
+
+    (void)state;
+    view = plain_view(fds);
+    memset(parts, 0, sizeof(parts));
+    for (int i = 0; i < 3; i++)
+        parts[i].title = titles[i];
+    items[1].tasks = parts;
+    items[1].count = 3;
+    set(0, TASK_DONE, "2 files");
+    set(1, TASK_RUNNING, "");
+    parts[0].state = TASK_DONE;
+    strcpy(parts[0].detail, "fine");
+    parts[1].state = TASK_RUNNING;
+    strcpy(parts[2].detail, "busy");
+    parts[2].tries = 2;
+    parts[2].state = TASK_DONE; /* before the one above it */
+    parts[2].started_ms = 1000;
+    parts[2].ended_ms = 2500;
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "ok    One: 2 files\nok    Number two: a: fine\n");
+    parts[1].state = TASK_STOPPED;
+    set(1, TASK_STOPPED, "");
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "STOP  Number two: bb\n"
+                             "ok    Number two: ccc: busy (try 2, 1.5s)\n");
+    set(2, TASK_SKIPPED, "");
+    view.show(view.arg, &list, TASKS_END, 0);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "skip  Three\n");
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void a_plain_view_says_each_task_once_when_it_is_over(void **state)
+{
+    struct tasks_view view;
+    char out[4096];
+    int fds[2];
+
+    (void)state;
+    view = plain_view(fds);
+    set(0, TASK_RUNNING, "1 of 2");
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    view.show(view.arg, &list, TASKS_TICK, 1000);
+    assert_int_equal(came(fds[0], out, sizeof(out)), 0);
+    set(0, TASK_DONE, "2 files");
+    write_errno = EAGAIN;
+    view.show(view.arg, &list, TASKS_STATE, 2000);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "ok    One: 2 files\n");
+    set(1, TASK_FAILED, "why");
+    set(2, TASK_SKIPPED, "");
+    write_errno = EINTR;
+    view.show(view.arg, &list, TASKS_END, 3000);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "FAIL  Number two: why\nskip  Three\n");
+    assert_int_equal(screen.error, 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void a_write_that_fails_is_remembered_and_not_repeated(void **state)
+{
+    struct tasks_view view;
+
+    (void)state;
+    screen.is_live = false;
+    screen.fd = 1;
+    view = screen_view(&screen);
+    set(0, TASK_DONE, "");
+    write_errno = ENOSPC;
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    assert_int_equal(screen.error, ENOSPC);
+    write_errno = EIO;
+    set(1, TASK_DONE, "");
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    write_errno = 0;
+    assert_int_equal(screen.error, ENOSPC);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup(f, setup)
+    const struct CMUnitTest tests[] = {
+        CASE(a_plain_view_tells_groups_in_the_lists_order),
+        CASE(a_plain_view_says_each_task_once_when_it_is_over),
+        CASE(a_write_that_fails_is_remembered_and_not_repeated),
+    };
+
+    setlocale(LC_CTYPE, "C.UTF-8");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
