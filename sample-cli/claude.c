@@ -18,6 +18,14 @@
 
 #define CLAUDE_LOOK_MS 100 /* stopped? timed out? */
 #define CLAUDE_READ_BYTES 65536
+/*
+ * Where it runs: a directory that is always there, always empty, and nobody's
+ * to write in, nor are those above it (a CLAUDE.md in one of them would be
+ * read as instructions, and anybody may put one into /tmp). None of ours has
+ * to be tidied up, however we end.
+ * source: Linux, fs/proc/proc_tty.c: "Preserved: it's userspace visible"
+ */
+#define CLAUDE_CWD "/proc/tty/ldisc"
 
 struct run {
     const struct claude_conf *conf;
@@ -63,8 +71,7 @@ static int run_pipe(int *ours, int *theirs, bool is_written, struct err *e)
     return 0;
 }
 
-static int run_spawn(struct run *r, const char *cwd, const int fds[3],
-                     struct err *e)
+static int run_spawn(struct run *r, const int fds[3], struct err *e)
 {
     const struct claude_conf *conf = r->conf;
     const char *argv[] = {conf->path,
@@ -93,14 +100,14 @@ static int run_spawn(struct run *r, const char *cwd, const int fds[3],
         .fd_count = 3,
         .new_session = true,
         .death_signal = SIGKILL,
-        .cwd = cwd,
+        .cwd = access(CLAUDE_CWD, X_OK) == 0 ? CLAUDE_CWD : "/",
     };
 
     r->pid_fd = proc_spawn(&spawn, &r->pid, e);
     return r->pid_fd < 0 ? -1 : 0;
 }
 
-static int run_start(struct run *r, const char *cwd, struct err *e)
+static int run_start(struct run *r, struct err *e)
 {
     own_fd int in = -1, out = -1, err = -1;
 
@@ -108,7 +115,7 @@ static int run_start(struct run *r, const char *cwd, struct err *e)
         run_pipe(&r->out, &out, false, e) < 0 ||
         run_pipe(&r->err_fd, &err, false, e) < 0)
         return -1;
-    return run_spawn(r, cwd, (const int[3]){in, out, err}, e);
+    return run_spawn(r, (const int[3]){in, out, err}, e);
 }
 
 static void run_close(int *fd)
@@ -257,13 +264,11 @@ int claude_ask(const struct claude_conf *conf, struct task *task,
                     .in = -1,
                     .out = -1,
                     .err_fd = -1};
-    char dir[] = "/tmp/sample-cli.XXXXXX";
-    bool has_dir = mkdtemp(dir) != NULL;
     int out = -1, status;
 
     buf_init(&r.err, CLAUDE_ERR_MAX);
     claude_read_init(&r.read, reply_add, reply);
-    if (run_start(&r, has_dir ? dir : "/", e) == 0) {
+    if (run_start(&r, e) == 0) {
         out = run_loop(&r, e);
         /* it has exited: that is its own; else it is killed, and *e says why */
         status = run_end(&r);
@@ -277,7 +282,5 @@ int claude_ask(const struct claude_conf *conf, struct task *task,
     buf_fini(&r.err);
     if (out < 0)
         text_escape_err(e, reply->is_utf8);
-    if (has_dir)
-        rmdir(dir); /* it was to write nothing; if it did, that stays */
     return out;
 }

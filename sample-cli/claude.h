@@ -1,9 +1,9 @@
 /*
  * The `claude` command, asked one question without a person beside it: no
- * tools, no files, no settings but the user's own, in an empty directory, in
- * a session of its own without a terminal. The question goes to its standard
- * input. It and all it started are killed when it ends, says too much, takes
- * too long, or we are told to stop.
+ * tools, no files, no settings but the user's own, in an empty directory (or
+ * /, where /proc lacks one), in a session of its own without a terminal. The
+ * question goes to its standard input. It and its session are killed when it
+ * ends, says too much, takes too long, or we are told to stop.
  */
 #ifndef PODTERM_SAMPLE_CLI_CLAUDE_H
 #define PODTERM_SAMPLE_CLI_CLAUDE_H
