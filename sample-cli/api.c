@@ -28,6 +28,7 @@ struct call {
     int status;       /* 0 = no answer */
     int64_t after_ms; /* Retry-After, -1 = none */
     bool is_stream;
+    bool is_refused; /* the stream, by us: what it says cannot stand */
 };
 
 static const char *api_base(const struct api_conf *conf)
@@ -117,8 +118,10 @@ static int call_data(void *arg, const uint8_t *bytes, size_t len, struct err *e)
 {
     struct call *c = arg;
 
-    if (c->is_stream)
-        return sse_feed(&c->sse, bytes, len, e);
+    if (c->is_stream) {
+        c->is_refused = sse_feed(&c->sse, bytes, len, e) < 0;
+        return c->is_refused ? -1 : 0;
+    }
     (void)buf_append(&c->error, bytes, len); /* full: it will not be read */
     return 0;
 }
@@ -135,6 +138,27 @@ static bool call_is_stopped(void *arg)
 static bool call_is_passing(int status)
 {
     return status == 408 || status == 429 || status >= 500;
+}
+
+/* A status in words. source: docs.anthropic.com, "Errors" */
+static const char *call_meaning(int status)
+{
+    static const struct {
+        int status;
+        const char *words;
+    } known[] = {
+        {400, "the request is refused"},
+        {404, "there is no such model or address"},
+        {413, "more was sent than it takes, --review-bytes sends less"},
+        {429, "too many requests, try again later"},
+        {529, "the service is overloaded, try again later"},
+    };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+        if (known[i].status == status)
+            return known[i].words;
+    return status >= 500 ? "the service has failed, try again later"
+                         : "an answer that is not expected";
 }
 
 /* An answer that is no stream: whose fault, and may another try help? */
@@ -156,8 +180,8 @@ static int call_refused(struct call *c, struct err *e)
     if (c->status >= 300 && c->status < 400)
         return err_set(e, ERR_PEER, "a redirect (%d) is not followed",
                        c->status);
-    return err_set(e, kind, "status %d%s%s", c->status, *said ? ": " : "",
-                   said);
+    return err_set(e, kind, "%s (%d)%s%s", call_meaning(c->status), c->status,
+                   *said ? ": " : "", said);
 }
 
 /* http_do said no. */
@@ -171,7 +195,7 @@ static int call_broke(struct call *c, int64_t left_ms, struct err *e)
     /* no connection, or one that broke before it said anything */
     if (e->kind == ERR_PEER && !c->status)
         e->kind = ERR_BUSY;
-    if (e->kind == ERR_PEER && c->is_stream)
+    if (e->kind == ERR_PEER && c->is_stream && !c->is_refused)
         return err_wrap(e, "the stream broke off");
     return -1;
 }

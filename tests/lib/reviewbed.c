@@ -83,8 +83,13 @@ static void *serve(void *arg)
 {
     (void)arg;
     for (int fd; (fd = accept(listen_fd, NULL, NULL)) >= 0; close(fd)) {
-        const struct answer *a = &reviewbed.answers[reviewbed.answered++];
+        const struct answer *a = &reviewbed.answers[reviewbed.answered];
 
+        if (is_over) {
+            close(fd);
+            break;
+        }
+        reviewbed.answered++;
         serve_take(fd);
         if (a->bytes && !serve_say(fd, a->bytes, a))
             continue;
@@ -94,6 +99,19 @@ static void *serve(void *arg)
             ;
     }
     return NULL;
+}
+
+/* It waits for a connection: it gets one. */
+static void serve_end(void)
+{
+    struct sockaddr_in sa;
+    socklen_t len = sizeof(sa);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    is_over = true;
+    getsockname(listen_fd, (struct sockaddr *)&sa, &len);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
+    close(fd);
 }
 
 int reviewbed_setup(void **state)
@@ -146,6 +164,7 @@ char *reviewbed_run(const char *claude, const char *url, const char *option)
         tree_put(reviewbed.dir, "bin/claude", claude);
         assert_int_equal(chmod(file, 0755), 0);
     }
+    is_over = false;
     if (url)
         assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
     reviewbed.took_ms = loop_now_ms();
@@ -157,8 +176,7 @@ char *reviewbed_run(const char *claude, const char *url, const char *option)
     out = mem_str(c.out);
     child_fini(&c);
     if (thread) {
-        is_over = true;
-        shutdown(listen_fd, SHUT_RDWR);
+        serve_end();
         pthread_join(thread, NULL);
     }
     return out;

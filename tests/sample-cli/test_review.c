@@ -131,7 +131,8 @@ static void after_some_tries_it_gives_up(void **state)
         reviewbed.answers[i].bytes =
             REFUSAL("500 Internal Server Error", "api_error");
     out = reviewbed_run(NULL, *state, NULL);
-    reviewbed_has(out, "Messages API: status 500: api_error");
+    reviewbed_has(out, "Messages API: the service has failed, try again "
+                       "later (500): api_error");
     assert_int_equal(reviewbed.answered, 4);
 }
 
