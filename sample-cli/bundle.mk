@@ -22,6 +22,7 @@ bundle: $(SAMPLE_BUNDLE) ## pack sample-cli into dist/, with its SHA-256
 SAMPLE_PROGRAM_TESTS := $(BUILD)/tests/sample-cli/test_program \
 	$(BUILD)/tests/sample-cli/test_review \
 	$(BUILD)/tests/sample-cli/test_review_stream \
+	$(BUILD)/tests/sample-cli/test_review_claude \
 	$(BUILD)/tests/sample-cli/test_signals \
 	$(BUILD)/tests/sample-cli/test_bundle
 $(SAMPLE_PROGRAM_TESTS): $(BUILD)/bin/sample-cli $(BUILD)/bin/podterm-agent

@@ -18,6 +18,7 @@
 
 #define CLAUDE_LOOK_MS 100 /* stopped? timed out? */
 #define CLAUDE_READ_BYTES 65536
+#define CLAUDE_DRAIN_READS 64 /* of each pipe, which holds 64 KiB */
 /*
  * Where it runs: a directory that is always there, always empty, and nobody's
  * to write in, nor are those above it (a CLAUDE.md in one of them would be
@@ -179,17 +180,23 @@ static void run_read_err(struct run *r)
 }
 
 /* What was written before its end is still to be read, and only that: who
- * else holds the pipe is not waited for. */
+ * else holds the pipe is not waited for, however much it writes. */
 static int run_drain(struct run *r, struct err *e)
 {
     struct pollfd p = {r->out, POLLIN, 0};
 
-    while (r->out >= 0 && poll(&p, 1, 0) > 0)
+    for (int i = 0; i < CLAUDE_DRAIN_READS && r->out >= 0; i++) {
+        if (poll(&p, 1, 0) <= 0)
+            break;
         if (run_read(r, e) < 0)
             return -1;
+    }
     p.fd = r->err_fd;
-    while (r->err_fd >= 0 && poll(&p, 1, 0) > 0)
+    for (int i = 0; i < CLAUDE_DRAIN_READS && r->err_fd >= 0; i++) {
+        if (poll(&p, 1, 0) <= 0)
+            break;
         run_read_err(r);
+    }
     return 0;
 }
 
