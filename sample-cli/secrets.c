@@ -129,6 +129,16 @@ static const struct form forms[] = {
     {"rk_live_", 16},
     {"hf_", 30},
     {"AGE-SECRET-KEY-1", 20},
+    {"ghu_", 30},
+    {"ghr_", 30},
+    {"xoxa-", 16},
+    {"xoxr-", 16},
+    {"sk-", 40},
+    {"SG.", 40},
+    {"pypi-", 40},
+    {"eyJhbGciOi", 20}, /* JWTs: {"alg": ... */
+    {"eyJ0eXAiOi", 20}, /* {"typ": ... */
+    {"eyJraWQiOi", 20}, /* {"kid": ... */
 };
 
 static size_t token_len(const char *text, size_t len)
