@@ -29,18 +29,24 @@ const char *brief_question(void)
            "words.";
 }
 
-/* As it is, but for what is no UTF-8 or controls a terminal. */
-static int brief_clean(struct buf *out, const char *text, size_t len)
+/* As it is, but for what is no UTF-8 or controls a terminal. A text has lines
+ * (whose CR goes) and tabs; a name has neither, or it could begin a line that
+ * looks like one of ours. */
+static int brief_clean(struct buf *out, const char *text, size_t len,
+                       bool has_lines)
 {
     const uint8_t *p = (const uint8_t *)text;
     size_t n;
 
     for (size_t i = 0; i < len; i += n ? n : 1) {
-        int r;
+        bool is_blank = has_lines && (p[i] == '\n' || p[i] == '\t');
+        int r = 0;
 
         n = utf8_step(p + i, len - i);
-        if (n == 0 || (n == 1 && p[i] < 0x20 && p[i] != '\n' && p[i] != '\t') ||
-            p[i] == 0x7f || (n == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0))
+        if (has_lines && p[i] == '\r' && i + 1 < len && p[i + 1] == '\n')
+            continue;
+        if (n == 0 || (n == 1 && p[i] < 0x20 && !is_blank) || p[i] == 0x7f ||
+            (n == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0))
             r = buf_append_str(out, "\xef\xbf\xbd");
         else
             r = buf_append(out, p + i, n);
@@ -89,11 +95,11 @@ static void brief_findings(const struct look *l, struct brief *b)
             continue;
         of_rule[f->rule]++;
         b->findings++;
-        brief_clean(&b->text, f->path, strlen(f->path));
+        brief_clean(&b->text, f->path, strlen(f->path), false);
         if (f->line)
             buf_printf(&b->text, ":%ld", f->line);
         buf_printf(&b->text, ": ");
-        brief_clean(&b->text, f->text, strlen(f->text));
+        brief_clean(&b->text, f->text, strlen(f->text), false);
         buf_printf(&b->text, "\n");
     }
 }
@@ -127,9 +133,11 @@ static int path_order(const void *key, const void *item)
 
 static void choice_weigh(struct choice *c, const struct findings *f)
 {
-    const struct finding *at = bsearch(c->file->path, f->items, f->count,
-                                       sizeof(*f->items), path_order);
+    const struct finding *at = NULL;
 
+    if (f->count) /* (bsearch wants an array even of nothing) */
+        at = bsearch(c->file->path, f->items, f->count, sizeof(*f->items),
+                     path_order);
     if (!at)
         return;
     while (at > f->items && strcmp(at[-1].path, c->file->path) == 0)
@@ -187,10 +195,10 @@ static void brief_excerpt(const struct source *s, long first, struct buf *out)
         end = s->len - start > BRIEF_EXCERPT_MAX ? start + BRIEF_EXCERPT_MAX
                                                  : s->len;
     buf_printf(out, "\n--- ");
-    brief_clean(out, s->path, strlen(s->path));
+    brief_clean(out, s->path, strlen(s->path), false);
     buf_printf(out, ", from line %ld%s ---\n", from,
                end < s->len ? ", a part" : "");
-    brief_clean(out, s->bytes + start, end - start);
+    brief_clean(out, s->bytes + start, end - start, true);
     if (end > start && s->bytes[end - 1] != '\n')
         buf_printf(out, "\n");
 }
