@@ -89,6 +89,11 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
 
     if (r != 0)
         return r;
+    if (argc - rest > 1 && argv[rest + 1][0] == '-')
+        return err_set(e, ERR_INPUT,
+                       "options come before the directory: "
+                       "\"%.60s\"",
+                       argv[rest + 1]);
     if (argc - rest > 1)
         return err_set(e, ERR_INPUT, "one directory at a time: \"%.60s\"",
                        argv[rest + 1]);

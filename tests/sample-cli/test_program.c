@@ -103,6 +103,8 @@ static void wrong_use_is_code_2(void **state)
     (void)state;
     says(2, "--whatever", NULL, NULL, "", "unknown option --whatever");
     says(2, "a", "b", NULL, "", "one directory at a time");
+    says(2, dir, "--strict", NULL, "",
+         "options come before the directory: \"--strict\"");
     says(2, NULL, NULL, NULL, "", "name a directory to look over");
     /* what came from outside is escaped on its way back */
     says(2, "a", "\033[2J", NULL, "", "\\x1b[2J");
