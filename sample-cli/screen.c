@@ -17,6 +17,9 @@
 #define SHOW "\033[?25h"
 #define WRAP_OFF "\033[?7l"
 #define WRAP_ON "\033[?7h"
+#define SAVE "\0337" /* the cursor */
+#define BACK "\0338" /* to where it was saved */
+#define DOWN "\033D" /* scrolls at the bottom, as LF does */
 
 struct mark {
     const char *utf8, *ascii, *color, *word;
@@ -60,11 +63,14 @@ static void screen_pass(void)
     if (!lines)
         return;
     at -= 5;
-    memcpy(at, "B\r\033[J", 5);
-    for (; lines; lines /= 10)
-        *--at = (char)('0' + lines % 10);
-    at -= 2;
-    memcpy(at, "\033[", 2);
+    memcpy(at, "\r\n\033[J", 5);
+    if (--lines) {
+        *--at = 'B';
+        for (; lines; lines /= 10)
+            *--at = (char)('0' + lines % 10);
+        at -= 2;
+        memcpy(at, "\033[", 2);
+    }
     n = write(entered.fd, at, (size_t)(text + sizeof(text) - at));
     (void)n; /* it may be gone */
 }
@@ -105,8 +111,9 @@ void screen_enter(struct screen *s)
 {
     ssize_t n;
 
+    s->lines = 0; /* somebody else has written since */
     if (s->is_live)
-        atomic_store(&entered.lines, 0); /* somebody else has written since */
+        atomic_store(&entered.lines, 0);
     if (!s->is_live || atomic_load(&entered.is_entered))
         return;
     entered.fd = s->fd;
@@ -270,7 +277,7 @@ static void screen_line(const struct screen *s, const struct line *line,
         break;
     }
     /* what stood here before was perhaps longer */
-    buf_append_str(out, "\033[K\r\n");
+    buf_append_str(out, "\033[K");
 }
 
 /* --- a frame --- */
@@ -303,6 +310,7 @@ static void screen_why(const struct screen *s, const struct task *task,
     while (*row.text) {
         row.len = text_row(row.text, s->cols - 1 - indent, &skip);
         screen_line(s, &row, 0, out);
+        buf_append_str(out, "\r\n");
         row.text += skip;
     }
 }
@@ -316,43 +324,65 @@ static void screen_settle_task(const struct screen *s, const struct task *task,
     line.is_bare = SCREEN_INDENT * (depth + 1) + SCREEN_WHY_MIN < s->cols &&
                    screen_is_cut(s, task, now_ms);
     screen_line(s, &line, now_ms, out);
+    buf_append_str(out, "\r\n");
     if (line.is_bare)
         screen_why(s, task, depth + 1, out);
     for (size_t i = 0; i < task->count; i++)
         screen_settle_task(s, &task->tasks[i], depth + 1, now_ms, out);
 }
 
+/* Rows for a frame that is higher than the last one: only then may what stands
+ * above scroll. (A terminal's driver passes LF on by itself, and others may
+ * come in between.) */
+static void screen_room(size_t lines, struct buf *out)
+{
+    buf_append_str(out, "\033[J");
+    for (size_t i = 1; i < lines; i++)
+        buf_append_str(out, DOWN);
+    if (lines > 1)
+        buf_printf(out, "\033[%zuA\r", lines - 1);
+}
+
 /*
  * The cursor is left where the frame begins: a terminal that is resized, and
  * breaks or joins its lines, takes it along, whatever we know of its size by
- * then. For the same reason lines do not wrap while they are drawn: one that
- * meets a narrower terminal than was asked for takes one row all the same.
+ * then. For the same reason lines do not wrap and rows do not scroll while
+ * they are drawn: a frame that meets a smaller terminal than was asked for is
+ * cut at its borders and no more.
  */
+static void screen_frame(struct screen *s, const struct lines *lines,
+                         size_t have, int64_t now_ms, struct buf *out)
+{
+    if (lines->count > have)
+        screen_room(lines->count, out);
+    buf_append_str(out, WRAP_OFF SAVE);
+    for (size_t i = 0; i < lines->count; i++) {
+        buf_append_str(out, i ? "\r\033[B" : "");
+        screen_line(s, &lines->items[i], now_ms, out);
+    }
+    buf_append_str(out, "\033[J" BACK WRAP_ON);
+    s->lines = lines->count;
+}
+
 int screen_draw(struct screen *s, const struct tasks *t, int64_t now_ms,
                 struct buf *out)
 {
     size_t most =
         s->rows - 1 < SCREEN_LINES_MAX ? s->rows - 1 : SCREEN_LINES_MAX;
+    size_t have = s->lines;
     struct lines lines;
 
     s->title_cols = lines_title_cols(t->items, t->count, 0);
     buf_append_str(out, "\r");
-    while (s->over < t->count && task_is_over(&t->items[s->over]))
+    for (; s->over < t->count && task_is_over(&t->items[s->over]); have = 0)
         screen_settle_task(s, &t->items[s->over++], 0, now_ms, out);
     lines_init(&lines, s->cols);
     for (size_t i = s->over; i < t->count; i++)
         lines_add(&lines, &t->items[i], 0);
     lines_fit(&lines, most);
-    buf_append_str(out, WRAP_OFF);
-    for (size_t i = 0; i < lines.count; i++)
-        screen_line(s, &lines.items[i], now_ms, out);
-    s->lines = lines.count;
+    screen_frame(s, &lines, have, now_ms, out);
     s->frame_ms = now_ms;
     s->frames++;
-    if (lines.count)
-        buf_printf(out, WRAP_ON "\033[J\033[%zuA", lines.count);
-    else
-        buf_append_str(out, WRAP_ON "\033[J");
     return buf_append_str(out, "\r");
 }
 

@@ -274,9 +274,10 @@ static void at_40x10_no_line_is_lost_or_doubled(void **state)
  * at once and tells the size later. */
 static void resizes_leave_nothing_behind(void **state)
 {
-    static const int sizes[][2] = {{60, 24},  {100, 24}, {50, 24},
-                                   {120, 30}, {80, 24},  {70, 20},
-                                   {64, 18},  {90, 24},  {80, 24}};
+    /* (also lower ones than the list that is drawn is high) */
+    static const int sizes[][2] = {{60, 24},  {100, 24}, {50, 24}, {120, 30},
+                                   {80, 24},  {70, 15},  {40, 10}, {80, 24},
+                                   {100, 30}, {40, 8},   {90, 24}, {80, 24}};
 
     (void)state;
     begin(80, 24);
@@ -284,7 +285,7 @@ static void resizes_leave_nothing_behind(void **state)
     for (int way = 0; way < 2; way++) {
         for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
             tmux_resize(&t, sizes[i][0], sizes[i][1]);
-            poll(NULL, 0, way ? 400 : 60);
+            poll(NULL, 0, way ? 300 : 60);
         }
     }
     poll(NULL, 0, 500);

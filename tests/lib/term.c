@@ -64,9 +64,11 @@ static const char *term_control(struct term *t, const char *p)
     p += strspn(p, "0123456789;");
     switch (*p) {
     case 'A':
+        n = n ? n : 1;
         t->y -= n < t->y ? n : t->y;
         break;
     case 'B':
+        n = n ? n : 1;
         t->y += n < t->rows - 1 - t->y ? n : t->rows - 1 - t->y;
         break;
     case 'K':
@@ -83,6 +85,16 @@ static const char *term_control(struct term *t, const char *p)
     return p + 1;
 }
 
+static void term_keep(struct term *t, bool is_back)
+{
+    if (is_back) {
+        t->x = t->kept_x;
+        t->y = t->kept_y;
+    }
+    t->kept_x = t->x;
+    t->kept_y = t->y;
+}
+
 void term_feed(struct term *t, const char *text)
 {
     while (*text) {
@@ -91,6 +103,16 @@ void term_feed(struct term *t, const char *text)
         assert_true(n > 0);
         if (strncmp(text, "\033[", 2) == 0) {
             text = term_control(t, text + 2);
+            continue;
+        }
+        if (strncmp(text, "\0337", 2) == 0 || strncmp(text, "\0338", 2) == 0) {
+            term_keep(t, text[1] == '8');
+            text += 2;
+            continue;
+        }
+        if (strncmp(text, "\033D", 2) == 0) {
+            term_down(t);
+            text += 2;
             continue;
         }
         if (*text == '\r')

@@ -148,6 +148,7 @@ static void a_low_terminal_redraws_only_what_it_can_reach(void **state)
 static void a_frame_that_meets_another_size_spoils_nothing(void **state)
 {
     static const size_t cols[] = {60, 20, 60, 33, 20, 8};
+    static const size_t rows[] = {24, 24, 4, 24, 3, 2};
     struct term t;
 
     (void)state;
@@ -159,6 +160,7 @@ static void a_frame_that_meets_another_size_spoils_nothing(void **state)
         own_mem char *first = NULL, *last = NULL;
 
         t.cols = cols[i];
+        t.rows = rows[i];
         buf_init(&b, SCREEN_BYTES_MAX);
         screen.cols = 60;
         screen.rows = 24;
@@ -169,7 +171,8 @@ static void a_frame_that_meets_another_size_spoils_nothing(void **state)
         assert_int_equal(t.x, 0);
         assert_false(t.no_wrap); /* what others write wraps as ever */
         first = term_row(&t, 0);
-        last = term_row(&t, TASKS);
+        last = term_row(&t, TASKS < t.rows ? TASKS : t.rows - 1);
+        assert_int_equal(t.scrolled, 0);
         assert_string_equal(first, "above");
         assert_string_equal(last, "· Five");
     }
