@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <locale.h>
+#include <poll.h>
 #include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -296,13 +297,21 @@ static void what_is_possible_is_asked_of_the_environment(void **state)
     close(pipe_fds[1]);
 }
 
-/* Read what is there from fd. */
+#define QUIET_MS 100 /* a terminal passes on in pieces */
+
+/* Read what comes from fd until it is quiet. */
 static size_t came(int fd, char *out, size_t size)
 {
-    ssize_t n = read(fd, out, size - 1);
+    struct pollfd p = {fd, POLLIN, 0};
+    size_t len = 0;
+    ssize_t n = 1;
 
-    out[n > 0 ? n : 0] = 0;
-    return n > 0 ? (size_t)n : 0;
+    while (n > 0 && poll(&p, 1, QUIET_MS) > 0) {
+        n = read(fd, out + len, size - 1 - len);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    out[len] = 0;
+    return len;
 }
 
 static void a_live_view_draws_at_most_so_often_and_sees_a_resize(void **state)
