@@ -65,8 +65,13 @@ void tmux_start(struct tmux *t, int cols, int rows)
 
 void tmux_stop(struct tmux *t)
 {
-    if (t->name[0])
-        free(tmux(t, "kill-server", NULL));
+    own_mem char *path = NULL;
+
+    if (!t->name[0])
+        return;
+    path = tmux_value(t, "#{socket_path}");
+    free(tmux(t, "kill-server", NULL));
+    unlink(path); /* tmux leaves it */
     t->name[0] = 0;
 }
 
