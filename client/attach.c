@@ -71,11 +71,17 @@ void attach_part(struct attach *a, int status, const char *why)
     char text[REPLY_TEXT_MAX];
     own_mem char *flags = remote_flags(a->conf->remote);
 
-    snprintf(text, sizeof(text),
-             "%.200s; the session goes on. Attach again with: podterm attach "
-             "%s%s%.200s",
-             why, a->conf->sid, a->conf->role == ROLE_VIEWER ? " --view" : "",
-             flags);
+    if (a->is_end_told)
+        snprintf(text, sizeof(text),
+                 "%.200s; that the session ends was not confirmed. To be sure: "
+                 "podterm end %s%.200s",
+                 why, a->conf->sid, flags);
+    else
+        snprintf(text, sizeof(text),
+                 "%.200s; the session goes on. Attach again with: podterm "
+                 "attach %s%s%.200s",
+                 why, a->conf->sid,
+                 a->conf->role == ROLE_VIEWER ? " --view" : "", flags);
     attach_leave(a, status, text);
 }
 
@@ -200,6 +206,8 @@ static void attach_ready(struct attach *a, struct leg *l,
     /* signals that nobody confirmed */
     a->signals_due |= a->signals_sent;
     a->signals_sent = 0;
+    if (a->is_end_told) /* nobody answers END: it may have been lost */
+        attach_tell_end(a);
     if (is_first) {
         if (r->output_seen > a->link.next)
             sink_was_seen(a->sink, r->output_seen - a->link.next);

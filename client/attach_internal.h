@@ -68,6 +68,7 @@ struct attach {
     int interrupts; /* SIGINT, SIGTERM passed on */
     struct escape escape;
     bool is_detaching; /* what was typed before is on its way */
+    bool is_end_told;  /* the user has confirmed it, and END went out */
     bool is_away;      /* suspended: the shell has the terminal */
     int64_t heard_ms;  /* when something came last */
     bool is_slow_told;
@@ -145,5 +146,7 @@ void attach_source(struct attach *a);
 
 /* Bytes typed at a terminal. */
 void attach_keys(struct attach *a, const uint8_t *bytes, size_t len);
+/* Tell the server that the session is to end. false: it cannot be told now. */
+bool attach_tell_end(struct attach *a);
 
 #endif

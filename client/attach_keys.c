@@ -46,13 +46,20 @@ static void keys_ask(struct attach *a, const char *text, const char *shorter)
     attach_aside(a);
 }
 
-static void keys_end(struct attach *a)
+bool attach_tell_end(struct attach *a)
 {
     static const uint8_t end[1] = {FRAME_END};
+
+    return a->leg && a->link.is_ready && a->link.role == ROLE_OWNER &&
+           leg_send(a->leg, end, sizeof(end));
+}
+
+static void keys_end(struct attach *a)
+{
     char text[128];
 
-    if (a->leg && a->link.is_ready && a->link.role == ROLE_OWNER &&
-        leg_send(a->leg, end, sizeof(end))) {
+    if (attach_tell_end(a)) {
+        a->is_end_told = true;
         keys_ask(a, "ending the session", "ending");
         return;
     }

@@ -171,6 +171,48 @@ static void the_session_ends_once_that_is_confirmed(void **arg)
         stack_wait(desk.stack, "tester", desk_session(), "ended", SOON_MS));
 }
 
+/* The connection that it was told over is lost with it. */
+static void that_it_ends_outlives_its_connection(void **arg)
+{
+    pid_t gateway;
+
+    (void)arg;
+    desk_run(NULL, RAW "sleep 1000");
+    seat_expect(&desk.seat, "HERE", SOON_MS);
+    assert_int_equal(
+        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
+    kill(gateway, SIGSTOP);
+    seat_say(&desk.seat, "\r~xy");
+    seat_expect(&desk.seat, "ending the session", SOON_MS);
+    kill(gateway, SIGKILL);
+    seat_expect(&desk.seat, "the session was ended by its owner", SOON_MS);
+    desk_expect_end(125, SOON_MS);
+}
+
+/* Nor does podterm say that it goes on, of which nobody knows. */
+static void leaving_before_that_is_confirmed_is_told(void **arg)
+{
+    own_mem char *end = NULL;
+    pid_t gateway;
+
+    (void)arg;
+    desk_run(NULL, RAW "sleep 1000");
+    seat_expect(&desk.seat, "HERE", SOON_MS);
+    assert_int_equal(
+        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
+    kill(gateway, SIGSTOP);
+    seat_say(&desk.seat, "\r~xy");
+    seat_expect(&desk.seat, "ending the session", SOON_MS);
+    seat_say(&desk.seat, "~.");
+    end = mem_printf("that the session ends was not confirmed. To be sure: "
+                     "podterm end %s",
+                     desk_session());
+    seat_expect(&desk.seat, end, SOON_MS);
+    desk_expect_end(0, SOON_MS);
+    kill(gateway, SIGKILL);
+    stack_delete(desk.stack, "tester", desk_session());
+}
+
 static void it_tells_what_there_is(void **arg)
 {
     (void)arg;
@@ -239,6 +281,8 @@ int main(void)
         T(without_a_connection_one_gets_out_too),
         T(the_key_can_be_another_or_none),
         T(the_session_ends_once_that_is_confirmed),
+        T(that_it_ends_outlives_its_connection),
+        T(leaving_before_that_is_confirmed_is_told),
         T(it_tells_what_there_is),
         T(a_paste_is_typed_whatever_it_says),
         T(suspended_and_back_the_screen_is_the_programs_again),
