@@ -272,6 +272,7 @@ static void attach_written(void *arg, size_t len)
 
     link_written(&a->link, len);
     tty_origin(modes_has_origin(sink_modes(a->sink)));
+    tty_progress(modes_has_progress(sink_modes(a->sink)));
     if (a->leg && a->leg->is_paused && a->link.queued <= a->link.window / 2)
         leg_pause(a->leg, false);
     attach_want(a);

@@ -182,6 +182,18 @@ static bool csi_asks(const struct csi *c, int final)
     }
 }
 
+/* Of a CSI ?: does it set what nobody could set back? */
+static bool csi_outlasts(const struct csi *c)
+{
+    static const unsigned modes[] = {67,   1046, 1050, 1051,
+                                     1052, 1053, 1060, 1061};
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+        if (csi_names_mode(c, modes[i]))
+            return true;
+    return false;
+}
+
 static bool csi_passes(const struct filter *f, int final)
 {
     struct csi c = {0};
@@ -206,9 +218,12 @@ static bool csi_passes(const struct filter *f, int final)
     case 'z':
         return c.inter != '*';
     case 'l':
-        return c.prefix != '?' || !csi_names_mode(&c, 2);
+        return c.prefix != '?' || (!csi_names_mode(&c, 2) && !csi_outlasts(&c));
     case 'h':
-        return c.prefix != '?' || !csi_names_mode(&c, 38);
+        return c.prefix != '?' ||
+               (!csi_names_mode(&c, 38) && !csi_outlasts(&c));
+    case 'p':
+        return c.inter != '"' && c.prefix != '>';
     default:
         return true;
     }

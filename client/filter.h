@@ -16,6 +16,10 @@
  *   macros (CSI * z), printing (CSI i)
  * - VT52 and Tektronix modes (CSI ? 2 l, CSI ? 38 h) and any character set but
  *   UTF-8 (ESC %): in these the same bytes mean something else
+ * - what would outlast the program, with nobody who knows what it was before:
+ *   what keys send (CSI ? 67, 1050 to 1053, 1060, 1061 h and l), the level of
+ *   conformance (CSI " p), the pointer's hiding (CSI > p), and that there is an
+ *   alternate screen (CSI ? 1046 h and l)
  * - ENQ (answerback), CAN outside of a string (ZMODEM begins with it)
  * - control sequences that are malformed or longer than FILTER_HELD_MAX; of a
  *   broken UTF-8 sequence the byte or bytes that a lax decoder would take for

@@ -80,9 +80,30 @@ static void csi(struct modes *m, uint8_t c)
     }
 }
 
+static void string(struct modes *m, uint8_t c)
+{
+    static const char bar[] = "9;4";
+
+    if (m->number < sizeof(bar) - 1 && c == bar[m->number])
+        m->has_progress |= ++m->number == sizeof(bar) - 1;
+    else
+        m->number = sizeof(bar); /* another string */
+    if (c == 0x07)
+        m->state = GROUND;
+}
+
+static void full_reset(struct modes *m)
+{
+    const bool has_progress = m->has_progress; /* not of the screen */
+
+    modes_init(m);
+    m->has_progress = has_progress;
+}
+
 static void esc(struct modes *m, uint8_t c)
 {
     m->state = GROUND;
+    m->number = c == ']' ? 0 : SIZE_MAX;
     switch (c) {
     case '[':
         m->state = IN_CSI;
@@ -105,8 +126,8 @@ static void esc(struct modes *m, uint8_t c)
     case '>':
         m->is_keypad = c == '=';
         break;
-    case 'c': /* full reset */
-        modes_init(m);
+    case 'c':
+        full_reset(m);
         break;
     default:
         break;
@@ -124,8 +145,7 @@ static void see(struct modes *m, uint8_t c)
     } else if (c == 0x1b) {
         m->state = m->state == IN_STRING ? IN_STRING_ESC : IN_ESC;
     } else if (m->state == IN_STRING) {
-        if (c == 0x07)
-            m->state = GROUND;
+        string(m, c);
     } else if (c >= ' ') {
         if (m->state == IN_ESC)
             esc(m, c);
@@ -162,6 +182,11 @@ bool modes_has_origin(const struct modes *m)
         if (table[i].number == MODE_ORIGIN)
             return m->changed & 1u << i;
     return false;
+}
+
+bool modes_has_progress(const struct modes *m)
+{
+    return m->has_progress;
 }
 
 bool modes_may_draw(const struct modes *m)

@@ -24,6 +24,8 @@ struct modes { /* all private */
     uint32_t changed; /* bit per row of the table of modes */
     bool is_keypad;   /* application keypad */
     bool is_saved;    /* the program has used the saved cursor */
+    size_t number;    /* of an OSC: bytes that are those of a progress bar's */
+    bool has_progress;
 };
 
 void modes_init(struct modes *m);
@@ -32,6 +34,8 @@ void modes_see(struct modes *m, const uint8_t *bytes, size_t len);
 bool modes_is_alternate(const struct modes *m);
 /* Is the cursor's place counted from the margins? */
 bool modes_has_origin(const struct modes *m);
+/* Was a progress bar shown, at whatever time? */
+bool modes_has_progress(const struct modes *m);
 /* May podterm save and restore the cursor, and write at a place of its own,
  * so that the program cannot notice? */
 bool modes_may_draw(const struct modes *m);

@@ -27,23 +27,28 @@ static const char reset[] =
     "\033[!p"                                   /* soft reset */
     "\033[?9l\033[?1000l\033[?1001l\033[?1002l" /* mouse */
     "\033[?1003l\033[?1005l\033[?1006l\033[?1015l\033[?1016l"
-    "\033[?1004l\033[?2004l"                   /* focus, paste */
-    "\033[?2026l\033[?2031l\033[?2048l"        /* batches, colour, size */
-    "\033[<99u\033[=0u\033[>4m\033[?9001l"     /* keyboard protocols */
-    "\033[?1l\033[?66l\033>\033[4l\033[20l"    /* keys, insert, newline */
-    "\033[2l\033[12h\033[?8h\033[?5W"          /* lock, echo, repeat, tabs */
-    "\033[?5l\033[?7h\033[?25h\033[0 q\033[0m" /* looks */
-    "\033]8;;\033\\"                           /* link */
-    "\033(B\033)B\033*B\033+B\017\033 F"       /* character sets */
-    "\033]104\033\\\033]110\033\\\033]111\033\\\033]112\033\\"
-    "\033[23;0t"; /* the title that was pushed */
+    "\033[?1004l\033[?2004l"                      /* focus, paste */
+    "\033[?2026l\033[?2031l\033[?2048l"           /* batches, colour, size */
+    "\033[<99u\033[=0u\033[>4m\033[>m\033[?9001l" /* keyboard protocols */
+    "\033[?1l\033[?66l\033>\033[4l\033[20l"       /* keys, insert, newline */
+    "\033[2l\033[12h\033[?8h\033[?5W"             /* lock, echo, repeat, tabs */
+    "\033[?5l\033[?7h\033[?25h\033[0 q\033[0m"    /* looks */
+    "\033]8;;\033\\"                              /* link */
+    "\033(B\033)B\033*B\033+B\017\033 F"          /* character sets */
+    "\033]104\033\\\033]105\033\\\033]110\033\\\033]111\033\\"
+    "\033]112\033\\\033]113\033\\\033]114\033\\\033]115\033\\"
+    "\033]116\033\\\033]117\033\\\033]118\033\\\033]119\033\\"
+    "\033]22;\033\\\033]7;\033\\" /* pointer, directory */
+    "\033[23;0t";                 /* the title that was pushed */
 /* The cursor goes to the last row: where it was nobody knows. */
 static const char origin[] = "\033[?6l\033[999;1H";
+/* Only where there was one: some terminals show OSC 9 as a message. */
+static const char progress[] = "\033]9;4;0\033\\";
 static const char ask[] = "\033[5n";
 
 /* One terminal a process; handlers take no argument, so it is static. */
 static struct {
-    volatile sig_atomic_t has_origin;
+    volatile sig_atomic_t has_origin, has_progress;
     volatile sig_atomic_t is_raw; /* or only written to: in_fd is -1 */
     pid_t owner;                  /* a forked child leaves the terminal alone */
     int in_fd, out_fd;
@@ -95,7 +100,8 @@ static bool say(const char *text, size_t len, int64_t until)
 static bool say_reset(int64_t until)
 {
     return say(reset, sizeof(reset) - 1, until) &&
-           (!tty.has_origin || say(origin, sizeof(origin) - 1, until));
+           (!tty.has_origin || say(origin, sizeof(origin) - 1, until)) &&
+           (!tty.has_progress || say(progress, sizeof(progress) - 1, until));
 }
 
 /* Discard input until the answer, and what comes on its heels: an answer to
@@ -311,6 +317,11 @@ void tty_restore(void)
 void tty_origin(bool on)
 {
     tty.has_origin = on;
+}
+
+void tty_progress(bool on)
+{
+    tty.has_progress = on;
 }
 
 bool tty_is_front(int fd)

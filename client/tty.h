@@ -35,6 +35,9 @@ int tty_screen(int out_fd, struct err *e);
  * terminal takes that back with a soft reset, and what does moves the cursor:
  * restoring does it only where it is needed. */
 void tty_origin(bool on);
+/* Has the program shown a progress bar (OSC 9;4)? It is taken away, and only
+ * then: some terminals show an OSC 9 to the user. */
+void tty_progress(bool on);
 /* Back to what it was, quietly (see above), with the descriptors' flags as
  * tty_raw found them; at most TTY_QUIET_MS, also when the terminal does not
  * take or answer anything. Safe to call again, and when tty_raw was never

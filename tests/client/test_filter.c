@@ -193,6 +193,17 @@ static void the_terminal_stays_what_the_filter_takes_it_for(void **arg)
     PASSES("\032");
 }
 
+static void what_nobody_could_set_back_is_dropped(void **arg)
+{
+    (void)arg;
+    DROPPED(E "[?67h" E "[?67l" E "[?1046l" E "[?1046h" E "[?25;67h");
+    DROPPED(E "[?1050h" E "[?1051h" E "[?1052h" E "[?1053h" E "[?1060h" E
+              "[?1061h" E "[?1061l");
+    DROPPED(E "[61\"p" E "[65;1\"p" E "[>3p" E "[>p");
+    CHECK(E "[67h" E "[!p" E "[?67$p" E "[?1049h",
+          E "[67h" E "[!p" E "[?67$p" E "[?1049h");
+}
+
 static void a_string_ends_where_a_terminal_ends_it(void **arg)
 {
     (void)arg;
@@ -351,6 +362,7 @@ int main(void)
         cmocka_unit_test(the_titles_of_screen_and_tmux_are_dropped),
         cmocka_unit_test(answers_with_text_of_others_are_not_asked_for),
         cmocka_unit_test(the_terminal_stays_what_the_filter_takes_it_for),
+        cmocka_unit_test(what_nobody_could_set_back_is_dropped),
         cmocka_unit_test(a_string_ends_where_a_terminal_ends_it),
         cmocka_unit_test(nothing_grows_however_long_a_string_is),
         cmocka_unit_test(a_long_but_real_attribute_list_passes),

@@ -76,6 +76,25 @@ static void modes_are_seen_in_any_pieces(void **state)
         }
 }
 
+static void a_progress_bar_is_remembered(void **state)
+{
+    static const struct {
+        const char *text;
+        bool has_one;
+    } rows[] = {{"\033]9;4;1;50\007", true}, {"\033]9;4;3\033\\\033c", true},
+                {"\033]9;4", true},          {"\033]9;hello\007", false},
+                {"\033]19;4;1\007", false},  {"\033]2;9;4;1\007", false},
+                {"\033P9;4;1\033\\", false}, {"9;4;1", false}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        for (size_t step = 1; step <= 9; step++) {
+            see(rows[i].text, step);
+            if (modes_has_progress(&m) != rows[i].has_one)
+                fail_msg("row %zu in %zus", i, step);
+        }
+}
+
 /* As long as the longest answer can be. */
 static void all_of_them_fit(void **state)
 {
@@ -92,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(modes_are_seen_in_any_pieces),
+        cmocka_unit_test(a_progress_bar_is_remembered),
         cmocka_unit_test(all_of_them_fit),
     };
 

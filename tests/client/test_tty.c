@@ -96,6 +96,48 @@ static void restored_on_a_fault(void **arg)
     ttyjob_check(dies_in_a_thread, SIGTERM, 0);
 }
 
+/* All that the filter lets a program set (FILTER_OSC, but for titles, which are
+ * pushed, prompt marks, and links) has its way back. */
+static void what_a_program_may_set_is_set_back(void **arg)
+{
+    static const char *const back[] = {
+        "\033]104\033\\", "\033]105\033\\", "\033]110\033\\", "\033]111\033\\",
+        "\033]112\033\\", "\033]113\033\\", "\033]114\033\\", "\033]115\033\\",
+        "\033]116\033\\", "\033]117\033\\", "\033]118\033\\", "\033]119\033\\",
+        "\033]22;\033\\", "\033]7;\033\\",  "\033]8;;\033\\", "\033[23;0t",
+        "\033[>m"};
+    struct ttyjob f;
+
+    (void)arg;
+    ttyjob_start(&f, ttyjob_returns);
+    ttyjob_expect(&f, ASK);
+    for (size_t i = 0; i < sizeof(back) / sizeof(*back); i++)
+        if (!ttyjob_has(&f, back[i]))
+            fail_msg("row %zu is missing", i);
+    assert_false(ttyjob_has(&f, "\033]9;"));
+    ttyjob_type(&f, ANSWER);
+    assert_int_equal(WEXITSTATUS(ttyjob_status(&f)), 7);
+    ttyjob_end(&f);
+}
+
+static void shows_progress(void)
+{
+    tty_progress(true);
+    ttyjob_returns();
+}
+
+static void a_progress_bar_is_taken_away(void **arg)
+{
+    struct ttyjob f;
+
+    (void)arg;
+    ttyjob_start(&f, shows_progress);
+    ttyjob_expect(&f, "\033]9;4;0\033\\" ASK);
+    ttyjob_type(&f, ANSWER);
+    assert_int_equal(WEXITSTATUS(ttyjob_status(&f)), 7);
+    ttyjob_end(&f);
+}
+
 static void late_answers_do_not_reach_the_next_reader(void **arg)
 {
     struct ttyjob f;
@@ -252,6 +294,8 @@ int main(void)
         T(restored_on_exit),
         T(restored_on_every_fatal_signal),
         T(restored_on_a_fault),
+        T(what_a_program_may_set_is_set_back),
+        T(a_progress_bar_is_taken_away),
         T(late_answers_do_not_reach_the_next_reader),
         T(a_terminal_that_never_answers_costs_its_time_once),
         T(endless_input_costs_no_more),
