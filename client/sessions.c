@@ -1,5 +1,6 @@
 #include "client/sessions.h"
 
+#include "base/digest.h"
 #include "client/reply.h"
 #include "client/say.h"
 
@@ -29,12 +30,26 @@ static void sessions_age(const char *when, int64_t now_s, char out[24])
         snprintf(out, 24, "%" PRId64 "d", age / 86400);
 }
 
-static const char *sessions_bundle(const struct json *session)
+/* The last part of a URL, as a person writes it. */
+static void sessions_bundle(const struct json *session, char *out, size_t size)
 {
     const char *url = json_get_str(json_get(session, "bundle"), "url");
     const char *slash = url ? strrchr(url, '/') : NULL;
+    const char *at = slash && slash[1] ? slash + 1 : url;
+    size_t n = 0;
 
-    return slash && slash[1] ? slash + 1 : url;
+    while (at && *at && n < size - 1) {
+        uint8_t byte;
+
+        if (at[0] == '%' && at[1] && at[2] &&
+            hex_decode(at + 1, 2, &byte, 1) == 0 && byte) {
+            out[n++] = (char)byte;
+            at += 3;
+        } else {
+            out[n++] = *at++;
+        }
+    }
+    out[n] = 0;
 }
 
 static void sessions_end(const struct json *session, char *out, size_t size)
@@ -62,12 +77,14 @@ void sessions_row(const struct json *session, int64_t now_s,
                   struct sessions_row *out)
 {
     const char *created = json_get_str(session, "created_at");
+    char bundle[sizeof(out->bundle)];
 
     sessions_text(json_get_str(session, "id"), out->id, sizeof(out->id));
     sessions_text(json_get_str(session, "state"), out->state,
                   sizeof(out->state));
     sessions_text(created, out->created, sizeof(out->created));
-    sessions_text(sessions_bundle(session), out->bundle, sizeof(out->bundle));
+    sessions_bundle(session, bundle, sizeof(bundle));
+    sessions_text(bundle, out->bundle, sizeof(out->bundle));
     sessions_age(created, now_s, out->age);
     sessions_end(session, out->end, sizeof(out->end));
 }
