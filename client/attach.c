@@ -251,6 +251,8 @@ static void attach_on_stage(struct attach *a, const struct frame *f)
     progress_stage(a->conf->progress, &st, loop_now_ms());
     attach_aside(a);
     if (strcmp(st.stage, "started") == 0 && strcmp(st.state, "done") == 0) {
+        if (!a->is_started && a->conf->started)
+            a->conf->started();
         a->is_started = true;
         attach_begin(a);
     }

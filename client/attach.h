@@ -34,6 +34,7 @@ struct attach_conf {
     int escape_key;     /* see client/escape.h; on a terminal alone */
     int64_t retry_ms;
     struct progress *progress;
+    void (*started)(void); /* the program runs. May be NULL */
 };
 
 struct attach_result {

@@ -163,6 +163,12 @@ static int run_bundle(struct json *body, struct err *e)
 
 /* --- the request --- */
 
+/* The command line is there for all of this machine to read. */
+static void run_hide(const char *value)
+{
+    memset((char *)(uintptr_t)value, '*', strlen(value));
+}
+
 static int run_env(struct json *body, struct err *e)
 {
     struct json *env = NULL;
@@ -188,9 +194,9 @@ static int run_env(struct json *body, struct err *e)
         if (!env)
             env = json_set(body, "env", json_object());
         json_set_str(env, name, value);
+        if (equals)
+            run_hide(value);
     }
-    if (env && !quiet && !opt.json)
-        say("the program can read what --env gives it");
     return 0;
 }
 
@@ -211,8 +217,10 @@ static int run_body(struct json *body, char *const *command, size_t count,
 {
     uint16_t cols, rows_;
 
-    if (run_bundle(body, e) < 0 || run_env(body, e) < 0)
+    if (run_bundle(body, e) < 0)
         return -1;
+    if (json_get(body, "env") && !quiet && !opt.json)
+        say("the program can read what --env gives it");
     if (lifetime_s == 0)
         return err_set(e, ERR_INPUT,
                        "--lifetime-s 0: want 1 to 86400 seconds, or -1 for "
@@ -276,6 +284,12 @@ static void run_end(const struct remote *remote, const char *sid, bool is_told)
         say("the session was ended");
 }
 
+/* The server has it now. */
+static void run_started(void)
+{
+    lend_stop(&lent);
+}
+
 static int run_attached(struct remote *remote, const struct json *session)
 {
     struct attach_conf conf = {.remote = remote,
@@ -286,7 +300,8 @@ static int run_attached(struct remote *remote, const struct json *session)
                                .is_ours = true,
                                .is_unfiltered = raw,
                                .escape_key = escape_byte,
-                               .retry_ms = retry_s * 1000};
+                               .retry_ms = retry_s * 1000,
+                               .started = run_started};
     struct remote own = *remote; /* attach_run may leave the other one in use */
     struct attach_result result;
 
@@ -317,11 +332,12 @@ static void run_print(struct json *session)
 }
 
 /* Until the program runs, or never will: so long the archive is needed. */
-static void run_hold(const struct remote *remote, const char *sid)
+static void run_hold(struct remote *remote, const char *sid)
 {
     const int64_t until = loop_now_ms() + RUN_LENT_MS;
 
     run_listen(true);
+    remote->server.is_cancelled = &is_cancelled;
     while (loop_now_ms() < until && !interrupted) {
         struct err e = {0};
         own_json struct json *j = remote_get(remote, sid, &e);
@@ -331,6 +347,7 @@ static void run_hold(const struct remote *remote, const char *sid)
             break;
         poll(NULL, 0, RUN_TURN_MS);
     }
+    remote->server.is_cancelled = NULL;
     run_listen(false);
 }
 
@@ -410,7 +427,8 @@ static int run_command(const struct command *c, int argc, char **argv)
     if (got < 0 || escape_key(escape_text, &escape_byte, &e) < 0 ||
         options_remote(&opt, &remote, &e) < 0)
         return say_failed(NULL, &e);
-    if (run_operands(&remote, operands, count, before, &at, &e) < 0 ||
+    if (run_env(body, &e) < 0 || /* before lend_start() copies this process */
+        run_operands(&remote, operands, count, before, &at, &e) < 0 ||
         run_body(body, operands + at, count - at, &e) < 0)
         got = say_failed(NULL, &e);
     else

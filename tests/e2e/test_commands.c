@@ -7,6 +7,7 @@
 #include "base/own.h"
 #include "tests/lib/child.h"
 #include "tests/lib/desk.h"
+#include "tests/lib/stackproc.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -100,6 +101,62 @@ static void one_that_is_none_starts_nothing(void **arg)
               "done 2>&1 | grep -c 'no such session of yours (podterm ls'",
               0, "3\n", "");
     expect_sh("$P ls", 0, "", "no sessions that go on");
+}
+
+/* Once the program runs the server has it: nothing listens any more. */
+static void nothing_is_lent_any_more_once_it_runs(void **arg)
+{
+    (void)arg;
+    archive();
+    expect_sh("$P run \"$A\" -- sleep 1000 </dev/null >/dev/null 2>&1 & until "
+              "url=$($P ls --json | jq -r "
+              "'select(.state == \"running\").bundle.url') && [ \"$url\" ]; do "
+              "sleep 0.1; done; for i in $(seq 50); do curl -sS -o /dev/null "
+              "\"$url\" 2>/dev/null; c=$?; [ $c = 7 ] && break; sleep 0.1; "
+              "done; $P end $($P ls | cut -f1); wait; echo \" $c\"",
+              0, " 7\n", "");
+}
+
+/* It would stand in every list of processes for as long as the session. */
+static void what_the_program_is_given_is_in_no_list_of_processes(void **arg)
+{
+    (void)arg;
+    archive();
+    expect_sh("$P run --env V=not\"for\"all --env=E=not\"for\"all \"$A\" -- sh "
+              "-c 'echo $V$E; sleep 1000' </dev/null >\"$A.out\" 2>&1 & p=$!; "
+              "until grep -q not\"for\"allnot\"for\"all \"$A.out\"; do sleep "
+              "0.1; done; tr '\\0' ' ' </proc/$p/cmdline; $P end $($P ls | "
+              "cut -f1) >/dev/null; wait",
+              0, "run --env V=********* --env=E=********* ", "");
+}
+
+/* Also when the server does not answer any more: the second signal is final. */
+static void a_detached_start_can_be_stopped(void **arg)
+{
+    pid_t controller;
+    char pid[16];
+
+    (void)arg;
+    archive();
+    assert_int_equal(
+        stack_pids(desk.stack, "podterm-controller", NULL, &controller, 1), 1);
+    snprintf(pid, sizeof(pid), "%d", (int)controller);
+    setenv("C", pid, 1);
+    setenv("HELD", /* one whose archive, in no cache, nobody sends */
+           "for i in $(seq 20); do (cd \"${A%/*}\" && date +%N >new && tar "
+           "-czf \"$A\" bin new); $P run --detach \"$A\" -- sleep 1000 "
+           ">\"$A.out\" 2>&1 & p=$!; until k=$(pgrep -P $p); do kill -0 $p "
+           "2>/dev/null || break; done; kill -STOP $k; sleep 1; kill -0 $p && "
+           "break; $P end $(cat \"$A.out\"); done >/dev/null 2>&1; ",
+           1);
+    expect_sh("eval \"$HELD\"; kill -TERM $p; wait $p; echo \" $?\"; cat "
+              "\"$A.out\"",
+              0, " 143\npodterm: the session was ended\n", "");
+    expect_sh("eval \"$HELD\"; kill -STOP $C; sleep 0.5; kill -TERM $p; sleep "
+              "2; kill -TERM $p; sleep 0.5; kill -0 $p 2>/dev/null; gone=$?; "
+              "kill -CONT $C; wait $p; echo \" $? $gone\"; $P end $($P ls | "
+              "cut -f1) >/dev/null 2>&1; true",
+              0, " 143 1\n", "");
 }
 
 /* The path in the address is worth nothing afterwards, and no other file. */
@@ -225,7 +282,7 @@ static void in_a_pipe_a_session_is_a_line_of_five_fields(void **arg)
               "'\t' 'NF != 5 || length($1) != 26 || $3 !~ /^20.*Z$/ {print "
               "\"bad\", $0; exit 1}; {n++} END {exit !n}'",
               0, "", "");
-    expect_sh("$P ls --all | grep -q $'^[a-z2-7]*\tended\t.*Z\tmy%20own.tar.gz"
+    expect_sh("$P ls --all | grep -q $'^[a-z2-7]*\tended\t.*Z\tmy own.tar.gz"
               "\texited 6$'",
               0, "", "");
     expect_sh("$P ls --all --json | jq -es 'length > 0 and all(.[]; .id and "
@@ -315,6 +372,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(one_that_is_none_starts_nothing),
         T(an_archive_of_this_machine_runs),
+        T(nothing_is_lent_any_more_once_it_runs),
+        T(what_the_program_is_given_is_in_no_list_of_processes),
+        T(a_detached_start_can_be_stopped),
         T(nothing_is_lent_any_more_once_it_ended),
         T(who_may_watch_is_told_changed_and_taken_back),
         T(a_list_fits_its_terminal_whatever_the_names_are),
