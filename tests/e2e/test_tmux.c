@@ -2,7 +2,7 @@
  * The client in a terminal as people have one (tmux, and a shell in it):
  * whichever way a session is left, the terminal has its settings and its modes
  * again; and what podterm says of a connection leaves the program's screen as
- * it is.
+ * it is. (Whole programs: test_screens.c.)
  */
 // alone: it measures how long nothing was answered
 #include "base/loop.h"
@@ -493,99 +493,6 @@ static void no_answer_is_told_and_taken_back(void **arg)
     tmux_expect(&t, "left 0", SOON_MS);
 }
 
-/* --- programs as they are --- */
-
-#define INNER "/tmp/podterm-test-inner" /* of a tmux within */
-
-/* What that program leaves on the screen: typed, then resized, typed again. */
-struct show {
-    const char *program, *line, *first, *keys, *seen, *more, *last;
-};
-
-/* Started by the shell at hand; what it shows at three moments. */
-static void show(const struct show *s, const char *line, char *shots[3])
-{
-    struct tmux own;
-
-    tmux_start(&own, COLS, ROWS);
-    tmux_type(&own, "clear; ");
-    tmux_type(&own, line);
-    tmux_key(&own, "Enter");
-    tmux_expect(&own, s->first, SOON_MS);
-    tmux_type(&own, s->keys);
-    tmux_expect(&own, s->seen, SOON_MS);
-    poll(NULL, 0, 700);
-    shots[0] = tmux_screen(&own);
-    tmux_resize(&own, 70, 20);
-    poll(NULL, 0, 1500);
-    shots[1] = tmux_screen(&own);
-    tmux_resize(&own, COLS, ROWS);
-    poll(NULL, 0, 1000);
-    tmux_type(&own, s->more);
-    tmux_expect(&own, s->last, SOON_MS);
-    poll(NULL, 0, 700);
-    shots[2] = tmux_screen(&own);
-    tmux_type(&own, "\033:q!\n"); /* of vi; of less, q alone is heard */
-    tmux_type(&own, "q");
-    tmux_stop(&own);
-    assert_int_equal(
-        system("tmux -S " INNER " kill-server 2>/dev/null; rm -f " INNER), 0);
-}
-
-static void programs_look_as_they_do_without_us(void **arg)
-{
-    static const struct show shows[] = {
-        {"less", "seq 1 500 | LESS= TERM=xterm-256color less -X", "29\n",
-         "/333\n", "333\n", "G", "500\n"},
-        {"vim.tiny",
-         "TERM=xterm-256color vim.tiny -n -u NONE -c 'set nocp ruler' "
-         "/etc/protocols",
-         "IP", "Gohello from here\033", "hello from here", "ggyyp", "IP"},
-        {"vim",
-         "TERM=xterm-256color vim -n -u NONE -c 'set nocp ruler' "
-         "/etc/protocols",
-         "IP", "Gohello from here\033", "hello from here", "ggyyp", "IP"},
-        {"tmux",
-         "unset TMUX; TERM=xterm-256color tmux -S " INNER " -f /dev/null "
-         "new-session 'env PS1=inner= sh' ';' set status off ';' "
-         "split-window -h 'seq 1 200; sleep 100'",
-         "200", "\002;echo typed within\n", "\ntyped within", "seq 5 9\n",
-         "9\n"},
-    };
-    int seen = 0;
-
-    (void)arg;
-    for (size_t i = 0; i < sizeof(shows) / sizeof(*shows); i++) {
-        own_mem char *which =
-            mem_printf("command -v %s >/dev/null", shows[i].program);
-        own_mem char *path = mem_printf("%s/show", desk.stack->dir);
-        own_mem char *here = mem_printf("sh -c \"$(cat %s)\"", path);
-        own_mem char *there =
-            mem_printf("$P run --quiet -- sh -c \"$(cat %s)\"", path);
-        char *alone[3], *ours[3];
-        FILE *f;
-
-        if (system(which) != 0)
-            continue;
-        f = fopen(path, "w");
-        fprintf(f, "clear; %s", shows[i].line);
-        fclose(f);
-        seen++;
-        show(&shows[i], here, alone);
-        show(&shows[i], there, ours);
-        for (int k = 0; k < 3; k++) {
-            if (strcmp(alone[k], ours[k]) != 0) {
-                print_error("alone\n%s", alone[k]);
-                print_error("through podterm\n%s", ours[k]);
-                fail_msg("%s, %d", shows[i].program, k);
-            }
-            free(alone[k]);
-            free(ours[k]);
-        }
-    }
-    assert_true(seen > 0);
-}
-
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, terminal, no_terminal)
@@ -604,7 +511,6 @@ int main(void)
         T(a_loss_is_told_in_the_title),
         T(on_the_alternate_screen_the_corner_tells_it_and_is_drawn_over),
         T(no_answer_is_told_and_taken_back),
-        cmocka_unit_test(programs_look_as_they_do_without_us),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -97,6 +97,11 @@ char *tmux_screen(struct tmux *t)
     return tmux(t, "capture-pane", "-p", NULL);
 }
 
+char *tmux_cells(struct tmux *t)
+{
+    return tmux(t, "capture-pane", "-p", "-e", NULL);
+}
+
 char *tmux_value(struct tmux *t, const char *format)
 {
     char *out = tmux(t, "display-message", "-p", format, NULL);

@@ -23,6 +23,7 @@ void tmux_resize(struct tmux *t, int cols, int rows);
 /* What stands there now, the caller's: the screen (trailing blanks left out),
  * a format of tmux's. */
 char *tmux_screen(struct tmux *t);
+char *tmux_cells(struct tmux *t); /* the screen, with its attributes */
 char *tmux_value(struct tmux *t, const char *format);
 /* Wait until the screen has that text, or has it no more; fails the test. */
 void tmux_expect(struct tmux *t, const char *text, int ms);
