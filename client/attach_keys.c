@@ -102,6 +102,7 @@ static void keys_act(struct attach *a, enum escape_act act)
         break;
     case ESCAPE_KEEP:
         attach_aside_over(a);
+        keys_ask(a, "the session goes on", "goes on");
         break;
     case ESCAPE_SUSPEND:
         keys_suspend(a);

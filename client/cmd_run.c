@@ -169,6 +169,14 @@ static void run_hide(const char *value)
     memset((char *)(uintptr_t)value, '*', strlen(value));
 }
 
+static bool run_is_name(const char *name)
+{
+    return name[0] && strchr("0123456789", name[0]) == NULL &&
+           !name[strspn(name, "abcdefghijklmnopqrstuvwxyz"
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                              "0123456789_")];
+}
+
 static int run_env(struct json *body, struct err *e)
 {
     struct json *env = NULL;
@@ -179,11 +187,13 @@ static int run_env(struct json *body, struct err *e)
             equals ? mem_strn(text, (size_t)(equals - text)) : mem_str(text);
         const char *value = equals ? equals + 1 : getenv(name);
 
-        if (!name[0])
-            return err_set(e, ERR_INPUT,
-                           "--env %.40s: want NAME or "
-                           "NAME=VALUE",
-                           text);
+        if (!run_is_name(name))
+            return err_set(
+                e, ERR_INPUT,
+                "--env %.40s: want NAME or NAME=VALUE, and a name "
+                "has letters, digits and _ alone, no digit first; nothing was "
+                "started",
+                name);
         if (!value)
             return err_set(
                 e, ERR_INPUT,
@@ -398,6 +408,13 @@ static int run_operands(const struct remote *remote, char *const *operands,
                        "\"%.60s\": a command stands behind --, as in: podterm "
                        "run %.100s -- %.60s",
                        operands[1], path, operands[1]);
+    if (before > 0 && !path && !bundle)
+        return err_set(
+            e, ERR_INPUT,
+            "\"%.100s\": no archive by its name (it ends in .tar.gz, "
+            ".tar.xz, .tar.zst, .tar or .zip); one of another name "
+            "is given as --bundle FILE",
+            operands[0]);
     return path ? run_local(remote, path, e) : 0;
 }
 

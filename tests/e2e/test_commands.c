@@ -86,6 +86,10 @@ static void one_that_is_none_starts_nothing(void **arg)
     expect_sh("$P run ./absent.tar.gz", 125, "", "there is no such file");
     expect_sh("env -u PODTERM_BUNDLE $P run /tmp", 125, "",
               "/tmp: a directory; a bundle is an archive of one: tar -czf");
+    expect_sh("env -u PODTERM_BUNDLE $P run nosuch", 125, "",
+              "\"nosuch\": no archive by its name (it ends in .tar.gz");
+    expect_sh("$P run --env 'A B=hidden' \"$A\"", 125, "",
+              "--env A B: want NAME or NAME=VALUE, and a name has letters");
     expect_sh("$P run --bundle /etc/hostname", 125, "", "not an archive");
     expect_sh("$P run --sha256 $(sha256sum </dev/null | cut -c1-64) \"$A\"",
               125, "", "has another: ");

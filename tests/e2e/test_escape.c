@@ -162,6 +162,7 @@ static void the_session_ends_once_that_is_confirmed(void **arg)
     seat_say(&desk.seat, "~x");
     seat_expect(&desk.seat, "end the session and its program?", SOON_MS);
     seat_say(&desk.seat, "nab"); /* the answer is nobody's; the rest is typed */
+    seat_expect(&desk.seat, "the session goes on", SOON_MS);
     seat_expect(&desk.seat, "61 62", SOON_MS);
     seat_say(&desk.seat, "\r~xy");
     seat_expect(&desk.seat, "ending the session", SOON_MS);
