@@ -399,10 +399,14 @@ static void attach_signals(struct attach *a)
     static const int list[ATTACH_SIGNALS] = {SIGWINCH, SIGINT,  SIGTERM,
                                              SIGHUP,   SIGQUIT, SIGCONT};
 
+    struct sigaction hangup;
+
     signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGHUP, NULL, &hangup);
     for (int i = 0; i < ATTACH_SIGNALS && list[i]; i++)
-        a->signals[i] =
-            loop_signal_start(a->loop, list[i], attach_on_signal, a);
+        if (list[i] != SIGHUP || hangup.sa_handler != SIG_IGN) /* nohup */
+            a->signals[i] =
+                loop_signal_start(a->loop, list[i], attach_on_signal, a);
 }
 
 /* --- the whole --- */

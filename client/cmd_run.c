@@ -259,10 +259,11 @@ static void run_listen(bool on)
     const struct sigaction remember = {.sa_handler = on_interrupt};
 
     for (size_t i = 0; i < 3; i++)
-        if (on)
-            sigaction(signums[i], &remember, &old[i]);
-        else
+        if (!on)
             sigaction(signums[i], &old[i], NULL);
+        else if (sigaction(signums[i], &remember, &old[i]) == 0 &&
+                 signums[i] == SIGHUP && old[i].sa_handler == SIG_IGN)
+            sigaction(SIGHUP, &old[i], NULL); /* nohup */
 }
 
 /* Make it. A session that is made at the very moment of a Ctrl-C must not stay

@@ -163,6 +163,17 @@ static void a_detached_start_can_be_stopped(void **arg)
               0, " 143 1\n", "");
 }
 
+static void a_hangup_that_is_ignored_stays_so(void **arg)
+{
+    (void)arg;
+    archive();
+    expect_sh("trap '' HUP; $P run \"$A\" -- sh -c 'echo go; sleep 1; exit 5' "
+              "</dev/null >\"$A.out\" 2>&1 & p=$!; until grep -q ^go "
+              "\"$A.out\"; do sleep 0.1; done; kill -HUP $p; wait $p; echo \" "
+              "$?\"",
+              0, " 5\n", "");
+}
+
 /* The path in the address is worth nothing afterwards, and no other file. */
 static void nothing_is_lent_any_more_once_it_ended(void **arg)
 {
@@ -379,6 +390,7 @@ int main(void)
         T(nothing_is_lent_any_more_once_it_runs),
         T(what_the_program_is_given_is_in_no_list_of_processes),
         T(a_detached_start_can_be_stopped),
+        T(a_hangup_that_is_ignored_stays_so),
         T(nothing_is_lent_any_more_once_it_ended),
         T(who_may_watch_is_told_changed_and_taken_back),
         T(a_list_fits_its_terminal_whatever_the_names_are),
