@@ -174,6 +174,14 @@ static const struct {
      "its program has ended with it; podterm run starts another"},
 };
 
+/* How much of a sentence goes before more of one: all but its full stop. */
+static int reply_unstopped(const char *text)
+{
+    const size_t len = strnlen(text, 300);
+
+    return (int)(len > 0 && text[len - 1] == '.' ? len - 1 : len);
+}
+
 void reply_sentence(const struct reply_end *end, char *out, size_t size)
 {
     const char *colon = end->detail[0] ? ": " : "";
@@ -188,8 +196,9 @@ void reply_sentence(const struct reply_end *end, char *out, size_t size)
     }
     for (size_t i = 0; i < sizeof(reply_ends) / sizeof(*reply_ends); i++)
         if (reply_ends[i].reason == end->reason) {
-            snprintf(out, size, "%s%s%.300s (%s)", reply_ends[i].what, colon,
-                     end->detail, reply_ends[i].means);
+            snprintf(out, size, "%s%s%.*s (%s)", reply_ends[i].what, colon,
+                     reply_unstopped(end->detail), end->detail,
+                     reply_ends[i].means);
             return;
         }
     snprintf(out, size, "the session has ended (%s)%s%.300s",

@@ -141,6 +141,10 @@ static void every_end_but_an_exit_is_told_in_a_sentence(void **arg)
     reply_sentence(&end, text, sizeof(text));
     assert_string_equal(
         text, "the bundle was refused: no (its program was not started)");
+    end = end_of("{\"reason\":\"bundle_refused\",\"detail\":\"It was not.\"}");
+    reply_sentence(&end, text, sizeof(text));
+    assert_string_equal(text, "the bundle was refused: It was not (its program "
+                              "was not started)");
     for (int r = REASON_SIGNALLED + 1; r < REASON_COUNT; r++) {
         end = (struct reply_end){.reason = r, .code = -1};
         reply_sentence(&end, text, sizeof(text));
