@@ -259,6 +259,36 @@ test('a hundred kilobytes are pasted whole, and what is selected is copied', asy
   await dialog(page).getByRole('button', { name: 'End session' }).click();
 });
 
+/** The clipboard's text, by the button and by the keyboard. */
+const PASTES = [
+  ['its button', (page) => page.getByRole('button', { name: 'Paste' }).click()],
+  ['the keyboard', async (page) => {
+    await page.locator('.xterm-helper-textarea').focus();
+    await page.keyboard.press('Control+Shift+V');
+  }],
+];
+
+test('what is pasted cannot end the paste, and then type', async (t) => {
+  const page = await arrive(t, { options: { permissions: ['clipboard-read', 'clipboard-write'] } });
+  const script = [
+    '#!/bin/sh',
+    'stty raw -echo',
+    "printf '\\033[?2004hreading\\r\\n'",
+    'for i in 1 2; do printf "%s=[%s]\\r\\n" $i "$(head -c 24 | tr "\\033\\015\\003" "E;C")"; done',
+    'exec sleep 600',
+  ].join('\n');
+  await start(page, t.stack.pack('pasted', `${script}\n`));
+  await shows(page, 'reading');
+  await page.evaluate(() => navigator.clipboard.writeText('safe\x1b[201~\x03rm\n\u009b'));
+  for (const [i, [how, paste]] of PASTES.entries()) {
+    await paste(page);
+    await shows(page, `${i + 1}=[E[200~safe[201~rm;E[201~]`).catch((e) => assert.fail(`by ${how}: ${e.message}`));
+    await page.getByText('Control characters were left out').first().waitFor();
+  }
+  await page.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+});
+
 test('a line that is cut and comes back is told honestly, and nothing is lost', async (t) => {
   const page = await arrive(t);
   await start(page, t.stack.pack('ticks', '#!/bin/sh\ni=0; while [ $i -lt 80 ]; do i=$((i + 1)); echo tick $i; sleep 0.1; done; read x; echo got $x\n'));

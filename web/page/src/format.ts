@@ -64,6 +64,15 @@ export function readEnv(text: string): Record<string, string> {
   return env;
 }
 
+// all but tab and the ends of lines
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
+
+/** What is pasted is text. A control character in it would be a key to the
+ * program, or end the marks around what is pasted: the rest would be typed. */
+export function pasteable(text: string): string {
+  return text.replace(CONTROLS, '');
+}
+
 /** A clause of the server's as a sentence of its own. */
 export function sentence(text: string): string {
   const t = text.trim();

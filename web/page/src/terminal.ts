@@ -8,7 +8,7 @@ import { endSession, getSession, identity } from './api.js';
 import type { Session } from './api.js';
 import { ask, button, dialog, el, toast } from './dom.js';
 import { takeFirst } from './first.js';
-import { programOf, sentence } from './format.js';
+import { pasteable, programOf, sentence } from './format.js';
 import { keyBarNew } from './keybar.js';
 import type { Screen } from './main.js';
 import { prefsDialog } from './prefs.js';
@@ -236,9 +236,20 @@ export function terminalScreen(id: string, role: Role): Screen {
       if (term.hasSelection()) void copyText(term.getSelection(), 'Selection');
       else toast('Nothing is selected in the terminal.');
     };
+    const pasteText = (text: string) => {
+      const clean = pasteable(text);
+      if (clean.length < text.length) toast('Control characters were left out of what was pasted.');
+      term.paste(clean);
+    };
+    // before xterm.js hears of it, which pastes whatever there is
+    host.addEventListener('paste', (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      pasteText(event.clipboardData?.getData('text/plain') ?? '');
+    }, true);
     const paste = async () => {
       try {
-        term.paste(await navigator.clipboard.readText());
+        pasteText(await navigator.clipboard.readText());
       } catch {
         toast('The browser did not allow pasting by this button. Use Ctrl+Shift+V, or its own paste command.');
       }

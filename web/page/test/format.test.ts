@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { age, bytes, programOf, readEnv, sentence, SESSION_ID, splitWords } from '../src/format.js';
+import { age, bytes, pasteable, programOf, readEnv, sentence, SESSION_ID, splitWords } from '../src/format.js';
 
 test('words are split as a shell splits them', () => {
   assert.deepEqual(splitWords(''), []);
@@ -29,4 +29,9 @@ test('numbers and names', () => {
   assert.equal(SESSION_ID.test('a'.repeat(26)), true);
   assert.equal(SESSION_ID.test(`${'a'.repeat(26)}\n`), false);
   assert.equal(SESSION_ID.test(`../${'a'.repeat(23)}`), false);
+});
+
+test('what is pasted has no control characters but tabs and ends of lines', () => {
+  assert.equal(pasteable('a\tb\r\nc\nd \u00e9 \u6f22 \ud83d\udc4d'), 'a\tb\r\nc\nd \u00e9 \u6f22 \ud83d\udc4d');
+  assert.equal(pasteable('safe\x1b[201~rm\x03 \x00\x7f\u009b201~\u0085'), 'safe[201~rm 201~');
 });
