@@ -208,14 +208,19 @@ test('a program that is hostile to its terminal harms nothing', async (t) => {
     // reports of title and window, answerback, device attributes long as a command
     "printf '\\033[21t\\033[20t\\033[14t\\033[18t\\005'",
     "printf '<script>alert(2)</script><b>bold</b>\\r\\n'",
-    'answer=$(timeout --foreground 1 cat | od -An -c | tr -d " \\n")',
-    'printf "answer=[%s]\\r\\nasked\\r\\n" "$answer"',
+    // (in the foreground: elsewhere it could not read what is typed)
+    'hear() { timeout --foreground 1 cat | od -An -c | tr -d " \\n"; }',
+    'printf "answer=[%s]\\r\\n" "$(hear)"',
+    // and one that is answered: what listens here hears
+    'printf "\\033[c"',
+    'printf "known=[%s]\\r\\nasked\\r\\n" "$(hear)"',
     'exec sleep 600',
   ].join('\n');
   await start(page, t.stack.pack('hostile', `${script}\n`));
   const text = await shows(page, /^asked$/m, 15000);
   assert.match(text, /^<script>alert\(2\)<\/script><b>bold<\/b>$/m);
   assert.match(text, /^answer=\[\]$/m); // nothing was typed into it
+  assert.match(text, /^known=\[033\[\?1;2c\]$/m);
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'mine');
   assert.equal(await page.getByRole('heading', { level: 1 }).textContent(), '<img src=x onerror=alert(1)>&lt;b');
   assert.equal(await page.locator('img, b, a[href^="javascript"]').count(), 0);
