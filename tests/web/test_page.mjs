@@ -231,6 +231,37 @@ test('a program that is hostile to its terminal harms nothing', async (t) => {
   await dialog(page).getByText('The session has ended').waitFor();
 });
 
+test('a program that floods the window beside its screen holds nothing up', async (t) => {
+  const page = await arrive(t, { options: { permissions: ['clipboard-read', 'clipboard-write'] } });
+  const titles = 20000;
+  const script = `#!/bin/sh
+stty -echo; echo ready; read go
+awk 'BEGIN { for (i = 1; i <= ${titles}; i++) printf "\\033]0;title %d\\007", i }'
+i=0; while [ $i -lt 50 ]; do i=$((i + 1)); printf '\\033]52;c;c3RvbGVu\\007'; done
+echo flooded; exec sleep 600
+`;
+  await start(page, t.stack.pack('floods', script));
+  await shows(page, 'ready');
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await dialog(page).getByLabel('Let the program write to the clipboard').check();
+  await dialog(page).getByRole('button', { name: 'Done' }).click();
+  await until('the focus is back', 5000, () => page.evaluate(() => document.activeElement.textContent === 'Settings'));
+  await page.evaluate(() => {
+    window.changes = 0;
+    new MutationObserver((list) => (window.changes += list.length)).observe(document.querySelector('title'), { childList: true, subtree: true, characterData: true });
+  });
+  await type(page, 'go\n');
+  await shows(page, /^flooded$/m, 30000);
+  await until('the last title', 5000, async () => (await page.title()) === `title ${titles} – podterm`);
+  const changes = await page.evaluate(() => window.changes);
+  assert.ok(changes < titles / 10, `${changes} changes of the title`);
+  // allowed, so it is there, and said once
+  await until('the text is there', 5000, async () => (await page.evaluate(() => navigator.clipboard.readText())) === 'stolen');
+  assert.equal(await page.locator('.toast').filter({ hasText: 'copied' }).count(), 1);
+  await page.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+});
+
 test('a gateway that dies and comes back loses nothing', async (t) => {
   const page = await arrive(t);
   await start(page, t.stack.pack('counter', '#!/bin/sh\ni=0; while [ $i -lt 60 ]; do i=$((i + 1)); echo line $i; sleep 0.1; done; read x; echo got $x\n'));

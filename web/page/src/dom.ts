@@ -57,11 +57,17 @@ export function ask(title: string, body: Child[], yes: string, isDanger = false)
   });
 }
 
+const TOASTS_MAX = 3;
+const TOAST_MS = 6000;
+
 /** A short message at the bottom of the window, read out by screen readers. */
 export function toast(text: string): void {
   let box = document.getElementById('toasts');
   if (!box) document.body.append((box = el('div', { id: 'toasts', role: 'status', 'aria-live': 'polite' })));
+  // what stands there is not said again: a program could fill the window
+  if ([...box.children].some((t) => t.textContent === text)) return;
+  if (box.children.length >= TOASTS_MAX) box.firstElementChild?.remove();
   const t = el('div', { class: 'toast' }, text);
   box.append(t);
-  setTimeout(() => t.remove(), 6000);
+  setTimeout(() => t.remove(), TOAST_MS);
 }

@@ -22,6 +22,7 @@ import { viewNew } from './view.js';
 import type { View } from './view.js';
 
 const TITLE_MAX = 80;
+const TITLE_MS = 100; // between two of them: each costs as much as a screen
 const FONT_LEAST = 5; // pixels; smaller letters nobody reads
 const QUIET_MS = 300; // of output: what was kept for us has been shown
 const COARSE = matchMedia('(pointer: coarse)');
@@ -106,9 +107,15 @@ export function terminalScreen(id: string, role: Role): Screen {
       title.textContent = program || plain(bundle, TITLE_MAX);
       document.title = `${title.textContent} – podterm`;
     };
+    let titled = 0;
+    let lastTitle = '';
     term.onTitleChange((t) => {
-      program = plain(t, TITLE_MAX);
-      showTitle();
+      lastTitle = t;
+      titled ||= setTimeout(() => {
+        titled = 0;
+        program = plain(lastTitle, TITLE_MAX);
+        showTitle();
+      }, TITLE_MS) as unknown as number;
     });
 
     // --- what was kept is shown again, and answered once ---
@@ -303,6 +310,7 @@ export function terminalScreen(id: string, role: Role): Screen {
 
     return () => {
       isLeft = true;
+      clearTimeout(titled);
       stopSettings();
       observer.disconnect();
       cancelAnimationFrame(frame);
