@@ -262,6 +262,36 @@ echo flooded; exec sleep 600
   await dialog(page).getByRole('button', { name: 'End session' }).click();
 });
 
+test('a link is asked first, with its whole address, and opens away from this page', async (t) => {
+  const page = await arrive(t);
+  const lines = [
+    ['https://bank.example@other.example/%E2%80%AE', 'named'],
+    [`https://other.example/${'a'.repeat(2048)}`, 'lengthy'],
+  ].map(([url, text]) => `printf '\\033]8;;%s\\007%s\\033]8;;\\007\\n' '${url}' ${text}`);
+  await start(page, t.stack.pack('links', `#!/bin/sh\n${lines.join('\n')}\necho http://plain.example/here\nexec sleep 600\n`));
+  await shows(page, 'plain.example');
+  await page.context().route(/\.example\//, (route) => route.fulfill({ contentType: 'text/html', body: '<title>there</title>' }));
+  const opened = [];
+  page.context().on('page', (other) => opened.push(other));
+  for (const [text, host, url] of [['named', 'other.example', 'https://bank.example@other.example/%E2%80%AE'], ['plain', 'plain.example', 'http://plain.example/here']]) {
+    await clickText(page, text);
+    assert.equal(await dialog(page).locator('strong').textContent(), host);
+    assert.equal(await dialog(page).locator('.url').textContent(), url);
+    await dialog(page).getByRole('button', { name: 'Cancel' }).click();
+  }
+  await clickText(page, 'lengthy');
+  await page.getByText('more than 2048 characters').waitFor();
+  assert.equal(await dialog(page).count(), 0);
+  assert.equal(opened.length, 0);
+  await clickText(page, 'plain');
+  await dialog(page).getByRole('button', { name: 'Open in a new tab' }).click();
+  await until('it is open', 5000, async () => opened.length === 1 && (await opened[0].title()) === 'there');
+  assert.deepEqual(await opened[0].evaluate(() => [location.href, document.referrer, window.opener]), ['http://plain.example/here', '', null]);
+  await opened[0].close();
+  await page.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+});
+
 test('a gateway that dies and comes back loses nothing', async (t) => {
   const page = await arrive(t);
   await start(page, t.stack.pack('counter', '#!/bin/sh\ni=0; while [ $i -lt 60 ]; do i=$((i + 1)); echo line $i; sleep 0.1; done; read x; echo got $x\n'));

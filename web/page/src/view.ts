@@ -30,8 +30,12 @@ async function follow(text: string): Promise<void> {
   } catch {
     return;
   }
-  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || text.length > LINK_MAX) {
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     toast('This link does not lead to the web; it is not opened.');
+    return;
+  }
+  if (text.length > LINK_MAX) {
+    toast(`This link has more than ${LINK_MAX} characters; it is not opened.`);
     return;
   }
   const isSure = await ask('Open this link?', [el('p', {}, 'The program shows a link to ', el('strong', {}, plain(url.host, 200)), ':'), el('p', { class: 'url mono' }, plain(url.href, LINK_MAX))], 'Open in a new tab');
