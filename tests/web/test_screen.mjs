@@ -136,3 +136,60 @@ test('a screen reader hears what is written, and the keyboard alone reaches ever
   await type(page, 'exit\n');
   await dialog(page).waitFor();
 });
+
+test('where the system forces its colours the cursor, marks and held keys are still seen', async (t) => {
+  const page = await arrive(t, { options: { forcedColors: 'active' } });
+  await start(page, t.stack.pack('shell', SHELL));
+  await shows(page, 'ready>');
+  const ground = (at) => page.locator(at).first().evaluate((e) => getComputedStyle(e).backgroundColor);
+  const drawn = () => page.locator('.xterm-cursor').first().evaluate((e) => getComputedStyle(e).backgroundColor);
+  await page.locator('.xterm-helper-textarea').focus();
+  assert.notEqual(await drawn(), await ground('body'));
+  await page.getByRole('button', { name: 'Settings' }).click();
+  await dialog(page).getByLabel('Key bar').selectOption('on');
+  await dialog(page).getByRole('button', { name: 'Done' }).click();
+  // (held from a button: the next key is the terminal's)
+  const ctrl = page.getByRole('button', { name: 'Ctrl', exact: true });
+  await ctrl.click();
+  assert.notEqual(await ground('.key[aria-pressed=true]'), await ground('.key[aria-pressed=false]'));
+  await page.keyboard.press('d'); // Ctrl-D ends the shell
+  await dialog(page).getByText('exit code 0').waitFor();
+});
+
+test('a long name makes no list wider than a phone', async (t) => {
+  const who = 'lengthy';
+  await t.stack.create(who, t.stack.pack('n'.repeat(180), SHELL), { viewers: ['v'.repeat(120)] });
+  const page = await arrive(t, { who, options: { viewport: { width: 320, height: 600 } } });
+  await page.getByRole('link', { name: /^Open/ }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320);
+  await page.getByRole('button', { name: /^End/ }).click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+});
+
+test('the search finds, counts and goes round; light and dark differ, and follow the system', async (t) => {
+  const page = await arrive(t, { options: { colorScheme: 'light' } });
+  await start(page, t.stack.pack('words', '#!/bin/sh\necho Apple apple pear APPLE; exec sleep 600\n'));
+  await shows(page, 'pear');
+  await type(page, '');
+  await page.keyboard.press('Control+Shift+F');
+  const count = page.locator('.search [role=status]');
+  const says = (text) => count.filter({ hasText: text }).waitFor();
+  await page.getByLabel('Search in the terminal').fill('apple');
+  await says('1 of 3');
+  await page.keyboard.press('Enter');
+  await says('2 of 3');
+  await page.keyboard.press('Shift+Enter');
+  await says('1 of 3');
+  await page.getByLabel('Match case').check();
+  await says('1 of 1');
+  await page.getByLabel('Search in the terminal').fill('plum');
+  await says('not found');
+  await page.keyboard.press('Escape');
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), 'Terminal input');
+  const ground = () => page.locator('.room').evaluate((e) => getComputedStyle(e).backgroundColor);
+  const light = await ground();
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await until('it is dark', 5000, async () => (await ground()) !== light);
+  await page.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(page).getByRole('button', { name: 'End session' }).click();
+});

@@ -30,7 +30,10 @@ export function withCtrl(typed: string): string {
 export function keyBarNew(term: Terminal, type: (typed: string) => void): KeyBar {
   const held = { ctrl: false, alt: false };
   const hold = (name: 'ctrl' | 'alt', label: string) => {
-    const b = key(label, label, () => set(name, !held[name], b));
+    const b = key(label, label, () => {
+      set(name, !held[name], b);
+      term.focus(); // the next key is for it, wherever the focus was
+    });
     b.setAttribute('aria-pressed', 'false');
     return b;
   };

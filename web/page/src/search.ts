@@ -13,7 +13,7 @@ const MARKS = { matchBackground: '#8a6d1d', matchOverviewRuler: '#c9a227', activ
 export function searchNew(search: SearchAddon, back: () => void): SearchBar {
   const input = el('input', { type: 'search', 'aria-label': 'Search in the terminal', placeholder: 'Search', autocomplete: 'off', spellcheck: 'false' });
   const count = el('span', { class: 'count', role: 'status' });
-  const withCase = el('input', { type: 'checkbox', change: () => find(true, true) });
+  const withCase = el('input', { type: 'checkbox', change: () => afresh() });
   const node = el('div', { class: 'search', role: 'search', hidden: true }, input, count,
     button('Previous', () => find(false), { 'aria-label': 'Previous match' }), button('Next', () => find(true), { 'aria-label': 'Next match' }),
     el('label', { class: 'check' }, withCase, 'Match case'), button('Close', () => close()));
@@ -26,6 +26,11 @@ export function searchNew(search: SearchAddon, back: () => void): SearchBar {
     } else if (!(isForward ? search.findNext(input.value, options) : search.findPrevious(input.value, options))) {
       count.textContent = 'not found';
     }
+  }
+  /** The addon marks and counts the same word only once, whatever else is asked. */
+  function afresh(): void {
+    search.clearDecorations();
+    find(true, true);
   }
   function close(): void {
     node.hidden = true;
