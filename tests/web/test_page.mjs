@@ -195,6 +195,36 @@ test('what is refused is said in words', async (t) => {
   assert.equal((await t.stack.ended('refused', one.id)).reason, 'bundle_refused');
 });
 
+test('what a server answers that it should not is said in words, without marks of its own', async (t) => {
+  const page = await arrive(t, { who: 'answered' });
+  t.allow(/the server responded with a status of 503/);
+  const answer = (what) => page.route('**/api/sessions?*', (route) => route.fulfill(what), { times: 1 });
+  const look = () => page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  for (const [what, words] of [
+    [{ json: null }, 'not what was agreed'],
+    [{ json: { sessions: 5 } }, 'not what was agreed'],
+    [{ json: { sessions: [{ id: 5 }] } }, 'not what was agreed'],
+    [{ status: 503, json: { detail: '<b>busy</b>\u202e' } }, '<b>busy</b>\ufffd'],
+  ]) {
+    await answer(what);
+    await look();
+    await page.getByRole('alert').getByText(words).waitFor();
+    await look(); // all is well again
+    await page.getByRole('alert').getByText(words).waitFor({ state: 'detached' });
+  }
+});
+
+test('an address that leads nowhere says so', async (t) => {
+  const page = await arrive(t);
+  for (const at of ['#/session/<img src=x>', '#/watch/../x', '#/constructor']) {
+    await page.evaluate((hash) => (location.hash = hash), at);
+    await page.getByText('leads to no session').waitFor();
+    await page.getByRole('heading', { name: 'Sessions' }).waitFor();
+    assert.match(page.url(), /#\/$/);
+    assert.equal(await page.locator('img').count(), 0);
+  }
+});
+
 test('a program that is hostile to its terminal harms nothing', async (t) => {
   const page = await arrive(t, { options: { permissions: ['clipboard-read', 'clipboard-write'] } });
   await page.evaluate(() => navigator.clipboard.writeText('mine'));

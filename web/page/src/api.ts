@@ -2,7 +2,7 @@
 // (controller/openapi.yaml). The identity token lives in this module's memory
 // and nowhere else; what is kept for a reload is a name.
 
-import { boundedBody } from '../../module/src/index.js';
+import { boundedBody, plain } from '../../module/src/index.js';
 
 export interface Config {
   version: string;
@@ -42,6 +42,7 @@ export class ApiError extends Error {
 
 const ANSWER_MAX = 4 << 20;
 const CALL_MS = 20000;
+const DETAIL_MAX = 500;
 const NAME = 'podterm.name';
 
 let config: Config | null = null;
@@ -68,7 +69,7 @@ async function call(path: string, init: RequestInit): Promise<unknown> {
   }
   if (response.ok) return value;
   const detail = (value as { detail?: unknown } | null)?.detail;
-  throw new ApiError(response.status, typeof detail === 'string' ? detail : `The server answered ${response.status}.`);
+  throw new ApiError(response.status, typeof detail === 'string' ? plain(detail, DETAIL_MAX) : `The server answered ${response.status}.`);
 }
 
 export async function loadConfig(): Promise<Config> {

@@ -4,7 +4,7 @@
 
 import { ApiError, loadConfig, name, signOut } from './api.js';
 import type { Config } from './api.js';
-import { button, el } from './dom.js';
+import { button, el, toast } from './dom.js';
 import { SESSION_ID } from './format.js';
 import { sessionsScreen } from './sessions.js';
 import { signInScreen } from './signin.js';
@@ -22,6 +22,10 @@ function choose(config: Config): Screen {
   if (!name()) return signInScreen(config, () => show(config));
   if (SESSION_ID.test(id) && (where === 'session' || where === 'watch')) return terminalScreen(id, where === 'watch' ? 'viewer' : 'owner');
   if (where === 'start') return startScreen(config);
+  if (where) {
+    history.replaceState(null, '', '#/');
+    toast('That address leads to no session. These are yours.');
+  }
   return sessionsScreen(config, () => {
     signOut();
     location.hash = '#/';

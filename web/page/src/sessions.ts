@@ -1,7 +1,7 @@
 // One's sessions: what runs, what ended and how; open, share, end, once more.
 
 import { endOfRecord, endSentence, plain } from '../../module/src/index.js';
-import { endSession, listSessions, name } from './api.js';
+import { ApiError, endSession, listSessions, name } from './api.js';
 import type { Config, Session } from './api.js';
 import { ask, button, el } from './dom.js';
 import { age, programOf, sentence } from './format.js';
@@ -123,7 +123,7 @@ export function sessionsScreen(config: Config, signOut: () => void): Screen {
         verbs.fail(e);
       }
     };
-    const verbs: Verbs = { refresh: () => void refresh(), fail: (e) => void (wrong.textContent = (e as Error).message) };
+    const verbs: Verbs = { refresh: () => void refresh(), fail: (e) => void (wrong.textContent = e instanceof ApiError ? e.message : 'The server gave a list that is not what was agreed.') };
     const looked = () => void refresh();
 
     document.addEventListener('visibilitychange', looked);
