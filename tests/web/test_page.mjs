@@ -429,3 +429,75 @@ test('the terms of what is in the page are served beside it, and of nothing else
   assert.deepEqual(parts.map((part) => part.trim().split('\n')[0]), shipped.sort());
   for (const part of parts) assert.match(part, /Copyright \(c\) [^]*Permission is hereby granted/);
 });
+
+test('where nothing can be kept the page says so', async (t) => {
+  const page = await t.page();
+  await page.addInitScript(() => {
+    const get = () => {
+      throw new DOMException('no', 'SecurityError');
+    };
+    for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, { get });
+  });
+  await page.goto(t.stack.url);
+  await page.getByRole('alert').getByText('Allow site data').waitFor();
+});
+
+test('each new screen begins at its title, for who cannot see it', async (t) => {
+  const page = await t.page();
+  await page.goto(t.stack.url);
+  await page.getByLabel('Your name').waitFor();
+  await page.keyboard.type('kim');
+  await page.keyboard.press('Enter');
+  const at = () => page.evaluate(() => document.activeElement.textContent);
+  await until('the title has the focus', 5000, async () => (await at()) === 'Sessions');
+  await page.keyboard.press('Tab');
+  assert.match(await at(), /^Theme/);
+});
+
+test('one comes back to the terminal by the browser\u2019s buttons, and from elsewhere', async (t) => {
+  const page = await arrive(t);
+  await start(page, t.stack.pack('shell', SHELL));
+  await shows(page, 'ready>');
+  await type(page, 'echo here $((6 * 7))\n');
+  const before = await shows(page, /^here 42$/m);
+  const back = async () => {
+    await says(page, 'Connected');
+    await until('the screen is as it was', 10000, async () => (await screen(page)) === before);
+  };
+  await page.goBack();
+  await page.getByRole('heading', { name: 'Start a session' }).waitFor();
+  await page.goForward();
+  await back();
+  await page.goto('about:blank');
+  await page.goBack();
+  await back();
+  await type(page, 'exit\n');
+  await dialog(page).getByText('exit code 0').waitFor();
+});
+
+test('letters that are composed arrive whole, and wide and wrapped lines are copied as they are', async (t) => {
+  const page = await arrive(t, { options: { permissions: ['clipboard-read', 'clipboard-write'] } });
+  await start(page, t.stack.pack('shell', SHELL));
+  await shows(page, 'ready>');
+  await type(page, 'echo ');
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('Input.imeSetComposition', { text: '\u306b\u307b', selectionStart: 2, selectionEnd: 2 });
+  await devtools.send('Input.insertText', { text: '\u65e5\u672c\ud83d\udc4d' });
+  await page.keyboard.press('Enter');
+  await shows(page, /^\u65e5\u672c\ud83d\udc4d$/mu);
+  await type(page, "clear; printf '\u6f22\u5b57 h\u00e9 \ud83d\udc4d.%0200d.\\n' 7\n");
+  await shows(page, /7\.$/m);
+  const box = await page.locator('.xterm-screen').boundingBox();
+  const height = box.height / (await rows(page)).length;
+  const last = (await rows(page)).findIndex((row) => row.endsWith('7.'));
+  await page.mouse.move(box.x + 1, box.y + height / 2);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width - 2, box.y + height * (last + 0.5), { steps: 5 });
+  await page.mouse.up();
+  await page.keyboard.press('Control+Shift+C');
+  const expected = `\u6f22\u5b57 h\u00e9 \ud83d\udc4d.${'7'.padStart(200, '0')}.`;
+  let copied = '';
+  await until('it is copied', 5000, async () => (copied = await page.evaluate(() => navigator.clipboard.readText())) === expected).catch(() => assert.equal(copied, expected));
+  await type(page, 'exit\n');
+  await dialog(page).waitFor();
+});

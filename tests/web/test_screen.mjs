@@ -91,6 +91,7 @@ test('colours of every kind are drawn under the strict policy', async (t) => {
 
 for (const [kind, options] of [
   ['a phone', { viewport: { width: 390, height: 700 }, hasTouch: true, isMobile: true }],
+  ['a small phone', { viewport: { width: 320, height: 600 }, hasTouch: true, isMobile: true }],
   ['a desk, in the dark', { colorScheme: 'dark' }],
   ['a desk, by light', { colorScheme: 'light' }],
 ]) {
@@ -103,6 +104,10 @@ for (const [kind, options] of [
     const box = await page.locator('.xterm-screen').boundingBox();
     const view = page.viewportSize();
     assert.ok(box.x >= 0 && box.x + box.width <= view.width && box.y + box.height <= view.height, JSON.stringify(box));
+    for (const tool of await page.getByRole('toolbar', { name: 'Terminal tools' }).getByRole('button').all()) {
+      const { x, width } = await tool.boundingBox();
+      assert.ok(x >= 0 && x + width <= view.width, `${await tool.textContent()} ends at ${x + width}`);
+    }
     const keys = page.getByRole('toolbar', { name: 'Keys' });
     assert.equal(await keys.isVisible(), options.isMobile === true);
     if (options.isMobile) {

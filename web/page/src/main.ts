@@ -39,6 +39,12 @@ function show(config: Config): void {
   document.querySelectorAll('dialog').forEach((d) => d.remove());
   document.title = 'podterm';
   leave = choose(config)(root);
+  // what had the focus is gone: keyboard and screen reader go on at the top
+  const title = root.querySelector('h1');
+  if (title && document.activeElement === document.body) {
+    title.tabIndex = -1;
+    title.focus();
+  }
 }
 
 async function begin(): Promise<void> {
@@ -48,7 +54,9 @@ async function begin(): Promise<void> {
     show(config);
     addEventListener('hashchange', () => show(config));
   } catch (e) {
-    const why = e instanceof ApiError ? e.message : 'The page could not be started.';
+    const why = e instanceof ApiError ? e.message
+      : (e as Error).name === 'SecurityError' ? 'The browser lets this page keep nothing. Allow site data (cookies) for this address, then try again.'
+      : 'The page could not be started.';
     root.replaceChildren(el('main', { class: 'card' }, el('h1', {}, 'podterm'), el('p', { role: 'alert' }, why), button('Try again', () => void begin(), { class: 'primary' })));
   }
 }
