@@ -147,6 +147,37 @@ test('what the program asked its terminal is answered once, whoever shows it aga
   await dialog(first).waitFor();
 });
 
+test('another window answers what is new, and nothing twice, while the program goes on writing', async (t) => {
+  const first = await arrive(t);
+  const script = `#!/bin/sh
+stty raw -echo
+(while :; do printf .; sleep 0.1; done) &
+hear() { timeout --foreground 1 cat | od -An -c | tr -d ' \\n'; }
+printf '\\033[c\\r\\n'; printf 'first=[%s]\\r\\n' "$(hear)"
+for i in 1 2; do
+    printf 'key=[%s]\\r\\n' "$(head -c 1 | od -An -c | tr -d ' \\n')"
+    printf '\\033[c\\r\\n'; printf 'then=[%s]\\r\\n' "$(hear)"
+done
+exec sleep 600
+`;
+  const answer = '\\[033\\[\\?1;2c\\]';
+  await start(first, t.stack.pack('asks', script));
+  await shows(first, new RegExp(`first=${answer}`));
+  const second = await arrive(t, { at: first.url().slice(first.url().indexOf('#')) });
+  await says(second, 'Connected');
+  await shows(second, 'first=');
+  await type(second, 'q');
+  await shows(second, new RegExp(`key=\\[q\\][^]*then=${answer}`));
+  // and the first, which has not seen it, does not answer it again
+  await first.getByRole('button', { name: 'Take it back' }).click();
+  await says(first, 'Connected');
+  await shows(first, 'then=');
+  await type(first, 'r');
+  await shows(first, new RegExp(`key=\\[r\\][^]*then=${answer}`));
+  await first.getByRole('button', { name: 'End', exact: true }).first().click();
+  await dialog(first).getByRole('button', { name: 'End session' }).click();
+});
+
 test('whom the owner names looks on, sees all and types nothing', async (t) => {
   const owner = await arrive(t);
   const sid = await start(owner, t.stack.pack('shell', SHELL));

@@ -20,6 +20,8 @@ test('JSON that two readers could take differently is refused', () => {
 
 test('READY without offset or window is none', () => {
   assert.equal(readReady(new Uint8Array(ready()).subarray(1)).window, 64);
+  assert.equal(readReady(new Uint8Array(ready({ output_seen: 9 })).subarray(1)).outputSeen, 9);
+  assert.equal(readReady(new Uint8Array(ready()).subarray(1)).outputSeen, 0); // a server that does not tell
   for (const bad of [{ output_from: -1 }, { output_from: 1.5 }, { output_from: '0' }, { output_from: 2 ** 53 }, { window: 0 }, { window: 5e6 }, { input_window: null }, { input_received: undefined }])
     assert.throws(() => readReady(new Uint8Array(ready(bad)).subarray(1)), ProtocolError, JSON.stringify(bad));
 });

@@ -203,8 +203,9 @@ export function terminalScreen(id: string, role: Role): Screen {
         showTitle();
         if (isViewer && r.size) viewerSize = r.size;
         sized();
+        // another window, or the command, may have been here meanwhile
+        answers.until = Math.max(answers.until, r.outputSeen);
         if (isFirst) {
-          answers.until = r.outputSeen;
           // the screen's beginning is no longer kept: have it drawn anew
           if (r.outputFrom > 0) setTimeout(() => link.repaint(), QUIET_MS);
         }
