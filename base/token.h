@@ -84,9 +84,10 @@ struct token_expect {
 
 /*
  * Verify a compact JWT wholly: form (three canonical base64url parts, at
- * most TOKEN_MAX, an activation TOKEN_ACTIVATE_MAX), strict JSON without duplicates, header has only alg, typ,
- * kid (x5t and jku and the like are refused, cty and crit too), alg RS256,
- * kid known, signature; then iss, aud, exp and iat (both must be there), nbf.
+ * most TOKEN_MAX, an activation TOKEN_ACTIVATE_MAX), strict JSON without
+ * duplicates, header has only alg, typ, kid (x5t and jku and the like are
+ * refused, cty and crit too), alg RS256, kid known, signature; then iss, aud,
+ * exp and iat (both must be there), nbf.
  *
  * returns  the payload, owned by the caller, or NULL with ERR_TOKEN; the
  *          text names the rule broken, never the token
