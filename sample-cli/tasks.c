@@ -212,16 +212,24 @@ static enum task_state task_sum(const struct task *group)
     return seen[TASK_SKIPPED] == group->count ? TASK_SKIPPED : TASK_DONE;
 }
 
+/* Its own run decides how it ends: false = it has none, or it is too late. */
+static bool task_decide(struct task *task)
+{
+    tasks_lock(task->list);
+    task->has_run = task->run && (!task->tasks || !task->list->is_stopped);
+    tasks_unlock(task->list);
+    return task->has_run;
+}
+
 static enum task_state task_do(struct task *task)
 {
     struct err e = {0};
     int r;
 
-    if (task->tasks) {
+    if (task->tasks)
         tasks_level(task->list, task->tasks, task->count, task->at_once);
-        if (!task->run || task_is_stopped(task))
-            return task_sum(task);
-    }
+    if (!task_decide(task))
+        return task_sum(task);
     r = task->run(task, task->arg ? task->arg : task->list->arg, &e);
     if (r < 0)
         task_tell(task, "%s", e.text);
@@ -379,6 +387,7 @@ static void tasks_prepare(struct tasks *t, struct task *items, size_t count)
         assert(task->run || task->tasks);
         task->list = t;
         task->state = TASK_PENDING;
+        task->has_run = false;
         task->tries = 0;
         task->started_ms = task->ended_ms = 0;
         task->detail[0] = task->tail[0] = 0;
@@ -389,10 +398,9 @@ static void tasks_prepare(struct tasks *t, struct task *items, size_t count)
 static void tasks_count(struct tasks *t, const struct task *items, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (items[i].tasks) {
-            tasks_count(t, items[i].tasks, items[i].count);
-            continue;
-        }
+        tasks_count(t, items[i].tasks, items[i].count);
+        if (items[i].tasks && !items[i].has_run)
+            continue; /* its tasks have been counted */
         t->failed += items[i].state == TASK_FAILED;
         t->stopped += items[i].state == TASK_STOPPED;
     }

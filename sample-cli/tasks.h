@@ -92,6 +92,7 @@ struct task {
     char tail[TASK_TAIL_MAX];     /* the end of its output, safe to show */
     /* private: */
     struct tasks *list;
+    bool has_run; /* how it ends is what its own run says */
 };
 
 struct tasks_view {
@@ -111,7 +112,7 @@ struct tasks {
     void *stop_arg;
     int grace_ms; /* 0 = TASKS_GRACE_MS */
     /* afterwards: */
-    int failed, stopped; /* tasks without tasks of their own */
+    int failed, stopped; /* groups only where their own run says so */
     bool is_abandoned;
     /* private: */
     pthread_mutex_t lock;
@@ -120,7 +121,7 @@ struct tasks {
     bool is_over, is_stopped;
 };
 
-/* Run them all. Returns how many failed. Not twice at a time. */
+/* Run them all. Returns how many failed, 0 = none. Not twice at a time. */
 int tasks_run(struct tasks *t);
 /* From any thread, while tasks_run runs. */
 void tasks_cancel(struct tasks *t);

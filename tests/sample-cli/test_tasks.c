@@ -230,11 +230,29 @@ static void a_group_with_a_run_says_itself_how_it_ended(void **state)
         {.title = "two", .tasks = b, .count = 2, .run = sums_up}};
 
     (void)state;
-    assert_int_equal(run(items, 2), 2);
+    /* the two tasks, and the first group */
+    assert_int_equal(run(items, 2), 3);
     assert_int_equal(items[0].state, TASK_FAILED);
     assert_string_equal(items[0].detail, "nothing");
     assert_int_equal(items[1].state, TASK_SKIPPED);
     assert_string_equal(items[1].detail, "all in all");
+}
+
+static void a_group_whose_own_run_fails_is_counted(void **state)
+{
+    struct task fine[] = {{.title = "a", .run = done}};
+    struct task inner[] = {
+        {.title = "b", .tasks = fine, .count = 1, .run = fails}};
+    struct task items[] = {{.title = "one", .tasks = inner, .count = 1},
+                           {.title = "two", .run = done}};
+
+    (void)state;
+    /* once: the group around it did nothing itself */
+    assert_int_equal(run(items, 2), 1);
+    assert_int_equal(list.failed, 1);
+    assert_int_equal(items[0].state, TASK_FAILED);
+    assert_int_equal(inner[0].state, TASK_FAILED);
+    assert_string_equal(inner[0].detail, "no such thing");
 }
 
 static void tasks_of_a_group_run_side_by_side_up_to_its_limit(void **state)
@@ -426,6 +444,7 @@ int main(void)
         cmocka_unit_test(after_a_needed_one_nothing_runs),
         cmocka_unit_test(a_group_ends_as_the_worst_of_its_tasks),
         cmocka_unit_test(a_group_with_a_run_says_itself_how_it_ended),
+        cmocka_unit_test(a_group_whose_own_run_fails_is_counted),
         cmocka_unit_test(tasks_of_a_group_run_side_by_side_up_to_its_limit),
         cmocka_unit_test(a_try_that_is_repeated_is_counted),
         cmocka_unit_test(stopped_tasks_and_those_that_never_ran_are_told_apart),
