@@ -153,18 +153,34 @@ static const char *screen_mark(const struct screen *s, enum task_state state)
     return s->is_utf8 ? marks[state].utf8 : marks[state].ascii;
 }
 
-/* A text in a colour, or not; how many columns it took. */
+/* A text as it may be shown, whoever's words it has; how many columns it
+ * took. */
+static size_t screen_text(const struct screen *s, const char *text, size_t len,
+                          size_t cols, struct buf *out)
+{
+    struct buf safe;
+    size_t width;
+
+    buf_init(&safe, TEXT_TAME_MAX(len));
+    (void)text_tame(&safe, text, len, s->is_utf8);
+    width = text_width(buf_cstr(&safe));
+    text_clip(out, buf_cstr(&safe), cols, s->is_utf8);
+    buf_fini(&safe);
+    return width < cols ? width : cols;
+}
+
+/* The same in a colour, or not. */
 static size_t screen_paint(const struct screen *s, const char *color,
                            const char *text, size_t cols, struct buf *out)
 {
-    size_t width = text_width(text);
+    size_t used;
 
     if (s->has_color)
         buf_append_str(out, color);
-    text_clip(out, text, cols, s->is_utf8);
+    used = screen_text(s, text, strlen(text), cols, out);
     if (s->has_color)
         buf_append_str(out, "\033[0m");
-    return width < cols ? width : cols;
+    return used;
 }
 
 static size_t screen_blanks(struct buf *out, size_t count)
@@ -270,7 +286,7 @@ static void screen_line(const struct screen *s, const struct line *line,
         screen_task(s, line, now_ms, room - used, out);
         break;
     case LINE_TAIL:
-        buf_append(out, line->text, line->len);
+        screen_text(s, line->text, line->len, room - used, out);
         break;
     case LINE_MORE:
         screen_more(s, line, room - used, out);
@@ -284,10 +300,10 @@ static void screen_line(const struct screen *s, const struct line *line,
 
 /* What ends without success says why, and that is read to its end. */
 static bool screen_is_cut(const struct screen *s, const struct task *task,
-                          int64_t now_ms)
+                          const char *detail, int64_t now_ms)
 {
     size_t column = s->title_cols + 2 + SCREEN_INDENT;
-    size_t width = text_width(task->detail);
+    size_t width = text_width(detail);
     struct buf aside;
 
     if (task->state == TASK_DONE || !width)
@@ -301,12 +317,12 @@ static bool screen_is_cut(const struct screen *s, const struct task *task,
 
 /* The whole detail, in rows of its own. */
 static void screen_why(const struct screen *s, const struct task *task,
-                       size_t depth, struct buf *out)
+                       const char *detail, size_t depth, struct buf *out)
 {
     struct line row = {.kind = LINE_TAIL, .depth = depth, .task = task};
     size_t indent = SCREEN_INDENT * depth, skip;
 
-    row.text = task->detail;
+    row.text = detail;
     while (*row.text) {
         row.len = text_row(row.text, s->cols - 1 - indent, &skip);
         screen_line(s, &row, 0, out);
@@ -320,13 +336,17 @@ static void screen_settle_task(const struct screen *s, const struct task *task,
                                size_t depth, int64_t now_ms, struct buf *out)
 {
     struct line line = {.kind = LINE_TASK, .depth = depth, .task = task};
+    struct buf detail;
 
+    buf_init(&detail, TEXT_TAME_MAX(TASK_DETAIL_MAX));
+    screen_text(s, task->detail, strlen(task->detail), SIZE_MAX, &detail);
     line.is_bare = SCREEN_INDENT * (depth + 1) + SCREEN_WHY_MIN < s->cols &&
-                   screen_is_cut(s, task, now_ms);
+                   screen_is_cut(s, task, buf_cstr(&detail), now_ms);
     screen_line(s, &line, now_ms, out);
     buf_append_str(out, "\r\n");
     if (line.is_bare)
-        screen_why(s, task, depth + 1, out);
+        screen_why(s, task, buf_cstr(&detail), depth + 1, out);
+    buf_fini(&detail);
     for (size_t i = 0; i < task->count; i++)
         screen_settle_task(s, &task->tasks[i], depth + 1, now_ms, out);
 }
@@ -372,7 +392,7 @@ int screen_draw(struct screen *s, const struct tasks *t, int64_t now_ms,
     size_t have = s->lines;
     struct lines lines;
 
-    s->title_cols = lines_title_cols(t->items, t->count, 0);
+    s->title_cols = lines_title_cols(t->items, t->count, 0, s->is_utf8);
     buf_append_str(out, "\r");
     for (; s->over < t->count && task_is_over(&t->items[s->over]); have = 0)
         screen_settle_task(s, &t->items[s->over++], 0, now_ms, out);
@@ -450,11 +470,15 @@ static bool screen_tell(struct screen *s, const struct task *items,
             continue;
         buf_init(&aside, TASK_DETAIL_MAX);
         screen_aside(task, 0, &aside);
-        buf_printf(out, "%-5s %s%s%s%s%s%s%s%s\n", marks[task->state].word,
-                   group, *group ? ": " : "", task->title,
-                   task->detail[0] ? ": " : "", task->detail,
-                   aside.len ? " (" : "", buf_cstr(&aside),
-                   aside.len ? ")" : "");
+        buf_printf(out, "%-5s ", marks[task->state].word);
+        screen_text(s, group, strlen(group), SIZE_MAX, out);
+        buf_append_str(out, *group ? ": " : "");
+        screen_text(s, task->title, strlen(task->title), SIZE_MAX, out);
+        buf_append_str(out, task->detail[0] ? ": " : "");
+        screen_text(s, task->detail, strlen(task->detail), SIZE_MAX, out);
+        if (aside.len)
+            buf_printf(out, " (%s)", buf_cstr(&aside));
+        buf_append_str(out, "\n");
         buf_fini(&aside);
     }
     return true;

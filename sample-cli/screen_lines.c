@@ -115,14 +115,29 @@ void lines_fit(struct lines *l, size_t most)
         l->items[l->count++] = (struct line){.kind = LINE_MORE, .more = more};
 }
 
-size_t lines_title_cols(const struct task *items, size_t count, size_t depth)
+/* As it is shown. */
+static size_t lines_width(const char *text, bool is_utf8)
+{
+    size_t len = strlen(text), width;
+    struct buf b;
+
+    buf_init(&b, TEXT_TAME_MAX(len));
+    (void)text_tame(&b, text, len, is_utf8);
+    width = text_width(buf_cstr(&b));
+    buf_fini(&b);
+    return width;
+}
+
+size_t lines_title_cols(const struct task *items, size_t count, size_t depth,
+                        bool is_utf8)
 {
     size_t most = 0;
 
     for (size_t i = 0; i < count; i++) {
-        size_t cols = text_width(items[i].title) + LINES_INDENT * depth;
-        size_t below =
-            lines_title_cols(items[i].tasks, items[i].count, depth + 1);
+        size_t cols =
+            lines_width(items[i].title, is_utf8) + LINES_INDENT * depth;
+        size_t below = lines_title_cols(items[i].tasks, items[i].count,
+                                        depth + 1, is_utf8);
 
         most = cols > most ? cols : most;
         most = below > most ? below : most;

@@ -42,6 +42,7 @@ void lines_add(struct lines *l, const struct task *task, size_t depth);
  * then what is over, from the start; then output; what runs goes last. */
 void lines_fit(struct lines *l, size_t most);
 /* The columns of the longest title with its indent. */
-size_t lines_title_cols(const struct task *items, size_t count, size_t depth);
+size_t lines_title_cols(const struct task *items, size_t count, size_t depth,
+                        bool is_utf8);
 
 #endif

@@ -29,6 +29,10 @@
  * takes care. Signals a program wants to handle it blocks before tasks_run
  * (a signalfd makes a good stop_fd).
  *
+ * Texts may hold a stranger's words: titles, details, errors and output are
+ * handed to the view as they are, and a view shows them safely (those of
+ * screen.h escape what could move a terminal).
+ *
  * Stopping: tasks_cancel, or `stop` returning true. Tasks see it by
  * task_is_stopped and return TASK_STOP. One that does not within grace_ms is
  * given up: is_abandoned says so, its thread is still there, and the program
@@ -88,8 +92,8 @@ struct task {
     enum task_state state;
     int tries;                    /* 1 = the first */
     int64_t started_ms, ended_ms; /* 0 = not yet */
-    char detail[TASK_DETAIL_MAX]; /* safe to show */
-    char tail[TASK_TAIL_MAX];     /* the end of its output, safe to show */
+    char detail[TASK_DETAIL_MAX];
+    char tail[TASK_TAIL_MAX]; /* the end of its output */
     /* private: */
     struct tasks *list;
     bool has_run; /* how it ends is what its own run says */
@@ -128,13 +132,11 @@ void tasks_cancel(struct tasks *t);
 
 /* --- from within a task --- */
 
-/* What it is at, or has found, instead of what it said last. The text must be
- * safe to show. */
+/* What it is at, or has found, instead of what it said last: one line. */
 void task_tell(struct task *task, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Some of its output, added to the tail, of which the last TASK_TAIL_MAX - 1
- * bytes are kept; lines end in \n. Safe to show but for those. NULL: the tail
- * is emptied. */
+ * bytes are kept; lines end in \n. NULL: the tail is emptied. */
 void task_say(struct task *task, const char *text, size_t len);
 bool task_is_stopped(struct task *task);
 /* The list's clock. */

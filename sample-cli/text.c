@@ -26,7 +26,8 @@ static bool text_is_trick(uint32_t c)
            (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
-int text_escape(struct buf *out, const void *bytes, size_t len, bool is_utf8)
+static int text_safe(struct buf *out, const void *bytes, size_t len,
+                     bool is_utf8, const char *backslash)
 {
     const uint8_t *p = bytes;
     size_t n;
@@ -38,7 +39,7 @@ int text_escape(struct buf *out, const void *bytes, size_t len, bool is_utf8)
         n = utf8_step(p + i, len - i);
         c = n ? text_point(p + i, n) : p[i];
         if (c == '\\' && n == 1)
-            r = buf_append_str(out, "\\\\");
+            r = buf_append_str(out, backslash);
         else if (n == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0))
             r = buf_printf(out, "\\x%02x", (unsigned)c);
         else if (text_is_trick(c) || (n > 1 && !is_utf8))
@@ -49,6 +50,16 @@ int text_escape(struct buf *out, const void *bytes, size_t len, bool is_utf8)
             return -1;
     }
     return 0;
+}
+
+int text_escape(struct buf *out, const void *bytes, size_t len, bool is_utf8)
+{
+    return text_safe(out, bytes, len, is_utf8, "\\\\");
+}
+
+int text_tame(struct buf *out, const void *bytes, size_t len, bool is_utf8)
+{
+    return text_safe(out, bytes, len, is_utf8, "\\");
 }
 
 /* Bytes of the first character, its columns in *cols. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define TEXT_NUMBER_MAX 32 /* bytes of text_number and text_size, at most */
+#define TEXT_TAME_MAX(len) (4 * (len) + 1) /* of len bytes: four for each */
 
 /*
  * Append len bytes so that a terminal shows them and nothing else: control
@@ -23,6 +24,10 @@
  * is full (its end is then a part of the text).
  */
 int text_escape(struct buf *out, const void *bytes, size_t len, bool is_utf8);
+
+/* The same, but a backslash stays: a text that is safe already, escaped or
+ * not, is unchanged. For what is shown, not for what is told apart. */
+int text_tame(struct buf *out, const void *bytes, size_t len, bool is_utf8);
 
 /* Columns of a text without control characters. */
 size_t text_width(const char *text);

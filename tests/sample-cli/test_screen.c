@@ -100,6 +100,28 @@ static void stages_are_redrawn_in_place(void **state)
     assert_int_equal(t.colors, 0);
 }
 
+static void a_strangers_words_do_not_break_the_frame(void **state)
+{
+    struct term t;
+
+    (void)state;
+    term_init(&t, 60, 12);
+    items[0].title = "a\033[2Jb\n";
+    set(0, TASK_RUNNING, "half \033[31mof\nit");
+    strcpy(items[0].tail, "said\033[H\nmore");
+    frame(&t);
+    shows(&t, "⠋ a\\x1b[2Jb\\x0a  half \\x1b[31mof\\x0ait\n"
+              "  said\\x1b[H\n  more\n"
+              "· Number two\n· Three\n· Four\n· Five\n");
+    /* settled, and too long for its line: in rows of its own */
+    set(0, TASK_FAILED, "disk \033[31mfull\nsecond line, and then a third one");
+    frame(&t);
+    shows(&t, "✖ a\\x1b[2Jb\\x0a\n"
+              "  disk \\x1b[31mfull\\x0asecond line, and then a third one\n"
+              "· Number two\n· Three\n· Four\n· Five\n");
+    assert_int_equal(t.y, 2);
+}
+
 static void no_line_is_longer_than_the_terminal(void **state)
 {
     (void)state;
@@ -537,6 +559,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
         CASE(stages_are_redrawn_in_place),
+        CASE(a_strangers_words_do_not_break_the_frame),
         CASE(no_line_is_longer_than_the_terminal),
         CASE(a_low_terminal_redraws_only_what_it_can_reach),
         CASE(a_frame_that_meets_another_size_spoils_nothing),

@@ -140,6 +140,24 @@ static void a_plain_view_says_each_task_once_when_it_is_over(void **state)
     close(fds[1]);
 }
 
+static void a_strangers_words_stay_on_their_line(void **state)
+{
+    struct tasks_view view;
+    char out[4096];
+    int fds[2];
+
+    (void)state;
+    view = plain_view(fds);
+    items[0].title = "a\033[2Jb\nok    fake";
+    set(0, TASK_FAILED, "disk \033[31mfull\nsecond\\x20 line");
+    view.show(view.arg, &list, TASKS_STATE, 0);
+    came(fds[0], out, sizeof(out));
+    assert_string_equal(out, "FAIL  a\\x1b[2Jb\\x0aok    fake: "
+                             "disk \\x1b[31mfull\\x0asecond\\x20 line\n");
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void a_write_that_fails_is_remembered_and_not_repeated(void **state)
 {
     struct tasks_view view;
@@ -165,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_plain_view_tells_groups_in_the_lists_order),
         CASE(a_plain_view_says_each_task_once_when_it_is_over),
+        CASE(a_strangers_words_stay_on_their_line),
         CASE(a_write_that_fails_is_remembered_and_not_repeated),
     };
 

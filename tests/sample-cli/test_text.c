@@ -28,6 +28,26 @@ static void what_could_move_a_terminal_is_escaped(void **state)
     escaped("back\\slash", 10, true, "back\\\\slash");
 }
 
+/* Escaped or not before: what is safe stays as it is. */
+static void what_is_shown_is_escaped_once(void **state)
+{
+    static const char wild[] = "a\033[2J\n\\x1b \xc3\xa9\xff";
+    static const char tame[] = "a\\x1b[2J\\x0a\\x1b \xc3\xa9\\xff";
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1000);
+    assert_int_equal(text_tame(&b, wild, strlen(wild), true), 0);
+    assert_string_equal(buf_cstr(&b), tame);
+    buf_clear(&b);
+    assert_int_equal(text_tame(&b, tame, strlen(tame), true), 0);
+    assert_string_equal(buf_cstr(&b), tame);
+    buf_clear(&b);
+    assert_int_equal(text_tame(&b, "\xc3\xa9\\", 3, false), 0);
+    assert_string_equal(buf_cstr(&b), "\\u{e9}\\");
+    buf_fini(&b);
+}
+
 static void bytes_that_are_no_utf8_are_escaped(void **state)
 {
     (void)state;
@@ -190,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_could_move_a_terminal_is_escaped),
         cmocka_unit_test(bytes_that_are_no_utf8_are_escaped),
+        cmocka_unit_test(what_is_shown_is_escaped_once),
         cmocka_unit_test(characters_that_turn_the_text_round_are_escaped),
         cmocka_unit_test(without_utf8_everything_beyond_ascii_is_escaped),
         cmocka_unit_test(escaping_into_a_full_buffer_fails),
