@@ -430,6 +430,7 @@ static void screen_show_live(struct screen *s, const struct tasks *t,
                              enum tasks_event event, int64_t now_ms)
 {
     struct buf out;
+    int r;
 
     if (event == TASKS_BEGIN)
         screen_enter(s);
@@ -440,9 +441,11 @@ static void screen_show_live(struct screen *s, const struct tasks *t,
     screen_size(s->fd, &s->cols, &s->rows);
     if (s->cols > SCREEN_COLS_MAX)
         s->cols = SCREEN_COLS_MAX;
-    screen_draw(s, t, now_ms, &out);
+    r = screen_draw(s, t, now_ms, &out);
     atomic_store(&entered.lines, s->lines);
     screen_write(s, &out);
+    if (r < 0 && !s->error)
+        s->error = EOVERFLOW;
     buf_fini(&out);
     if (event == TASKS_END)
         screen_leave(s);

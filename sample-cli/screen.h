@@ -36,8 +36,8 @@
 #define SCREEN_TIMER_MS 1000 /* what took less is not told its time */
 #define SCREEN_COLS 80       /* where the terminal does not tell */
 #define SCREEN_ROWS 24
-#define SCREEN_COLS_MAX 1000       /* a wider one is drawn on up to here */
-#define SCREEN_BYTES_MAX (1 << 20) /* of one frame */
+#define SCREEN_COLS_MAX 1000        /* a wider one is drawn on up to here */
+#define SCREEN_BYTES_MAX (64 << 20) /* of a frame, and what settles above it */
 
 struct screen {
     int fd;       /* borrowed */
@@ -52,7 +52,8 @@ struct screen {
     size_t told;      /* plain: tasks told of those in the list's order */
     int64_t frame_ms; /* when it was drawn */
     unsigned frames;
-    int error; /* errno of the first write that failed, 0 = none */
+    int error; /* errno of the first write that failed, 0 = none;
+               EOVERFLOW: a frame was too large, and its end is missing */
 };
 
 /* What fd and the environment (TERM, NO_COLOR) allow; is_plain: no live view,

@@ -13,53 +13,6 @@ void lines_init(struct lines *l, size_t cols)
     l->width = cols;
 }
 
-static struct line *lines_new(struct lines *l)
-{
-    if (l->count == LINES_MAX) {
-        l->left_out++;
-        return NULL;
-    }
-    return &l->items[l->count++];
-}
-
-/* The last rows of what a task says. */
-static void lines_tail(struct lines *l, const struct task *task, size_t depth)
-{
-    size_t indent = LINES_INDENT * depth, rows = 0, skip, len;
-    const char *text = task->tail;
-    struct line row[SCREEN_TAIL_ROWS];
-    size_t cols = l->width > indent + 1 ? l->width - indent - 1 : 0;
-
-    if (!cols)
-        return;
-    while (*text) {
-        len = text_row(text, cols, &skip);
-        row[rows++ % SCREEN_TAIL_ROWS] =
-            (struct line){LINE_TAIL, depth, task, false, text, len, 0};
-        text += skip;
-    }
-    for (size_t i = rows > SCREEN_TAIL_ROWS ? rows - SCREEN_TAIL_ROWS : 0;
-         i < rows; i++) {
-        struct line *line = lines_new(l);
-
-        if (!line)
-            return;
-        *line = row[i % SCREEN_TAIL_ROWS];
-    }
-}
-
-void lines_add(struct lines *l, const struct task *task, size_t depth)
-{
-    struct line *line = lines_new(l);
-
-    if (line)
-        *line = (struct line){.kind = LINE_TASK, .depth = depth, .task = task};
-    for (size_t i = 0; i < task->count; i++)
-        lines_add(l, &task->tasks[i], depth + 1);
-    if (!task_is_over(task))
-        lines_tail(l, task, depth + 1);
-}
-
 /* The higher, the sooner it goes. */
 static int line_rank(const struct line *line)
 {
@@ -100,6 +53,46 @@ static enum line_kind lines_drop_one(struct lines *l)
     kind = l->items[worst].kind;
     lines_drop(l, worst);
     return kind;
+}
+
+/* Where there is no room, the first to go makes it: that need not be the new
+ * one. */
+static void lines_put(struct lines *l, struct line line)
+{
+    l->items[l->count++] = line;
+    if (l->count > LINES_MAX)
+        l->left_out += lines_drop_one(l) == LINE_TASK;
+}
+
+/* The last rows of what a task says. */
+static void lines_tail(struct lines *l, const struct task *task, size_t depth)
+{
+    size_t indent = LINES_INDENT * depth, rows = 0, skip, len;
+    const char *text = task->tail;
+    struct line row[SCREEN_TAIL_ROWS];
+    size_t cols = l->width > indent + 1 ? l->width - indent - 1 : 0;
+
+    if (!cols)
+        return;
+    while (*text) {
+        len = text_row(text, cols, &skip);
+        row[rows++ % SCREEN_TAIL_ROWS] =
+            (struct line){LINE_TAIL, depth, task, false, text, len, 0};
+        text += skip;
+    }
+    for (size_t i = rows > SCREEN_TAIL_ROWS ? rows - SCREEN_TAIL_ROWS : 0;
+         i < rows; i++)
+        lines_put(l, row[i % SCREEN_TAIL_ROWS]);
+}
+
+void lines_add(struct lines *l, const struct task *task, size_t depth)
+{
+    lines_put(l,
+              (struct line){.kind = LINE_TASK, .depth = depth, .task = task});
+    for (size_t i = 0; i < task->count; i++)
+        lines_add(l, &task->tasks[i], depth + 1);
+    if (!task_is_over(task))
+        lines_tail(l, task, depth + 1);
 }
 
 void lines_fit(struct lines *l, size_t most)

@@ -29,9 +29,9 @@ struct line {
 };
 
 struct lines {
-    struct line items[LINES_MAX];
+    struct line items[LINES_MAX + 1]; /* one while it is added */
     size_t count;
-    size_t left_out; /* there was no room for them in items */
+    size_t left_out; /* tasks: there was no room for them in items */
     size_t width;
 };
 

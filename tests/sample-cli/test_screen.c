@@ -230,18 +230,27 @@ static void why_it_was_no_success_is_read_to_its_end(void **state)
 
 static void a_group_of_any_size_settles_whole(void **state)
 {
-    static struct task many[400];
-    struct task group = {.title = "all", .tasks = many, .count = 400};
-    struct term t;
+    static const size_t counts[] = {400, 12000};
+    static struct task many[12000];
+    char title[100] = "";
 
     (void)state;
-    for (int i = 0; i < 400; i++)
-        many[i] = (struct task){.title = "x", .state = TASK_DONE};
-    group.state = TASK_DONE;
-    list = (struct tasks){.items = &group, .count = 1};
-    term_init(&t, 40, 12);
-    frame(&t);
-    assert_int_equal((size_t)t.scrolled + t.y, 401);
+    memset(title, 'x', sizeof(title) - 1);
+    for (size_t i = 0; i < 12000; i++)
+        many[i] = (struct task){.title = title, .state = TASK_DONE};
+    for (int i = 0; i < 2; i++) {
+        struct task group = {.title = "all",
+                             .tasks = many,
+                             .count = counts[i],
+                             .state = TASK_DONE};
+        struct term t;
+
+        screen.over = 0;
+        list = (struct tasks){.items = &group, .count = 1};
+        term_init(&t, 110, 12);
+        frame(&t);
+        assert_int_equal((size_t)t.scrolled + t.y, counts[i] + 1);
+    }
 }
 
 static void without_utf8_the_marks_are_ascii(void **state)
