@@ -17,6 +17,12 @@ struct choice {
     long first; /* line of the first finding, 0 = none has one */
 };
 
+/* A file, and whether it holds a secret. */
+struct asked {
+    const char *path; /* borrowed; NULL = none yet */
+    bool holds_secret;
+};
+
 const char *brief_question(void)
 {
     return "You review source code for its maintainers. You are given numbers "
@@ -74,16 +80,51 @@ static void brief_numbers(const struct look *l, struct buf *out)
             buf_printf(out, "%s: %ld\n", rule_word(i), l->findings.found[i]);
 }
 
-static bool brief_is_open(const struct finding *f)
+/* Is there a secret in the file? What is not there any more holds none. */
+static bool brief_holds_secret(const struct look *l, const char *path)
 {
-    return !secrets_in_name(f->path) &&
-           !secrets_in_text(f->text, strlen(f->text));
+    struct source s = {0};
+    struct err e = {0};
+    bool holds = source_read(l->walk.root_fd, path, l->conf.file_bytes_max, &s,
+                             &e) == 0 &&
+                 secrets_in_text(s.bytes, s.len);
+
+    source_fini(&s);
+    return holds;
 }
 
-/* Up to a third of what there is room for. */
-static void brief_findings(const struct look *l, struct brief *b)
+/* A finding that has a line may quote it, cut, so that a secret in it has lost
+ * its form: the file is asked. Findings come by their paths, *last is the one
+ * that was asked last. */
+static bool brief_is_open(const struct look *l, const struct finding *f,
+                          struct asked *last)
+{
+    if (secrets_in_path(f->path) || secrets_in_text(f->text, strlen(f->text)))
+        return false;
+    if (!f->line)
+        return true;
+    if (!last->path || strcmp(last->path, f->path) != 0)
+        *last = (struct asked){f->path, brief_holds_secret(l, f->path)};
+    return !last->holds_secret;
+}
+
+static void brief_finding(const struct finding *f, struct brief *b)
+{
+    b->findings++;
+    brief_clean(&b->text, f->path, strlen(f->path), false);
+    if (f->line)
+        buf_printf(&b->text, ":%ld", f->line);
+    buf_printf(&b->text, ": ");
+    brief_clean(&b->text, f->text, strlen(f->text), false);
+    buf_printf(&b->text, "\n");
+}
+
+/* Up to a third of what there is room for. false: goes_on said no. */
+static bool brief_findings(const struct look *l, struct brief *b,
+                           bool (*goes_on)(void *arg), void *arg)
 {
     size_t most = b->text.max / 3, of_rule[RULE_COUNT] = {0};
+    struct asked last = {0};
 
     buf_printf(&b->text, "\nSome of them:\n");
     for (size_t i = 0; i < l->findings.count; i++) {
@@ -91,17 +132,14 @@ static void brief_findings(const struct look *l, struct brief *b)
 
         if (b->findings == BRIEF_FINDINGS_MAX || b->text.len > most)
             break;
-        if (of_rule[f->rule] == BRIEF_RULE_MAX || !brief_is_open(f))
+        if (!goes_on(arg))
+            return false;
+        if (of_rule[f->rule] == BRIEF_RULE_MAX || !brief_is_open(l, f, &last))
             continue;
         of_rule[f->rule]++;
-        b->findings++;
-        brief_clean(&b->text, f->path, strlen(f->path), false);
-        if (f->line)
-            buf_printf(&b->text, ":%ld", f->line);
-        buf_printf(&b->text, ": ");
-        brief_clean(&b->text, f->text, strlen(f->text), false);
-        buf_printf(&b->text, "\n");
+        brief_finding(f, b);
     }
+    return true;
 }
 
 /* --- parts of files --- */
@@ -158,7 +196,7 @@ static size_t brief_choose(const struct look *l, struct brief *b,
     for (size_t i = 0; i < l->walk.count; i++) {
         const struct walk_file *file = &l->walk.files[i];
 
-        if (secrets_in_name(file->path)) {
+        if (secrets_in_path(file->path)) {
             b->secret++;
         } else if (file->is_text && file->bytes > 0 &&
                    brief_is_code(file->lang)) {
@@ -231,15 +269,16 @@ bool brief_make(struct look *l, size_t bytes_max, bool (*goes_on)(void *arg),
 {
     struct choice *choices = mem_zero(l->walk.count + 1, sizeof(*choices));
     size_t count;
-    bool is_whole = true;
+    bool is_whole;
 
     *out = (struct brief){0};
     buf_init(&out->text, bytes_max);
     findings_sort(&l->findings);
     brief_numbers(l, &out->text);
-    brief_findings(l, out);
+    is_whole = brief_findings(l, out, goes_on, arg);
     count = brief_choose(l, out, choices);
-    for (size_t i = 0; i < count && out->files < BRIEF_FILES_MAX; i++) {
+    for (size_t i = 0; is_whole && i < count && out->files < BRIEF_FILES_MAX;
+         i++) {
         is_whole = goes_on(arg);
         if (!is_whole || out->text.len + 256 > bytes_max)
             break;

@@ -1,6 +1,6 @@
 /*
  * What a reviewer is sent: numbers, findings, and parts of files, in so many
- * bytes at most, with nothing of a file that may hold secrets
+ * bytes at most, with nothing of a file that holds a secret of a known form
  * (sample-cli/secrets.h), nor the place of the tree on this machine.
  */
 #ifndef PODTERM_SAMPLE_CLI_BRIEF_H

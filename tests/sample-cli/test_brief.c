@@ -158,7 +158,8 @@ static void a_finding_that_quotes_a_secret_is_left_out(void **state)
     tree_put(dir, "a.md",
              "TO"
              "DO: revoke ghp_"
-             "012345678901234567890123456789\n"
+             "012345678901234567890123456789\n");
+    tree_put(dir, "b.md",
              "TO"
              "DO: mow the lawn\n");
     look_over();
@@ -166,6 +167,51 @@ static void a_finding_that_quotes_a_secret_is_left_out(void **state)
     has_not("ghp_");
     has("mow the lawn");
     assert_int_equal(brief.findings, 1);
+}
+
+/* What is left of it has no form any more. */
+static void a_secret_that_a_finding_has_cut_is_left_out(void **state)
+{
+    (void)state;
+    for (int blanks = 0; blanks < 120; blanks++) {
+        own_mem char *name = mem_printf("a%03d.c", blanks);
+        own_mem char *text =
+            mem_printf("// TO"
+                       "DO: revoke %.*s ghp_"
+                       "012345678901234567890123456789\n",
+                       blanks,
+                       ". . . . . . . . . . . . . . . . . . . . . . . . . . . "
+                       ". . . . . . . . . . . . . . . . . . . . . . . . . . . "
+                       ". . . . . . . . . . . . . . . . . . . . . . . . . . .");
+
+        tree_put(dir, name, text);
+        tree_put(dir, "ok.c", "int a;\n");
+    }
+    look_over();
+    make(BRIEF_BYTES_MAX);
+    has_not("gh"
+            "p_0");
+    assert_int_equal(brief.secret, 120);
+    assert_int_equal(brief.files, 1);
+}
+
+static void a_name_that_holds_a_secret_is_left_out(void **state)
+{
+    (void)state;
+    tree_put(dir,
+             "ghp_"
+             "012345678901234567890123456789.h",
+             "int a; \n");
+    tree_put(dir,
+             "ghp_"
+             "012345678901234567890123456789/a.h",
+             "int b; \n");
+    look_over();
+    make(BRIEF_BYTES_MAX);
+    has_not("ghp"
+            "_");
+    assert_int_equal(brief.secret, 2);
+    assert_int_equal(brief.findings, 0);
 }
 
 static void a_part_begins_before_the_first_finding(void **state)
@@ -293,7 +339,7 @@ static void it_stops_when_told(void **state)
     tree_put(dir, "a.c", "int a;\n");
     tree_put(dir, "b.c", "int b;\n");
     look_over();
-    goes = 1;
+    goes = 1; /* (there is no finding) */
     assert_false(brief_make(&look, BRIEF_BYTES_MAX, goes_on, &goes, &brief));
     assert_int_equal(brief.files, 1);
     brief_fini(&brief);
@@ -307,6 +353,8 @@ int main(void)
         CASE(it_has_numbers_findings_and_parts),
         CASE(nothing_of_a_secret_file_is_in_it),
         CASE(a_finding_that_quotes_a_secret_is_left_out),
+        CASE(a_secret_that_a_finding_has_cut_is_left_out),
+        CASE(a_name_that_holds_a_secret_is_left_out),
         CASE(a_part_begins_before_the_first_finding),
         CASE(of_one_long_line_a_part_is_sent),
         CASE(of_many_findings_and_files_some_are_sent),

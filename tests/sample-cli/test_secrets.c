@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
@@ -176,6 +177,74 @@ static void tokens_are_known_by_their_form(void **state)
             fail_msg("%zu: %s is not known", i, texts[i]);
 }
 
+/* (in two parts, as above) */
+static void secrets_are_known_by_what_they_are_called(void **state)
+{
+    static const char *const texts[] = {
+        "char *pass"
+        "word = \"hunter2-prod\";",
+        "aws_sec"
+        "ret_access_key = \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLE\"",
+        "{\"pass"
+        "wd\": \"hunter2\"}",
+        "API_"
+        "KEY='abcdef0123'",
+        "'api-"
+        "key' => 'abcdef0123'",
+        "client_sec"
+        "ret := `abcdef0123`",
+        "db_pass"
+        "word: hunter2-prod\n",
+        "pass"
+        "word=hunter2-prod",
+        "pass"
+        "word = hunter2-prod\r\n",
+        "export DB_PASS"
+        "WORD=hunterprod\nx",
+        "TOK"
+        "EN=abcdef0123 # of production\n",
+        "DefaultEndpointsProtocol=https;Account"
+        "Key=abcdefghij==",
+        "postgres:/"
+        "/admin:hunter2@db.example.org/x",
+        "redis:/"
+        "/:hunter2@localhost",
+        "Authori"
+        "zation: Basic YWRtaW46aHVudGVyMg==",
+        "\"Authori"
+        "zation\": \"Bearer abcdef0123456789\"",
+        "apiVersion: v1\nki"
+        "nd: Secret\ndata:\n",
+        "{\"ki"
+        "nd\": \"Secret\"}",
+        "https://hooks.sl"
+        "ack.com/services/T00000000/B0000000/XXXX",
+        "sk-"
+        "0123456789abcdefghij",
+        "SG."
+        "0123456789012345678901.012345678901",
+        "eyJ"
+        "hIjoxfQ.eyJ"
+        "zdWIiOiIxIn0.c2ln",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++)
+        if (!in_text(texts[i]))
+            fail_msg("%zu: %s is not known", i, texts[i]);
+}
+
+static void a_path_may_hold_one_too(void **state)
+{
+    (void)state;
+    assert_true(secrets_in_path("a/gh"
+                                "p_012345678901234567890123456789.h"));
+    assert_true(secrets_in_path("a/gh"
+                                "p_012345678901234567890123456789/b.h"));
+    assert_true(secrets_in_path("a/.env"));
+    assert_false(secrets_in_path("a/b.h"));
+}
+
 static void what_only_looks_a_little_like_one_is_free(void **state)
 {
     static const char *const texts[] = {
@@ -195,6 +264,36 @@ static void what_only_looks_a_little_like_one_is_free(void **state)
         "eyJ",
         "task-lists-are-free",
         "int sk; sk-1;",
+        "const char *pass"
+        "word = json_get_str(j, \"pass"
+        "word\");",
+        "int token = next_token(s);",
+        "pass"
+        "word = pass"
+        "word;",
+        "token: string;",
+        "secret: boolean",
+        "max_tokens: 409600",
+        "TOKEN_TIMEOUT=300000",
+        "TOKEN=$(cat file)",
+        "PASSWORD=${DB_PASSWORD}",
+        "if (token == \"something\")",
+        "password: \"${DB_PASSWORD}\"",
+        "token = \"%s-%s-%s\"",
+        "password = \"\"",
+        "the password: it is asked for\n",
+        "https://example.org/a:b@c",
+        "http://[::1]:8080/",
+        "https://user@example.org",
+        "\"%s://%s:%s@%s\"",
+        "Authorization: Bearer %s",
+        "Authorization: bearer authentication",
+        "kind: SecretList",
+        "kind: ConfigMap",
+        "https://hooks.slack.com/services/",
+        "a task-list-of-many-things-2-do",
+        "sk-circle-fade-dot-animation",
+        "eyJ.eyJ",
     };
 
     (void)state;
@@ -243,6 +342,27 @@ static void beginnings_alone_are_none(void **state)
     assert_true(secrets_in_text(text, n * count)); /* "sk-ant-sk-ant-" */
 }
 
+/* What begins again and again costs no more than it is long. */
+static void many_words_and_no_value_are_looked_at_once(void **state)
+{
+    static const char *const words[] = {
+        "password", "eyJ", "://a:", "sk-", "kind ", "authorization:"};
+    const size_t size = 1 << 20;
+    own_mem char *text = mem_zero(size, 1);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(words); i++) {
+        const size_t n = strlen(words[i]);
+        clock_t start = clock();
+
+        for (size_t at = 0; at + n <= size; at += n)
+            memcpy(text + at, words[i], n);
+        assert_false(secrets_in_text(text, size / n * n));
+        if (clock() - start > 10 * CLOCKS_PER_SEC) /* 2^40 steps are hours */
+            fail_msg("%s", words[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,9 +371,12 @@ int main(void)
         cmocka_unit_test(other_names_are_free),
         cmocka_unit_test(hostile_names_hide_nothing),
         cmocka_unit_test(tokens_are_known_by_their_form),
+        cmocka_unit_test(secrets_are_known_by_what_they_are_called),
+        cmocka_unit_test(a_path_may_hold_one_too),
         cmocka_unit_test(what_only_looks_a_little_like_one_is_free),
         cmocka_unit_test(a_token_is_found_anywhere),
         cmocka_unit_test(beginnings_alone_are_none),
+        cmocka_unit_test(many_words_and_no_value_are_looked_at_once),
     };
 
     setlocale(LC_CTYPE, "C.UTF-8"); /* as main does: fnmatch asks it */
