@@ -188,6 +188,13 @@ static void choice_weigh(struct choice *c, const struct findings *f)
     }
 }
 
+static void brief_keep(struct brief *b, const char *path)
+{
+    if (b->secret < BRIEF_KEPT_MAX)
+        b->kept[b->secret] = mem_str(path);
+    b->secret++;
+}
+
 static size_t brief_choose(const struct look *l, struct brief *b,
                            struct choice *choices)
 {
@@ -197,7 +204,7 @@ static size_t brief_choose(const struct look *l, struct brief *b,
         const struct walk_file *file = &l->walk.files[i];
 
         if (secrets_in_path(file->path)) {
-            b->secret++;
+            brief_keep(b, file->path);
         } else if (file->is_text && file->bytes > 0 &&
                    brief_is_code(file->lang)) {
             choices[count] = (struct choice){.file = file};
@@ -253,12 +260,12 @@ static void brief_file(const struct look *l, const struct choice *c,
                     &e) < 0)
         return;
     if (secrets_in_text(s.bytes, s.len)) {
-        b->secret++;
+        brief_keep(b, c->file->path);
     } else {
         buf_init(&part, 4 * BRIEF_EXCERPT_MAX + 4 * WALK_PATH_MAX);
         brief_excerpt(&s, c->first, &part);
         if (buf_append(&b->text, part.data, part.len) == 0)
-            b->files++;
+            b->sent[b->files++] = mem_str(c->file->path);
         buf_fini(&part);
     }
     source_fini(&s);
@@ -290,5 +297,9 @@ bool brief_make(struct look *l, size_t bytes_max, bool (*goes_on)(void *arg),
 
 void brief_fini(struct brief *b)
 {
+    for (size_t i = 0; i < BRIEF_FILES_MAX; i++)
+        free(b->sent[i]);
+    for (size_t i = 0; i < BRIEF_KEPT_MAX; i++)
+        free(b->kept[i]);
     buf_fini(&b->text);
 }

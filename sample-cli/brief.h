@@ -17,6 +17,7 @@
 #define BRIEF_FINDINGS_MAX 60  /* in all, */
 #define BRIEF_RULE_MAX 10      /* of one rule */
 #define BRIEF_FILES_MAX 12     /* with a part of their text */
+#define BRIEF_KEPT_MAX 100     /* names of those kept back that are listed */
 #define BRIEF_EXCERPT_MAX 6144 /* bytes of one */
 #define BRIEF_BEFORE 20        /* lines before a file's first finding */
 
@@ -24,6 +25,9 @@ struct brief {
     struct buf text;        /* UTF-8 without control characters but \n and \t */
     size_t findings, files; /* sent */
     size_t secret;          /* files left out for what they may hold */
+    /* paths, owned, not safe to show: of `files`, and of `secret` the first */
+    char *sent[BRIEF_FILES_MAX];
+    char *kept[BRIEF_KEPT_MAX];
 };
 
 /* The task is one's own: into *out, which brief_fini releases; false when

@@ -100,22 +100,68 @@ static bool report_has_review(const struct review *r)
     return r->reply.text.len && r->way != REVIEW_BY_NONE;
 }
 
-void report_review(FILE *out, struct review *r,
-                   const struct report_style *style)
+static void report_names(FILE *out, const struct report_style *style,
+                         char *const *names, size_t listed, size_t count)
+{
+    for (size_t i = 0; i < listed; i++) {
+        fputs("  ", out);
+        report_name(out, names[i], style->is_utf8);
+        fputc('\n', out);
+    }
+    if (listed < count)
+        fprintf(out, "  (%zu more that are not listed)\n", count - listed);
+}
+
+static size_t report_kept(const struct brief *b)
+{
+    return b->secret < BRIEF_KEPT_MAX ? b->secret : BRIEF_KEPT_MAX;
+}
+
+static void report_sent(FILE *out, struct review *r,
+                        const struct report_style *style)
+{
+    const struct brief *b = &r->brief;
+    char size[TEXT_NUMBER_MAX];
+
+    report_paint(out, style, "\033[1m");
+    fprintf(out, "\nWhat a reviewer is sent: %s",
+            text_size((int64_t)b->text.len, size));
+    report_paint(out, style, "\033[0m");
+    fprintf(out, "%s\n", b->files ? ", with parts of" : "");
+    report_names(out, style, b->sent, b->files, b->files);
+    if (b->secret)
+        fputs("Kept back, as they may hold secrets:\n", out);
+    report_names(out, style, b->kept, report_kept(b), b->secret);
+}
+
+/* Text that is not ours, line by line. */
+static void report_lines(FILE *out, const struct buf *lines,
+                         const struct report_style *style)
 {
     struct buf text;
 
+    buf_init(&text, 10 * lines->len + 1);
+    (void)text_escape_lines(&text, lines->data, lines->len, style->is_utf8);
+    fputs(buf_cstr(&text), out);
+    buf_fini(&text);
+}
+
+void report_review(FILE *out, struct review *r,
+                   const struct report_style *style)
+{
+    if (r->brief.text.len)
+        report_sent(out, r, style);
+    if (r->brief.text.len && r->conf.is_shown) {
+        fputc('\n', out);
+        report_lines(out, &r->brief.text, style);
+    }
     if (!report_has_review(r))
         return;
     report_paint(out, style, "\033[1m");
     fprintf(out, "\nReview by %s", review_by(r->way));
     report_paint(out, style, "\033[0m");
     fputs("\n\n", out);
-    buf_init(&text, 10 * r->reply.text.len + 1);
-    (void)text_escape_lines(&text, r->reply.text.data, r->reply.text.len,
-                            style->is_utf8);
-    fputs(buf_cstr(&text), out);
-    buf_fini(&text);
+    report_lines(out, &r->reply.text, style);
     if (r->is_broken)
         fputs("\n(it broke off here)", out);
     else if (r->note)
@@ -174,6 +220,29 @@ static const char *report_state(enum task_state state)
     }
 }
 
+static void report_json_names(struct json *to, const char *name,
+                              char *const *names, size_t count)
+{
+    struct json *list = json_set(to, name, json_array());
+
+    for (size_t i = 0; i < count; i++)
+        json_set_str(list, NULL, names[i]);
+}
+
+static void report_json_sent(struct json *to, const struct review *r)
+{
+    struct json *j = json_set(to, "sent", json_object());
+    const struct brief *b = &r->brief;
+
+    json_set_int(j, "bytes", (int64_t)b->text.len);
+    json_set_int(j, "findings", (int64_t)b->findings);
+    report_json_names(j, "parts_of", b->sent, b->files);
+    report_json_names(j, "kept_back", b->kept, report_kept(b));
+    json_set_int(j, "kept_back_total", (int64_t)b->secret);
+    if (r->conf.is_shown)
+        json_set_strn(j, "text", (const char *)b->text.data, b->text.len);
+}
+
 static void report_json_review(struct json *to, struct review *r,
                                const struct task *stage)
 {
@@ -181,6 +250,8 @@ static void report_json_review(struct json *to, struct review *r,
 
     json_set_str(j, "state", report_state(stage->state));
     json_set_str(j, "detail", stage->detail);
+    if (r->brief.text.len)
+        report_json_sent(j, r);
     if (!report_has_review(r))
         return;
     json_set_str(j, "by",

@@ -6,7 +6,8 @@
  *    "findings": [{"rule", "path", "line"?, "text"}],
  *    "counts": {rule: number}, "total",
  *    "review"?: {"state", "detail", "by"?, "model"?, "text"?, "is_whole"?,
- *                "note"?}}
+ *                "note"?, "sent"?: {"bytes", "findings", "parts_of": [path],
+ *                "kept_back": [path], "kept_back_total", "text"?}}}
  *
  * "review" is there unless nobody was to be asked (--no-review). Its state is
  * "done", "failed" or "skipped", its detail says why or by whom. Where an
@@ -14,6 +15,10 @@
  * ("claude-command", "messages-api"), "model" where one was named, "text" as
  * it was sent, not safe for a terminal, and "note" where it was cut or
  * refused.
+ *
+ * "sent" is there when something was, or would be, sent: the files that have
+ * parts in it, and the first BRIEF_KEPT_MAX that were kept back; its text with
+ * --review-show, where nobody is asked.
  *
  * Paths are as the file system has them, bytes that are no UTF-8 replaced.
  * Of each rule at most FINDINGS_KEPT_MAX findings are listed, all counted.

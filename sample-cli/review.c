@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum part { PART_BRIEF, PART_COMMAND, PART_API, PART_COUNT };
+#define NAMES_SENT_MAX 110 /* bytes of names in a detail */
+#define NAMES_KEPT_MAX 70
+
+enum part { PART_BRIEF, PART_NAMES, PART_COMMAND, PART_API, PART_COUNT };
 
 static bool is_set(const char *text)
 {
@@ -55,7 +58,7 @@ static int review_brief(struct task *t, void *arg, struct err *e)
     const struct brief *b = &r->brief;
 
     (void)e;
-    if (!r->command && !review_has_api(r)) {
+    if (!r->command && !review_has_api(r) && !r->conf.is_shown) {
         task_tell(t, "there is nobody to ask");
         return TASK_SKIP;
     }
@@ -72,7 +75,62 @@ static int review_brief(struct task *t, void *arg, struct err *e)
     return TASK_OK;
 }
 
+/* As many of them as have room, safe to show: the report has all. */
+static void review_list(const struct review *r, char *const *names,
+                        size_t listed, size_t count, size_t max,
+                        struct buf *out)
+{
+    const size_t start = out->len;
+    struct buf name;
+    size_t i;
+
+    buf_init(&name, 10 * (WALK_PATH_MAX + 1));
+    for (i = 0; i < listed; i++) {
+        buf_clear(&name);
+        (void)text_escape(&name, names[i], strlen(names[i]), r->conf.is_utf8);
+        if (out->len - start + name.len > max)
+            break;
+        buf_printf(out, "%s%s", i ? ", " : "", buf_cstr(&name));
+    }
+    if (i < count)
+        buf_printf(out, "%s%zu more", i ? " and " : "", count - i);
+    buf_fini(&name);
+}
+
+/* Before anything is sent. */
+static int review_names(struct task *t, void *arg, struct err *e)
+{
+    struct review *r = arg;
+    const struct brief *b = &r->brief;
+    struct buf names;
+
+    (void)e;
+    if (!b->files && !b->secret)
+        return TASK_SKIP;
+    buf_init(&names, TASK_DETAIL_MAX);
+    if (b->files) {
+        buf_printf(&names, "parts of ");
+        review_list(r, b->sent, b->files, b->files, NAMES_SENT_MAX, &names);
+    }
+    if (b->secret) {
+        buf_printf(&names, "%skept back: ", names.len ? "; " : "");
+        review_list(r, b->kept,
+                    b->secret < BRIEF_KEPT_MAX ? b->secret : BRIEF_KEPT_MAX,
+                    b->secret, NAMES_KEPT_MAX, &names);
+    }
+    task_tell(t, "%s", buf_cstr(&names));
+    buf_fini(&names);
+    return TASK_OK;
+}
+
 /* --- who is asked --- */
+
+static bool review_is_shown(const struct review *r, struct task *t)
+{
+    if (r->conf.is_shown)
+        task_tell(t, "not asked: --review-show");
+    return r->conf.is_shown;
+}
 
 /* A peer that goes away while we write to it is an error of that write. Of
  * this thread alone, so that `sample-cli | head` ends as ever. */
@@ -120,6 +178,8 @@ static int review_command(struct task *t, void *arg, struct err *e)
     };
     int result;
 
+    if (review_is_shown(r, t))
+        return TASK_SKIP;
     if (!r->command) {
         task_tell(t, "claude is not on PATH");
         return TASK_SKIP;
@@ -146,6 +206,8 @@ static int review_api(struct task *t, void *arg, struct err *e)
     };
     int result;
 
+    if (review_is_shown(r, t))
+        return TASK_SKIP;
     if (r->way == REVIEW_BY_COMMAND && !r->is_broken) {
         task_tell(t, "not needed");
         return TASK_SKIP;
@@ -181,6 +243,8 @@ static int review_sum(struct task *t, void *arg, struct err *e)
     }
     if (t->tasks[PART_API].state == TASK_FAILED)
         return err_set(e, ERR_PEER, "nobody has answered");
+    if (review_is_shown(r, t))
+        return TASK_SKIP;
     if (t->tasks[PART_COMMAND].state == TASK_FAILED)
         task_tell(t, "no answer: sign in with `claude`, or set "
                      "ANTHROPIC_API_KEY");
@@ -199,6 +263,8 @@ void review_init(struct review *r, const struct review_conf *conf,
     reply_init(&r->reply, conf->is_utf8);
     r->parts[PART_BRIEF] =
         (struct task){.title = "Gather what is sent", .run = review_brief};
+    r->parts[PART_NAMES] =
+        (struct task){.title = "Name the files in it", .run = review_names};
     r->parts[PART_COMMAND] =
         (struct task){.title = "Ask the claude command", .run = review_command};
     r->parts[PART_API] =

@@ -7,7 +7,8 @@
  *   3. nobody: the stage is skipped, and says what is missing
  *
  * A way that fails says why, and the next one is asked. What is sent is
- * sample-cli/brief.h's.
+ * sample-cli/brief.h's; the files in it, and those kept back, are named before
+ * it is sent.
  */
 #ifndef PODTERM_SAMPLE_CLI_REVIEW_H
 #define PODTERM_SAMPLE_CLI_REVIEW_H
@@ -30,6 +31,7 @@ struct review_conf {
     const char *ca_path;   /* roots for the API; NULL = the system's */
     const char *key, *url; /* of the API; NULL and "" = not set */
     const char *path;      /* PATH */
+    bool is_shown;         /* what would be sent is, and nobody is asked */
     bool is_utf8;
 };
 
@@ -44,7 +46,7 @@ struct review {
     enum review_way way; /* which has answered */
     const char *note;    /* to be said beside the answer, NULL = nothing */
     bool is_broken;      /* the reply is a part: its sender failed */
-    struct task parts[3];
+    struct task parts[4];
 };
 
 /* look is the one whose stages have run before. */

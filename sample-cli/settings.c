@@ -77,6 +77,8 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
          BRIEF_BYTES_MAX, "49152", "bytes", "what is sent, at most"},
         {"review-tokens", CONF_INT, &new.review.max_tokens, 1, 100000, "4000",
          "tokens", "what the API answers, at most"},
+        {"review-show", CONF_BOOL, &new.review.is_shown, 0, 0, NULL, "",
+         "show what would be sent, and ask nobody"},
         {"review-ca", CONF_STR, &new.review.ca_path, 0, 4096, "", "file",
          "PEM roots for the API instead of the system's"},
         {"skip", CONF_STR, &new.look.skip, 0, 1000,

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static void without_any_way_the_stage_is_skipped(void **state)
@@ -43,6 +44,73 @@ static void the_command_is_asked_and_its_secrets_kept_back(void **state)
     assert_null(strstr(prompt, "hunter2"));
     assert_null(strstr(prompt, ".env"));
     assert_null(strstr(prompt, reviewbed.dir));
+}
+
+/* Before the answer, so before it was sent. */
+static void what_is_sent_and_kept_back_is_named_before(void **state)
+{
+    own_mem char *out = reviewbed_run(GOOD, NULL, NULL);
+    const char *named = strstr(out, "ok    Review by Claude: Name the files in "
+                                    "it: parts of a.c; kept back: .env\n");
+    const char *asked = strstr(out, "Ask the claude command");
+
+    (void)state;
+    assert_non_null(named);
+    assert_true(named < asked);
+    reviewbed_has(out, ", with parts of\n  a.c\nKept back, as they may hold "
+                       "secrets:\n  .env\n");
+}
+
+static void of_many_names_the_report_has_all(void **state)
+{
+    own_mem char *out = NULL;
+
+    (void)state;
+    for (int i = 0; i < 120; i++) {
+        own_mem char *name =
+            mem_printf("tree/some_directory/with\033[2J_%03d.pem", i);
+
+        tree_put(reviewbed.dir, name, "x\n");
+    }
+    for (int i = 0; i < 15; i++) {
+        own_mem char *name = mem_printf("tree/other/with\033[2J_%03d.c", i);
+
+        tree_put(reviewbed.dir, name, "int x;\n");
+    }
+    out = reviewbed_run(GOOD, NULL, NULL);
+    reviewbed_has(out, "with\\x1b[2J_004.c and 7 more; kept back: ");
+    reviewbed_has(out, " and 119 more\n");
+    reviewbed_has(out, "  other/with\\x1b[2J_011.c\nKept back");
+    reviewbed_has(out, "  (21 more that are not listed)\n");
+}
+
+static void what_would_be_sent_is_shown_and_nobody_asked(void **state)
+{
+    own_mem char *out = reviewbed_run(GOOD, *state, "--review-show");
+    own_mem char *file = mem_printf("%s/bin/claude.prompt", reviewbed.dir);
+
+    reviewbed_has(out, "\n--- a.c, from line 1 ---\nint a; \n");
+    reviewbed_has(out, "skip  Review by Claude: not asked: --review-show\n");
+    assert_int_equal(access(file, F_OK), -1);
+    assert_int_equal(reviewbed.answered, 0);
+}
+
+static void json_names_what_is_sent_and_kept_back(void **state)
+{
+    own_mem char *out = reviewbed_run(GOOD, NULL, "--json");
+    struct err e = {0};
+    own_json struct json *j = json_parse(out, strlen(out), &e);
+    const struct json *sent = json_get(json_get(j, "review"), "sent");
+    int64_t n = 0;
+
+    (void)state;
+    assert_int_equal(json_count(json_get(sent, "parts_of")), 1);
+    assert_int_equal(json_count(json_get(sent, "kept_back")), 1);
+    assert_int_equal(json_get_int(sent, "kept_back_total", &n), 0);
+    assert_int_equal(n, 1);
+    assert_null(json_get(sent, "text"));
+    reviewbed_has(out, "[\"a.c\"]");
+    reviewbed_has(out, "[\".env\"]");
 }
 
 static void a_command_that_fails_says_why(void **state)
@@ -221,6 +289,10 @@ int main(void)
         CASE(without_any_way_the_stage_is_skipped),
         CASE(no_review_asks_nobody),
         CASE(the_command_is_asked_and_its_secrets_kept_back),
+        CASE(what_is_sent_and_kept_back_is_named_before),
+        CASE(of_many_names_the_report_has_all),
+        CASE(what_would_be_sent_is_shown_and_nobody_asked),
+        CASE(json_names_what_is_sent_and_kept_back),
         CASE(a_command_that_fails_says_why),
         CASE(then_the_api_is_asked),
         CASE(what_passes_is_tried_again),
