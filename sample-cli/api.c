@@ -8,7 +8,6 @@
 #include "base/url.h"
 #include "sample-cli/message.h"
 #include "sample-cli/sse.h"
-#include "sample-cli/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,17 +267,6 @@ static void call_fini(struct call *c)
 
 /* --- the tries --- */
 
-/* A peer's words, safe to show, and without our key, whatever it made of it. */
-static void api_hush(const struct api_conf *conf, bool is_utf8, struct err *e)
-{
-    size_t len = conf->key ? strlen(conf->key) : 0;
-    char *at = e->text;
-
-    while (len && (at = strstr(at, conf->key)))
-        memset(at, '*', len);
-    text_escape_err(e, is_utf8);
-}
-
 int api_ask(const struct api_conf *conf, struct task *task, struct reply *reply,
             const char **note, struct err *e)
 {
@@ -301,7 +289,7 @@ int api_ask(const struct api_conf *conf, struct task *task, struct reply *reply,
         if (r == 0)
             *note = message_note(&c.message);
         else
-            api_hush(conf, reply->is_utf8, e);
+            reply_hush(reply, e);
         call_fini(&c);
         if (r == 0 || e->kind != ERR_BUSY || is_last)
             return r;

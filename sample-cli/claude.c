@@ -288,6 +288,6 @@ int claude_ask(const struct claude_conf *conf, struct task *task,
     claude_read_fini(&r.read);
     buf_fini(&r.err);
     if (out < 0)
-        text_escape_err(e, reply->is_utf8);
+        reply_hush(reply, e);
     return out;
 }

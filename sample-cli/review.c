@@ -149,6 +149,7 @@ static int review_asked(struct review *r, struct task *t, enum review_way way,
 {
     char size[TEXT_NUMBER_MAX];
 
+    reply_end(&r->reply);
     if (result == 0) {
         r->way = way;
         r->is_broken = false;
@@ -185,7 +186,7 @@ static int review_command(struct task *t, void *arg, struct err *e)
         return TASK_SKIP;
     }
     review_no_sigpipe();
-    reply_start(&r->reply, t);
+    reply_start(&r->reply, t, r->conf.key);
     result = claude_ask(&conf, t, &r->reply, &r->note, e);
     return review_asked(r, t, REVIEW_BY_COMMAND, result, e);
 }
@@ -221,7 +222,7 @@ static int review_api(struct task *t, void *arg, struct err *e)
         return TASK_FAIL;
     }
     review_no_sigpipe();
-    reply_start(&r->reply, t);
+    reply_start(&r->reply, t, r->conf.key);
     r->way = REVIEW_BY_NONE;
     result = api_ask(&conf, t, &r->reply, &r->note, e);
     if (result < 0 && e->kind == ERR_SYSTEM) {

@@ -294,6 +294,94 @@ static void a_refusal_is_told_in_words_and_not_repeated(void **state)
         fails((struct answer){.bytes = refused[i].bytes}, 60, refused[i].why);
 }
 
+/* All beginnings of the key from HUSH_MIN bytes on. */
+static void no_key_is_in(const char *out)
+{
+    assert_null(strstr(out, "sk-test-"));
+}
+
+/* Wherever the text is cut, no part of the key that tells anything is left. */
+static void a_key_that_is_cut_is_not_told(void **state)
+{
+    (void)state;
+    for (size_t i = 60; i < 256; i += 3) {
+        own_mem char *body = many("HTTP/1.1 401 Unauthorized\r\n\r\n{\"type\":"
+                                  "\"error\",\"error\":{\"type\":\"t\","
+                                  "\"message\":\"",
+                                  "A", i, REVIEWBED_KEY "\"}}");
+        own_mem char *event = many(STREAM "data: {\"type\":\"error\",\"error\":"
+                                          "{\"type\":\"t\",\"message\":\"",
+                                   "A", i, REVIEWBED_KEY "\"}}\n\n");
+        own_mem char *out = NULL, *more = NULL;
+
+        reviewbed.answered = 0;
+        reviewbed.answers[0].bytes = body;
+        reviewbed.answers[1].bytes = event;
+        out = reviewbed_run(NULL, reviewbed.url, NULL);
+        no_key_is_in(out);
+        more = reviewbed_run(NULL, reviewbed.url, NULL);
+        no_key_is_in(more);
+        assert_int_equal(reviewbed.answered, 2);
+    }
+}
+
+static void an_answer_that_has_the_key_is_told_without(void **state)
+{
+    static const char *const answers[] = {
+        STREAM START TEXT("your key is " REVIEWBED_KEY ".") STOP("end_turn"),
+        STREAM START TEXT("your key is sk-test-not") TEXT("-a-real-key.")
+            STOP("end_turn"),
+        STREAM START TEXT("your key is s") TEXT("k") TEXT("-test-n")
+            TEXT("ot-a-real-ke") TEXT("y.") STOP("end_turn"),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+        own_mem char *out = NULL, *json = NULL;
+
+        reviewbed.answered = 0;
+        reviewbed.answers[0].bytes = answers[i];
+        reviewbed.answers[1].bytes = answers[i];
+        out = reviewbed_run(NULL, reviewbed.url, NULL);
+        reviewbed_has(out, "your key is **********************.\n");
+        json = reviewbed_run(NULL, reviewbed.url, "--json");
+        reviewbed_has(json, "your key is **********************.");
+    }
+}
+
+/* What only begins like it is text, and the stream's end ends it. */
+static void what_is_not_the_key_is_not_held_back(void **state)
+{
+    own_mem char *out = NULL, *cut = NULL;
+
+    (void)state;
+    reviewbed.answers[0].bytes =
+        STREAM START TEXT("sk-te") TEXT("xt, sk") STOP("end_turn");
+    reviewbed.answers[1].bytes = STREAM START TEXT("it is sk-test-not-a-real-");
+    out = reviewbed_run(NULL, reviewbed.url, NULL);
+    reviewbed_has(out, "\n\nsk-text, sk\n");
+    cut = reviewbed_run(NULL, reviewbed.url, NULL);
+    reviewbed_has(cut, "\n\nit is *******************\n(it broke off");
+}
+
+/* It is in the command's environment, too. */
+static void a_command_that_tells_the_key_is_hushed(void **state)
+{
+    own_mem char *out = NULL, *more = NULL;
+
+    (void)state;
+    reviewbed.answers[0].bytes = reviewbed.answers[1].bytes = WHOLE;
+    out = reviewbed_run(SH "echo \"bad key $ANTHROPIC_API_KEY\" >&2; exit 1",
+                        reviewbed.url, NULL);
+    reviewbed_has(out, "command: bad key **********************\n");
+    more =
+        reviewbed_run(SH "printf '{\"type\":\"result\",\"subtype\":\"success\","
+                         "\"is_error\":false,\"result\":\"it is %s\"}\\n' "
+                         "\"$ANTHROPIC_API_KEY\"",
+                      reviewbed.url, NULL);
+    reviewbed_has(more, "\n\nit is **********************\n");
+}
+
 /* A refusal's body without an end is not read to it. */
 static void an_endless_refusal_ends(void **state)
 {
@@ -376,6 +464,10 @@ int main(void)
         CASE(what_is_not_known_is_passed_over),
         CASE(an_answer_that_is_none_of_the_whole_says_why),
         CASE(a_refusal_is_told_in_words_and_not_repeated),
+        CASE(a_key_that_is_cut_is_not_told),
+        CASE(an_answer_that_has_the_key_is_told_without),
+        CASE(what_is_not_the_key_is_not_held_back),
+        CASE(a_command_that_tells_the_key_is_hushed),
         CASE(an_endless_refusal_ends),
         CASE(what_may_pass_is_tried_so_often_and_told),
         CASE(a_retry_that_would_be_too_late_is_not_waited_for),
