@@ -1,10 +1,11 @@
 #include "sample-cli/screen.h"
 
 #include "sample-cli/screen_lines.h"
+#include "sample-cli/screen_plain.h"
+#include "sample-cli/screen_text.h"
 #include "sample-cli/text.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,17 +23,17 @@
 #define DOWN "\033D" /* scrolls at the bottom, as LF does */
 
 struct mark {
-    const char *utf8, *ascii, *color, *word;
+    const char *utf8, *ascii, *color;
 };
 
 static const struct mark marks[TASK_STATE_COUNT] = {
-    [TASK_PENDING] = {"\xc2\xb7", ".", "\033[2m", "wait"},
-    [TASK_RUNNING] = {"", "", "\033[36m", "run"},
-    [TASK_RETRYING] = {"\xe2\x86\xbb", "~", "\033[33m", "retry"},
-    [TASK_DONE] = {"\xe2\x9c\x94", "+", "\033[32m", "ok"},
-    [TASK_FAILED] = {"\xe2\x9c\x96", "x", "\033[31m", "FAIL"},
-    [TASK_SKIPPED] = {"\xe2\x86\x93", "-", "\033[33m", "skip"},
-    [TASK_STOPPED] = {"\xe2\x96\xa0", "!", "\033[31m", "STOP"},
+    [TASK_PENDING] = {"\xc2\xb7", ".", "\033[2m"},
+    [TASK_RUNNING] = {"", "", "\033[36m"},
+    [TASK_RETRYING] = {"\xe2\x86\xbb", "~", "\033[33m"},
+    [TASK_DONE] = {"\xe2\x9c\x94", "+", "\033[32m"},
+    [TASK_FAILED] = {"\xe2\x9c\x96", "x", "\033[31m"},
+    [TASK_SKIPPED] = {"\xe2\x86\x93", "-", "\033[33m"},
+    [TASK_STOPPED] = {"\xe2\x96\xa0", "!", "\033[31m"},
 };
 
 static const char *const spin_utf8[] = {
@@ -153,23 +154,7 @@ static const char *screen_mark(const struct screen *s, enum task_state state)
     return s->is_utf8 ? marks[state].utf8 : marks[state].ascii;
 }
 
-/* A text as it may be shown, whoever's words it has; how many columns it
- * took. */
-static size_t screen_text(const struct screen *s, const char *text, size_t len,
-                          size_t cols, struct buf *out)
-{
-    struct buf safe;
-    size_t width;
-
-    buf_init(&safe, TEXT_TAME_MAX(len));
-    (void)text_tame(&safe, text, len, s->is_utf8);
-    width = text_width(buf_cstr(&safe));
-    text_clip(out, buf_cstr(&safe), cols, s->is_utf8);
-    buf_fini(&safe);
-    return width < cols ? width : cols;
-}
-
-/* The same in a colour, or not. */
+/* A text in a colour, or not; how many columns it took. */
 static size_t screen_paint(const struct screen *s, const char *color,
                            const char *text, size_t cols, struct buf *out)
 {
@@ -188,19 +173,6 @@ static size_t screen_blanks(struct buf *out, size_t count)
     for (size_t i = 0; i < count; i++)
         buf_append_u8(out, ' ');
     return count;
-}
-
-/* "try 2, 1.5s": what is worth saying beside the detail. */
-static void screen_aside(const struct task *task, int64_t now_ms,
-                         struct buf *out)
-{
-    char text[TEXT_NUMBER_MAX];
-    int64_t ms = task_ms(task, now_ms);
-
-    if (task->tries > 1)
-        buf_printf(out, "try %d", task->tries);
-    if (ms >= SCREEN_TIMER_MS)
-        buf_printf(out, "%s%s", out->len ? ", " : "", text_duration(ms, text));
 }
 
 /* Detail and what stands beside it, in room columns. The aside, being short
@@ -406,26 +378,6 @@ int screen_draw(struct screen *s, const struct tasks *t, int64_t now_ms,
     return buf_append_str(out, "\r");
 }
 
-/* The whole of it, or remember why not: a view has nobody to tell. */
-static void screen_write(struct screen *s, const struct buf *b)
-{
-    size_t done = 0;
-
-    while (done < b->len && !s->error) {
-        ssize_t n = write(s->fd, b->data + done, b->len - done);
-
-        if (n >= 0) {
-            done += (size_t)n;
-        } else if (errno == EAGAIN) {
-            struct pollfd p = {s->fd, POLLOUT, 0};
-
-            poll(&p, 1, -1);
-        } else if (errno != EINTR) {
-            s->error = errno;
-        }
-    }
-}
-
 static void screen_show_live(struct screen *s, const struct tasks *t,
                              enum tasks_event event, int64_t now_ms)
 {
@@ -451,55 +403,6 @@ static void screen_show_live(struct screen *s, const struct tasks *t,
         screen_leave(s);
 }
 
-/* --- plain --- */
-
-/* Tell those that are over, in the list's order: *at counts them all. False:
- * one is not over. group is the title above, "" at the top. */
-static bool screen_tell(struct screen *s, const struct task *items,
-                        size_t count, const char *group, size_t *at,
-                        struct buf *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct task *task = &items[i];
-        struct buf aside;
-
-        if (task->tasks &&
-            !screen_tell(s, task->tasks, task->count, task->title, at, out))
-            return false;
-        if (!task_is_over(task))
-            return false;
-        /* a group says something where it has something to say */
-        if (++*at <= s->told || (task->tasks && !task->detail[0]))
-            continue;
-        buf_init(&aside, TASK_DETAIL_MAX);
-        screen_aside(task, 0, &aside);
-        buf_printf(out, "%-5s ", marks[task->state].word);
-        screen_text(s, group, strlen(group), SIZE_MAX, out);
-        buf_append_str(out, *group ? ": " : "");
-        screen_text(s, task->title, strlen(task->title), SIZE_MAX, out);
-        buf_append_str(out, task->detail[0] ? ": " : "");
-        screen_text(s, task->detail, strlen(task->detail), SIZE_MAX, out);
-        if (aside.len)
-            buf_printf(out, " (%s)", buf_cstr(&aside));
-        buf_append_str(out, "\n");
-        buf_fini(&aside);
-    }
-    return true;
-}
-
-static void screen_show_plain(struct screen *s, const struct tasks *t)
-{
-    struct buf out;
-    size_t at = 0;
-
-    buf_init(&out, SCREEN_BYTES_MAX);
-    screen_tell(s, t->items, t->count, "", &at, &out);
-    if (at > s->told)
-        s->told = at;
-    screen_write(s, &out);
-    buf_fini(&out);
-}
-
 static void screen_show(void *arg, const struct tasks *t,
                         enum tasks_event event, int64_t now_ms)
 {
@@ -508,7 +411,7 @@ static void screen_show(void *arg, const struct tasks *t,
     if (s->is_live)
         screen_show_live(s, t, event, now_ms);
     else
-        screen_show_plain(s, t);
+        screen_plain(s, t, now_ms);
 }
 
 struct tasks_view screen_view(struct screen *s)

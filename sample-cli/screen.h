@@ -13,8 +13,11 @@
  * picture (they are not lost: who reads next gets them). What is over and was
  * no success says why in rows of its own where one line is too short.
  *
- * Plain, everywhere else: one line for each task when it is over and all
- * before it are, without a control character.
+ * Plain, everywhere else: lines for a log, without a control character, as
+ * it happens. One for each task when it is over, each with the titles of the
+ * groups it is in; one for a try that has failed and will be repeated; and one
+ * for a task that has been at work for SCREEN_SILENCE_MS, and again every
+ * SCREEN_STILL_MS, so that nobody takes a long one for a dead one.
  *
  * A live view leaves the terminal as it was at TASKS_END; whoever leaves
  * otherwise calls screen_leave, or, from a signal handler, screen_restore.
@@ -33,6 +36,8 @@
 #define SCREEN_LINES_MAX 256 /* drawn again in one frame */
 #define SCREEN_WHY_MIN 8     /* columns; in fewer a failure's detail is cut */
 #define SCREEN_TAIL_ROWS 6   /* of a running task's output */
+#define SCREEN_SILENCE_MS 2000
+#define SCREEN_STILL_MS 30000
 #define SCREEN_TIMER_MS 1000 /* what took less is not told its time */
 #define SCREEN_COLS 80       /* where the terminal does not tell */
 #define SCREEN_ROWS 24
@@ -49,10 +54,11 @@ struct screen {
     size_t over;  /* of the list's own: stand above */
     size_t lines; /* drawn below them, and below the cursor */
     size_t title_cols;
-    size_t told;      /* plain: tasks told of those in the list's order */
     int64_t frame_ms; /* when it was drawn */
     unsigned frames;
-    int error; /* errno of the first write that failed, 0 = none;
+    uint64_t change;   /* plain: the last one that has been told */
+    int64_t looked_ms; /* plain: when that was */
+    int error;         /* errno of the first write that failed, 0 = none;
                EOVERFLOW: a frame was too large, and its end is missing */
 };
 

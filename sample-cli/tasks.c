@@ -169,6 +169,7 @@ static void task_set(struct task *task, enum task_state state)
     tasks_lock(task->list);
     if (task_is_heard(task)) {
         task->state = state;
+        task->change = ++task->list->changes;
         if (state == TASK_RUNNING && !task->started_ms) {
             task->started_ms = task->list->now_ms();
             task->tries = 1;
@@ -335,6 +336,7 @@ static void tasks_give_up(struct task *items, size_t count, int64_t now_ms)
                      task->started_ms ? "did not stop, and was left"
                                       : "not started");
         task->state = TASK_STOPPED;
+        task->change = ++task->list->changes;
         if (task->started_ms)
             task->ended_ms = now_ms;
     }
@@ -388,6 +390,7 @@ static void tasks_prepare(struct tasks *t, struct task *items, size_t count)
         task->list = t;
         task->state = TASK_PENDING;
         task->has_run = false;
+        task->change = 0;
         task->tries = 0;
         task->started_ms = task->ended_ms = 0;
         task->detail[0] = task->tail[0] = 0;
@@ -420,6 +423,7 @@ static void tasks_open(struct tasks *t)
         abort();
     t->is_over = t->is_stopped = t->is_abandoned = false;
     t->failed = t->stopped = 0;
+    t->changes = 0;
     tasks_prepare(t, t->items, t->count);
 }
 

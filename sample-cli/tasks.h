@@ -90,13 +90,14 @@ struct task {
     bool is_needed;
     /* kept by the list, all zero at first; a view reads them: */
     enum task_state state;
+    uint64_t change;              /* number of its last change of state */
+    bool has_run;                 /* how it ends is what its own run says */
     int tries;                    /* 1 = the first */
     int64_t started_ms, ended_ms; /* 0 = not yet */
     char detail[TASK_DETAIL_MAX];
     char tail[TASK_TAIL_MAX]; /* the end of its output */
     /* private: */
     struct tasks *list;
-    bool has_run; /* how it ends is what its own run says */
 };
 
 struct tasks_view {
@@ -123,6 +124,7 @@ struct tasks {
     pthread_cond_t wake; /* sleepers: stopped */
     int wake_fd;         /* the thread of tasks_run: look */
     bool is_over, is_stopped;
+    uint64_t changes; /* of state, of all its tasks */
 };
 
 /* Run them all. Returns how many failed, 0 = none. Not twice at a time. */

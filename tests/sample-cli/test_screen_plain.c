@@ -47,10 +47,31 @@ static int setup(void **state)
     return 0;
 }
 
+static void set_task(struct task *task, enum task_state state,
+                     const char *detail)
+{
+    if (task->state != state)
+        task->change = ++list.changes;
+    task->state = state;
+    snprintf(task->detail, sizeof(task->detail), "%s", detail);
+}
+
 static void set(int i, enum task_state state, const char *detail)
 {
-    items[i].state = state;
-    snprintf(items[i].detail, sizeof(items[i].detail), "%s", detail);
+    set_task(&items[i], state, detail);
+}
+
+/* What is told at that time. */
+static void tells(struct tasks_view view, int fd, int64_t now_ms,
+                  const char *want)
+{
+    char out[4096];
+    ssize_t n;
+
+    view.show(view.arg, &list, TASKS_TICK, now_ms);
+    n = read(fd, out, sizeof(out) - 1);
+    out[n > 0 ? n : 0] = 0;
+    assert_string_equal(out, want);
 }
 
 /* Read what is there from fd. */
@@ -70,44 +91,100 @@ static struct tasks_view plain_view(int fds[2])
     return screen_view(&screen);
 }
 
-static void a_plain_view_tells_groups_in_the_lists_order(void **state)
+static void a_plain_view_tells_what_happens_when_it_does(void **state)
 {
-    static const char *const titles[] = {"a", "bb", "ccc"};
-    static struct task parts[3];
+    static struct task inner, parts[3];
     struct tasks_view view;
-    char out[4096];
     int fds[2];
 
     (void)state;
     view = plain_view(fds);
-    memset(parts, 0, sizeof(parts));
+    inner = (struct task){.title = "inner", .tasks = parts, .count = 3};
+    items[1].tasks = &inner;
+    items[1].count = 1;
     for (int i = 0; i < 3; i++)
-        parts[i].title = titles[i];
-    items[1].tasks = parts;
-    items[1].count = 3;
+        parts[i] = (struct task){.title = i == 0 ? "a" : i == 1 ? "bb" : "ccc"};
     set(0, TASK_DONE, "2 files");
     set(1, TASK_RUNNING, "");
-    parts[0].state = TASK_DONE;
-    strcpy(parts[0].detail, "fine");
-    parts[1].state = TASK_RUNNING;
-    strcpy(parts[2].detail, "busy");
+    set_task(&inner, TASK_RUNNING, "");
+    set_task(&parts[1], TASK_RUNNING, "");
+    set_task(&parts[0], TASK_DONE, "fine");
+    tells(view, fds[0], 0,
+          "ok    One: 2 files\nok    Number two: inner: a: fine\n");
     parts[2].tries = 2;
-    parts[2].state = TASK_DONE; /* before the one above it */
-    parts[2].started_ms = 1000;
-    parts[2].ended_ms = 2500;
-    view.show(view.arg, &list, TASKS_STATE, 0);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "ok    One: 2 files\nok    Number two: a: fine\n");
-    parts[1].state = TASK_STOPPED;
-    set(1, TASK_STOPPED, "");
-    view.show(view.arg, &list, TASKS_STATE, 0);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "STOP  Number two: bb\n"
-                             "ok    Number two: ccc: busy (try 2, 1.5s)\n");
+    parts[2].started_ms = 100;
+    parts[2].ended_ms = 1600;
+    set_task(&parts[2], TASK_DONE, "busy"); /* before the one above it */
+    tells(view, fds[0], 1600,
+          "ok    Number two: inner: ccc: busy (try 2, 1.5s)\n");
+    set_task(&parts[1], TASK_STOPPED, "");
+    set_task(&inner, TASK_FAILED, "all in all");
+    set(1, TASK_FAILED, "");
     set(2, TASK_SKIPPED, "");
-    view.show(view.arg, &list, TASKS_END, 0);
-    came(fds[0], out, sizeof(out));
-    assert_string_equal(out, "skip  Three\n");
+    tells(view, fds[0], 1700,
+          "STOP  Number two: inner: bb\n"
+          "FAIL  Number two: inner: all in all\nskip  Three\n");
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void a_plain_view_says_that_a_long_task_is_at_work(void **state)
+{
+    static struct task part;
+    struct tasks_view view;
+    int fds[2];
+
+    (void)state;
+    view = plain_view(fds);
+    part = (struct task){.title = "part"};
+    items[0].tasks = &part;
+    items[0].count = 1;
+    items[0].started_ms = part.started_ms = 1000;
+    set(0, TASK_RUNNING, "");
+    set_task(&part, TASK_RUNNING, "1 of 2");
+    tells(view, fds[0], 1000, "");
+    tells(view, fds[0], 1000 + SCREEN_SILENCE_MS - 1, "");
+    tells(view, fds[0], 1000 + SCREEN_SILENCE_MS,
+          "run   One: part: 1 of 2 (2.0s)\n");
+    tells(view, fds[0], 1000 + SCREEN_SILENCE_MS + 1, "");
+    tells(view, fds[0], 1000 + SCREEN_STILL_MS - 1, "");
+    set_task(&part, TASK_RUNNING, "");
+    tells(view, fds[0], 1000 + SCREEN_STILL_MS + 10, "run   One: part (30s)\n");
+    tells(view, fds[0], 1000 + SCREEN_STILL_MS + 20, "");
+    tells(view, fds[0], 1000 + 2 * SCREEN_STILL_MS,
+          "run   One: part (1m 00s)\n");
+    /* what its own run does */
+    set_task(&part, TASK_DONE, "");
+    part.ended_ms = 1000 + 2 * SCREEN_STILL_MS;
+    tells(view, fds[0], part.ended_ms, "ok    One: part (1m 00s)\n");
+    tells(view, fds[0], 1000 + 3 * SCREEN_STILL_MS, "");
+    items[0].has_run = true;
+    tells(view, fds[0], 1000 + 4 * SCREEN_STILL_MS, "run   One (2m 00s)\n");
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void a_plain_view_tells_a_retry_when_it_happens(void **state)
+{
+    struct tasks_view view;
+    int fds[2];
+
+    (void)state;
+    view = plain_view(fds);
+    items[0].started_ms = 1000;
+    items[0].tries = 1;
+    set(0, TASK_RETRYING, "busy");
+    tells(view, fds[0], 1000, "retry One: busy\n");
+    tells(view, fds[0], 1900, "");
+    set(0, TASK_RUNNING, "busy");
+    items[0].tries = 2;
+    tells(view, fds[0], 2000, "");
+    set(0, TASK_RETRYING, "busy still");
+    tells(view, fds[0], 2100, "retry One: busy still (try 2, 1.1s)\n");
+    /* it waits, and that has been said */
+    tells(view, fds[0], 1000 + SCREEN_SILENCE_MS, "");
+    tells(view, fds[0], 1000 + SCREEN_STILL_MS,
+          "retry One: busy still (try 2, 30s)\n");
     close(fds[0]);
     close(fds[1]);
 }
@@ -181,7 +258,9 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup(f, setup)
     const struct CMUnitTest tests[] = {
-        CASE(a_plain_view_tells_groups_in_the_lists_order),
+        CASE(a_plain_view_tells_what_happens_when_it_does),
+        CASE(a_plain_view_says_that_a_long_task_is_at_work),
+        CASE(a_plain_view_tells_a_retry_when_it_happens),
         CASE(a_plain_view_says_each_task_once_when_it_is_over),
         CASE(a_strangers_words_stay_on_their_line),
         CASE(a_write_that_fails_is_remembered_and_not_repeated),

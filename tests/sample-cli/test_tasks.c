@@ -280,6 +280,8 @@ static void a_try_that_is_repeated_is_counted(void **state)
     assert_int_equal(run(items, 1), 0);
     assert_int_equal(items[0].tries, 3);
     assert_int_equal(items[0].state, TASK_DONE);
+    /* it ran, waited and ran again twice, and ended */
+    assert_int_equal(items[0].change, 6);
     assert_true(task_ms(&items[0], 0) >= 20);
 }
 
