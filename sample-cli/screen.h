@@ -6,12 +6,19 @@
  * again, at most SCREEN_FRAME_MS apart. No line is longer than the terminal
  * is wide, and what is redrawn is lower than the terminal is high: where it
  * would not be, what waits goes first, then what is over, and a line says how
- * many are not shown. Width and height are asked for at every frame, so a
- * resize holds from the next one on; between frames the cursor stands where
- * the next one begins, and a terminal that breaks its lines anew takes it
- * along. While it runs the cursor is hidden and keys are not echoed into the
+ * many are not shown. While it runs the cursor is hidden and keys are not echoed into the
  * picture (they are not lost: who reads next gets them). What is over and was
  * no success says why in rows of its own where one line is too short.
+ *
+ * Resizing: width and height are asked for at every frame, so a new size
+ * holds from the next one on, and one that meets another size than it was
+ * drawn for neither wraps nor scrolls. Between frames the cursor stands where
+ * the next one begins. A terminal that takes the cursor along when it breaks
+ * its lines anew, and that gives up the rows below it first when it gets lower
+ * (tmux and xterm.js do both), keeps no copy of a frame. One that pushes rows
+ * out at its top instead keeps those of a frame in its scroll-back: nothing
+ * can reach them there. What stands there already is broken anew by the
+ * terminal, or not: it is never drawn again.
  *
  * Plain, everywhere else: lines for a log, without a control character, as
  * it happens. One for each task when it is over, each with the titles of the

@@ -38,13 +38,13 @@ static void plain_path(const struct plain *p, const struct path *path)
 }
 
 static void plain_line(const struct plain *p, const struct task *task,
-                       const struct path *up)
+                       enum task_state state, const struct path *up)
 {
     struct buf aside;
 
     buf_init(&aside, TASK_DETAIL_MAX);
     screen_aside(task, p->now_ms, &aside);
-    buf_printf(p->out, "%-5s ", words[task->state]);
+    buf_printf(p->out, "%-5s ", words[state]);
     plain_path(p, up);
     plain_text(p, task->title);
     buf_append_str(p->out, task->detail[0] ? ": " : "");
@@ -67,7 +67,13 @@ static bool plain_passes(const struct plain *p, const struct task *task,
     return at > 0 && is >= at && was < at;
 }
 
-/* Is there something to say of it now? */
+/* The wait may be over by now. */
+static bool plain_is_retried(const struct plain *p, const struct task *task)
+{
+    return task->retried > p->s->change && !task_is_over(task);
+}
+
+/* Is there something else to say of it now? */
 static bool plain_is_news(const struct plain *p, const struct task *task)
 {
     bool is_new = task->change > p->s->change;
@@ -81,7 +87,7 @@ static bool plain_is_news(const struct plain *p, const struct task *task)
                (plain_passes(p, task, SCREEN_SILENCE_MS, false) ||
                 plain_passes(p, task, SCREEN_STILL_MS, true));
     case TASK_RETRYING:
-        return is_new || plain_passes(p, task, SCREEN_STILL_MS, true);
+        return plain_passes(p, task, SCREEN_STILL_MS, true);
     default:
         /* a group says something where it has something to say */
         return is_new && (!task->tasks || task->detail[0]);
@@ -96,8 +102,10 @@ static void plain_tell(struct plain *p, const struct task *items, size_t count,
         const struct path path = {up, task->title};
 
         plain_tell(p, task->tasks, task->count, &path);
-        if (plain_is_news(p, task))
-            plain_line(p, task, up);
+        if (plain_is_retried(p, task))
+            plain_line(p, task, TASK_RETRYING, up);
+        else if (plain_is_news(p, task))
+            plain_line(p, task, task->state, up);
         if (task->change > p->change)
             p->change = task->change;
     }

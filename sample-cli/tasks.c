@@ -170,6 +170,8 @@ static void task_set(struct task *task, enum task_state state)
     if (task_is_heard(task)) {
         task->state = state;
         task->change = ++task->list->changes;
+        if (state == TASK_RETRYING)
+            task->retried = task->change;
         if (state == TASK_RUNNING && !task->started_ms) {
             task->started_ms = task->list->now_ms();
             task->tries = 1;
@@ -390,7 +392,7 @@ static void tasks_prepare(struct tasks *t, struct task *items, size_t count)
         task->list = t;
         task->state = TASK_PENDING;
         task->has_run = false;
-        task->change = 0;
+        task->change = task->retried = 0;
         task->tries = 0;
         task->started_ms = task->ended_ms = 0;
         task->detail[0] = task->tail[0] = 0;

@@ -91,6 +91,7 @@ struct task {
     /* kept by the list, all zero at first; a view reads them: */
     enum task_state state;
     uint64_t change;              /* number of its last change of state */
+    uint64_t retried;             /* that of its last retry; 0 = none */
     bool has_run;                 /* how it ends is what its own run says */
     int tries;                    /* 1 = the first */
     int64_t started_ms, ended_ms; /* 0 = not yet */

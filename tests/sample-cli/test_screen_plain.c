@@ -52,6 +52,8 @@ static void set_task(struct task *task, enum task_state state,
 {
     if (task->state != state)
         task->change = ++list.changes;
+    if (task->state != state && state == TASK_RETRYING)
+        task->retried = task->change;
     task->state = state;
     snprintf(task->detail, sizeof(task->detail), "%s", detail);
 }
@@ -185,6 +187,16 @@ static void a_plain_view_tells_a_retry_when_it_happens(void **state)
     tells(view, fds[0], 1000 + SCREEN_SILENCE_MS, "");
     tells(view, fds[0], 1000 + SCREEN_STILL_MS,
           "retry One: busy still (try 2, 30s)\n");
+    /* a wait too short to be seen; and what is over is told as that */
+    set(0, TASK_RUNNING, "");
+    set(0, TASK_RETRYING, "");
+    set(0, TASK_RUNNING, "no luck");
+    tells(view, fds[0], 1010 + SCREEN_STILL_MS,
+          "retry One: no luck (try 2, 30s)\n");
+    set(0, TASK_RETRYING, "");
+    items[0].ended_ms = 1020 + SCREEN_STILL_MS;
+    set(0, TASK_FAILED, "no");
+    tells(view, fds[0], 1020 + SCREEN_STILL_MS, "FAIL  One: no (try 2, 30s)\n");
     close(fds[0]);
     close(fds[1]);
 }
