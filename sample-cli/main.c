@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
@@ -41,6 +42,26 @@ static int main_fail(const struct err *e)
     fprintf(stderr, "sample-cli: %s\n", buf_cstr(&b));
     buf_fini(&b);
     return EXIT_NO_LOOK;
+}
+
+/* 0..2 are there from here on: a descriptor that is opened later must not be
+ * written into for a closed one. */
+static int main_ends(struct err *e)
+{
+    bool is_told = fcntl(STDOUT_FILENO, F_GETFD) >= 0;
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return err_sys(e, "/dev/null");
+    close(fd);
+    if (!is_told)
+        return err_set(e, ERR_INPUT,
+                       "standard output is closed: give it a file, a pipe or "
+                       "a terminal, or /dev/null");
+    return 0;
 }
 
 /* Was all of it written? A full disk must not look like a clean tree. */
@@ -145,6 +166,8 @@ int main(int argc, char **argv)
     bool is_utf8;
     int r, status;
 
+    if (main_ends(&e) < 0)
+        return main_fail(&e);
     setlocale(LC_CTYPE, "");
     is_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     r = settings_load(&set, argc, argv, &e);

@@ -185,6 +185,40 @@ static char *on_terminal(const char *const *env, struct term *t)
          "a.c:1: the line ends in 1 blank\n"                                   \
          "1 finding in 2 files\n"
 
+/* What is opened later must not become an end, and be written into. */
+static void a_closed_output_is_told_as_that(void **state)
+{
+    static const char closed[] =
+        "sample-cli: standard output is closed: give it a file, a pipe or a "
+        "terminal, or /dev/null\n";
+    static const char *const ways[] = {"", "--json", "--help"};
+    const char *argv[] = {"sh", "-c", "exec \"$0\" $1 \"$2\" >&-", exe, NULL,
+                          dir,  NULL};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+        struct child c = {.argv = argv, .env = utf8_env};
+
+        argv[4] = ways[i];
+        child_expect(&c, 2);
+        assert_string_equal(c.out, "");
+        assert_string_equal(c.err, closed);
+        child_fini(&c);
+    }
+}
+
+static void without_input_and_errors_it_reports_all_the_same(void **state)
+{
+    const char *const argv[] = {"sh", "-c", "exec \"$0\" \"$1\" <&- 2>&-",
+                                exe,  dir,  NULL};
+    struct child c = {.argv = argv, .env = utf8_env};
+
+    (void)state;
+    child_expect(&c, 0);
+    assert_non_null(strstr(c.out, "\n1 finding in 2 files\n"));
+    child_fini(&c);
+}
+
 static void on_a_terminal_each_stage_stands_once_in_its_place(void **state)
 {
     struct term t;
@@ -249,6 +283,8 @@ int main(void)
         CASE(help_and_version_are_told),
         CASE(json_is_all_that_is_printed),
         CASE(a_full_disk_is_no_clean_tree),
+        CASE(a_closed_output_is_told_as_that),
+        CASE(without_input_and_errors_it_reports_all_the_same),
         CASE(on_a_terminal_each_stage_stands_once_in_its_place),
         CASE(no_color_takes_the_colours_alone),
         CASE(without_utf8_it_is_ascii),
