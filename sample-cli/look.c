@@ -1,5 +1,6 @@
 #include "sample-cli/look.h"
 
+#include "base/buf.h"
 #include "sample-cli/rules.h"
 #include "sample-cli/same.h"
 #include "sample-cli/source.h"
@@ -32,6 +33,22 @@ static bool look_goes_on(void *task)
 
 /* --- the tree --- */
 
+/* What is no file and no directory is not looked at, and that is said. */
+static void look_passed(const struct walk *w, struct buf *out)
+{
+    char number[TEXT_NUMBER_MAX];
+
+    if (w->links || w->others)
+        buf_append_str(out, "; passed over: ");
+    if (w->links)
+        buf_printf(out, "%s link%s%s", text_number(w->links, number),
+                   plural(w->links), w->others ? ", " : "");
+    if (w->others)
+        buf_printf(out, "%s FIFO%s, device%s or socket%s",
+                   text_number(w->others, number), plural(w->others),
+                   plural(w->others), plural(w->others));
+}
+
 static int look_walk(struct task *t, void *arg, struct err *e)
 {
     struct look *l = arg;
@@ -43,6 +60,7 @@ static int look_walk(struct task *t, void *arg, struct err *e)
         .arg = t,
     };
     char files[TEXT_NUMBER_MAX], dirs[TEXT_NUMBER_MAX], size[TEXT_NUMBER_MAX];
+    struct buf passed;
 
     if (walk_run(&l->walk, l->conf.root, &conf, &l->findings, e) < 0) {
         /* it names a path that somebody else has chosen */
@@ -51,12 +69,15 @@ static int look_walk(struct task *t, void *arg, struct err *e)
     }
     if (l->walk.is_stopped)
         return TASK_STOP;
-    task_tell(t, "%s file%s in %s director%s, %s%s",
+    buf_init(&passed, TASK_DETAIL_MAX);
+    look_passed(&l->walk, &passed);
+    task_tell(t, "%s file%s in %s director%s, %s%s%s",
               text_number((int64_t)l->walk.count, files),
               plural((int64_t)l->walk.count),
               text_number(l->walk.dirs + 1, dirs), l->walk.dirs ? "ies" : "y",
               text_size(l->walk.bytes, size),
-              l->walk.is_cut ? "; a limit was reached" : "");
+              l->walk.is_cut ? "; a limit was reached" : "", buf_cstr(&passed));
+    buf_fini(&passed);
     return 0;
 }
 

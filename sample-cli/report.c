@@ -276,6 +276,7 @@ void report_json(FILE *out, struct look *l, struct review *r,
     json_set_int(j, "files", (int64_t)l->walk.count);
     json_set_int(j, "directories", l->walk.dirs + 1);
     json_set_int(j, "symlinks", l->walk.links);
+    json_set_int(j, "special_files", l->walk.others);
     json_set_int(j, "bytes", l->walk.bytes);
     json_set_bool(j, "is_complete", l->findings.found[RULE_NOT_LOOKED_AT] == 0);
     report_json_languages(j, l);

@@ -1,7 +1,8 @@
 /*
  * What was found, told: for people, or as one JSON object (schema below).
  *
- *   {"root", "files", "directories", "symlinks", "bytes", "is_complete",
+ *   {"root", "files", "directories", "symlinks", "special_files" (FIFOs,
+ *    devices, sockets), "bytes", "is_complete",
  *    "languages": [{"name", "files", "lines", "bytes"}],
  *    "findings": [{"rule", "path", "line"?, "text"}],
  *    "counts": {rule: number}, "total",

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -223,6 +224,34 @@ static void a_limit_that_was_reached_is_told_in_the_stage(void **state)
     assert_int_equal(look.findings.found[RULE_NOT_LOOKED_AT], 1);
 }
 
+static void what_is_no_file_is_passed_over_and_told(void **state)
+{
+    const struct look_conf c = conf();
+    own_mem char *link = mem_printf("%s/link", dir);
+    own_mem char *again = mem_printf("%s/again", dir);
+    own_mem char *fifo = mem_printf("%s/fifo", dir);
+
+    (void)state;
+    tree_put(dir, "a", "");
+    assert_int_equal(symlink("a", link), 0);
+    assert_int_equal(go(&c), 0);
+    stage("Walk the tree", TASK_DONE,
+          "1 file in 1 directory, 0 bytes; passed over: 1 link");
+    look_fini(&look);
+    assert_int_equal(symlink("a", again), 0);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(go(&c), 0);
+    stage("Walk the tree", TASK_DONE,
+          "1 file in 1 directory, 0 bytes; passed over: 2 links, 1 FIFO, "
+          "device or socket");
+    look_fini(&look);
+    assert_int_equal(unlink(link) | unlink(again), 0);
+    assert_int_equal(go(&c), 0);
+    stage("Walk the tree", TASK_DONE,
+          "1 file in 1 directory, 0 bytes; passed over: 1 FIFO, device or "
+          "socket");
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -234,6 +263,7 @@ int main(void)
         CASE(what_is_not_read_is_a_finding),
         CASE(a_file_that_goes_while_we_look_is_told),
         CASE(a_limit_that_was_reached_is_told_in_the_stage),
+        CASE(what_is_no_file_is_passed_over_and_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,7 @@ static void json_says_the_same(void **state)
     fill();
     look.walk.dirs = 6;
     look.walk.links = 2;
+    look.walk.others = 5;
     look.walk.bytes = 1LL << 40;
     text = told(NULL);
     assert_int_equal(text[strlen(text) - 1], '\n');
@@ -125,6 +126,8 @@ static void json_says_the_same(void **state)
     assert_int_equal(n, 7);
     assert_int_equal(json_get_int(j, "symlinks", &n), 0);
     assert_int_equal(n, 2);
+    assert_int_equal(json_get_int(j, "special_files", &n), 0);
+    assert_int_equal(n, 5);
     assert_int_equal(json_get_int(j, "bytes", &n), 0);
     assert_true(n == 1LL << 40);
     assert_int_equal(json_get_bool(j, "is_complete", &b), 0);
