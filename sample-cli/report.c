@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/json_scan.h"
 #include "base/own.h"
 #include "sample-cli/text.h"
 
@@ -171,6 +172,34 @@ void report_review(FILE *out, struct review *r,
 
 /* --- JSON --- */
 
+static bool report_is_utf8(const char *name)
+{
+    size_t len = strlen(name), n;
+
+    for (size_t i = 0; i < len; i += n) {
+        n = utf8_step((const uint8_t *)name + i, len - i);
+        if (!n)
+            return false;
+    }
+    return true;
+}
+
+/* A name of the file system's. escaped is the key for how the text has it,
+ * where JSON cannot hold it as it is. */
+static void report_json_name(struct json *to, const char *key,
+                             const char *escaped, const char *name)
+{
+    struct buf b;
+
+    json_set_str(to, key, name);
+    if (report_is_utf8(name))
+        return;
+    buf_init(&b, REPORT_NAME_MAX);
+    (void)text_escape(&b, name, strlen(name), true);
+    json_set_str(to, escaped, buf_cstr(&b));
+    buf_fini(&b);
+}
+
 static void report_json_languages(struct json *to, const struct look *l)
 {
     struct json *list = json_set(to, "languages", json_array());
@@ -198,7 +227,8 @@ static void report_json_findings(struct json *to, const struct look *l)
         struct json *one = json_set(list, NULL, json_object());
 
         json_set_str(one, "rule", rule_word(f->rule));
-        json_set_str(one, "path", f->path[0] ? f->path : ".");
+        report_json_name(one, "path", "path_escaped",
+                         f->path[0] ? f->path : ".");
         if (f->line)
             json_set_int(one, "line", f->line);
         json_set_str(one, "text", f->text);
@@ -272,7 +302,7 @@ void report_json(FILE *out, struct look *l, struct review *r,
     own_mem char *text = NULL;
 
     findings_sort(&l->findings);
-    json_set_str(j, "root", l->conf.root);
+    report_json_name(j, "root", "root_escaped", l->conf.root);
     json_set_int(j, "files", (int64_t)l->walk.count);
     json_set_int(j, "directories", l->walk.dirs + 1);
     json_set_int(j, "symlinks", l->walk.links);

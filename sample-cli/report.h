@@ -21,7 +21,9 @@
  * parts in it, and the first BRIEF_KEPT_MAX that were kept back; its text with
  * --review-show, where nobody is asked.
  *
- * Paths are as the file system has them, bytes that are no UTF-8 replaced.
+ * Paths are as the file system has them, bytes that are no UTF-8 replaced;
+ * where some were, "path_escaped" or "root_escaped" stands beside it, as the
+ * text has it: such a byte is \xHH, a backslash \\.
  * Of each rule at most FINDINGS_KEPT_MAX findings are listed, all counted.
  */
 #ifndef PODTERM_SAMPLE_CLI_REPORT_H

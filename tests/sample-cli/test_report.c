@@ -100,6 +100,32 @@ static void what_is_counted_and_not_kept_is_said(void **state)
                                  "not listed)\n\n1,700 findings"));
 }
 
+/* Two names that JSON cannot tell apart are told apart beside it. */
+static void a_name_that_is_no_utf8_is_given_escaped_too(void **state)
+{
+    own_json struct json *j = NULL;
+    own_mem char *text = NULL;
+    const struct json *list;
+    struct err e = {0};
+
+    (void)state;
+    look.conf.root = "/a\xff";
+    findings_add(&look.findings, RULE_MARKER, "b\xfe\\", 1, "one");
+    findings_add(&look.findings, RULE_MARKER, "c\\", 1, "two");
+    text = told(NULL);
+    j = json_parse(text, strlen(text) - 1, &e);
+    assert_non_null(j);
+    assert_string_equal(json_get_str(j, "root"), "/a\xef\xbf\xbd");
+    assert_string_equal(json_get_str(j, "root_escaped"), "/a\\xff");
+    list = json_get(j, "findings");
+    assert_string_equal(json_get_str(json_at(list, 0), "path"),
+                        "b\xef\xbf\xbd\\");
+    assert_string_equal(json_get_str(json_at(list, 0), "path_escaped"),
+                        "b\\xfe\\\\");
+    assert_string_equal(json_get_str(json_at(list, 1), "path"), "c\\");
+    assert_null(json_get(json_at(list, 1), "path_escaped"));
+}
+
 static void json_says_the_same(void **state)
 {
     own_json struct json *j = NULL;
@@ -275,6 +301,7 @@ int main(void)
         CASE(nothing_found_is_said),
         CASE(what_is_counted_and_not_kept_is_said),
         CASE(json_says_the_same),
+        CASE(a_name_that_is_no_utf8_is_given_escaped_too),
         CASE(json_has_the_review_as_it_was_sent),
         CASE(json_has_a_part_of_a_review_as_a_part),
         CASE(json_says_why_there_is_no_review),
