@@ -22,6 +22,7 @@
  *   struct tasks list = {.items = items, .count = 2, .stop_fd = -1,
  *                        .now_ms = clock, .view = screen_view(&screen)};
  *   int failed = tasks_run(&list);
+ * README.md beside this has a whole program, and what to link.
  *
  * Threads: tasks run in threads of the list's; the view and `stop` are called
  * in the one that called tasks_run, which does nothing else, so that the
