@@ -79,13 +79,32 @@ static bool task_is_heard(const struct task *task)
     return !task->list->is_abandoned;
 }
 
+/* A text that was cut at len bytes, in the midst of a character perhaps:
+ * without that one's beginning. */
+static void task_trim(char *text, size_t len)
+{
+    size_t at = len, size;
+
+    while (at && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+        at--;
+    if (!at || (unsigned char)text[at - 1] < 0xc0)
+        return;
+    at--;
+    size = (unsigned char)text[at] >= 0xf0   ? 4
+           : (unsigned char)text[at] >= 0xe0 ? 3
+                                             : 2;
+    if (at + size > len)
+        text[at] = 0;
+}
+
 void task_tell(struct task *task, const char *fmt, ...)
 {
     char text[TASK_DETAIL_MAX];
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    if (vsnprintf(text, sizeof(text), fmt, ap) >= (int)sizeof(text))
+        task_trim(text, sizeof(text) - 1);
     va_end(ap);
     tasks_lock(task->list);
     if (task_is_heard(task))

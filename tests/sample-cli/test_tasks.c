@@ -422,6 +422,32 @@ static void what_a_task_says_is_bounded_and_its_end_is_kept(void **state)
     assert_int_equal(items[0].state, TASK_DONE);
 }
 
+static int tells(struct task *t, void *arg, struct err *e)
+{
+    char much[TASK_DETAIL_MAX * 2 + 2] = "";
+
+    (void)arg;
+    for (size_t i = 0; i + 2 < sizeof(much); i += 2)
+        memcpy(much + i, "ä", 2);
+    task_tell(t, "%s", much);
+    assert_int_equal(strlen(t->detail), TASK_DETAIL_MAX - 2);
+    task_tell(t, "x%s", much);
+    assert_int_equal(strlen(t->detail), TASK_DETAIL_MAX - 1);
+    /* what was no whole character before is not ours to judge */
+    task_tell(t, "\xc3");
+    assert_string_equal(t->detail, "\xc3");
+    return e->kind ? TASK_FAIL : TASK_OK;
+}
+
+static void what_a_task_tells_is_cut_between_characters(void **state)
+{
+    struct task items[] = {{.title = "one", .run = tells}};
+
+    (void)state;
+    assert_int_equal(run(items, 1), 0);
+    assert_int_equal(items[0].state, TASK_DONE);
+}
+
 static void without_a_view_and_without_tasks_it_works(void **state)
 {
     struct task items[] = {{.title = "one", .run = done}};
@@ -455,6 +481,7 @@ int main(void)
             one_that_does_not_stop_is_given_up_and_not_heard_any_more),
         cmocka_unit_test(the_stop_descriptor_is_judged_by_its_taker),
         cmocka_unit_test(what_a_task_says_is_bounded_and_its_end_is_kept),
+        cmocka_unit_test(what_a_task_tells_is_cut_between_characters),
         cmocka_unit_test(without_a_view_and_without_tasks_it_works),
     };
 
