@@ -12,12 +12,13 @@
  *
  * Resizing: width and height are asked for at every frame, so a new size
  * holds from the next one on, and one that meets another size than it was
- * drawn for neither wraps nor scrolls. Between frames the cursor stands where
- * the next one begins. A terminal that takes the cursor along when it breaks
- * its lines anew, and that gives up the rows below it first when it gets lower
- * (tmux and xterm.js do both), keeps no copy of a frame. One that pushes rows
- * out at its top instead keeps those of a frame in its scroll-back: nothing
- * can reach them there. What stands there already is broken anew by the
+ * drawn for does not wrap, nor scroll unless it has just grown (a terminal
+ * that gets lower in that moment keeps blank rows). Between frames the cursor
+ * stands where the next one begins. A terminal that takes it along when it
+ * breaks its lines anew, and that gives up the rows below it first when it
+ * gets lower (tmux and xterm.js do both), keeps no copy of a frame. One that
+ * pushes rows out at its top instead keeps those of a frame in its
+ * scroll-back: nothing can reach them there. What stands there already is broken anew by the
  * terminal, or not: it is never drawn again.
  *
  * Plain, everywhere else: lines for a log, without a control character, as
