@@ -18,8 +18,8 @@
  * breaks its lines anew, and that gives up the rows below it first when it
  * gets lower (tmux and xterm.js do both), keeps no copy of a frame. One that
  * pushes rows out at its top instead keeps those of a frame in its
- * scroll-back: nothing can reach them there. What stands there already is broken anew by the
- * terminal, or not: it is never drawn again.
+ * scroll-back: nothing can reach them there. What stands there already is
+ * broken anew by the terminal, or not: it is never drawn again.
  *
  * Plain, everywhere else: lines for a log, without a control character, as
  * it happens. One for each task when it is over, each with the titles of the
