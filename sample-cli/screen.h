@@ -3,12 +3,12 @@
  *
  * Live, on a terminal: what is over stands in the scroll-back and is never
  * touched again; what runs and what is to come is drawn below it again and
- * again, at most SCREEN_FRAME_MS apart. No line is longer than the terminal
- * is wide, and what is redrawn is lower than the terminal is high: where it
- * would not be, what waits goes first, then what is over, and a line says how
- * many are not shown. While it runs the cursor is hidden and keys are not echoed into the
- * picture (they are not lost: who reads next gets them). What is over and was
- * no success says why in rows of its own where one line is too short.
+ * again, at most SCREEN_FRAME_MS apart. No line is longer than the terminal is
+ * wide, and what is redrawn is lower than the terminal is high: where it would
+ * not be, what waits goes first, then what is over, and a line says how many
+ * are not shown. While it runs the cursor is hidden and keys are not echoed
+ * into the picture (they are not lost: who reads next gets them). What is over
+ * and was no success says why in rows of its own where one line is too short.
  *
  * Resizing: width and height are asked for at every frame, so a new size
  * holds from the next one on, and one that meets another size than it was
