@@ -2,11 +2,13 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "sample-cli/siphash.h"
 #include "sample-cli/source.h"
 #include "sample-cli/text.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define SAME_NAME_MAX (4 * (WALK_PATH_MAX + 1)) /* escaped */
 
@@ -15,15 +17,13 @@ struct same_file {
     uint64_t sum;
 };
 
-/* FNV-1a: tells which contents are worth comparing, nothing more. */
-static uint64_t same_sum(const char *bytes, size_t len)
-{
-    uint64_t sum = 0xcbf29ce484222325;
-
-    for (size_t i = 0; i < len; i++)
-        sum = (sum ^ (uint8_t)bytes[i]) * 0x100000001b3;
-    return sum;
-}
+/* A look for them. */
+struct same {
+    const struct walk *walk;
+    const struct same_conf *conf;
+    struct findings *findings;
+    uint8_t key[SIPHASH_KEY_BYTES];
+};
 
 static int same_by_size(const void *a, const void *b)
 {
@@ -61,26 +61,31 @@ static void same_tell(const struct same_file *first,
 }
 
 /* Byte for byte. A file that is gone by now is the same as none. */
-static bool same_content(const struct walk *w, const struct same_conf *conf,
-                         const char *path, const char *other)
+static bool same_content(const struct same *look, const char *path,
+                         const char *other)
 {
+    const int root_fd = look->walk->root_fd;
+    const int64_t max = look->conf->bytes_max;
     struct source a = {0}, b = {0};
     struct err e = {0};
-    bool is_same =
-        source_read(w->root_fd, path, conf->bytes_max, &a, &e) == 0 &&
-        source_read(w->root_fd, other, conf->bytes_max, &b, &e) == 0 &&
-        a.len == b.len && memcmp(a.bytes, b.bytes, a.len) == 0;
+    bool is_same = source_read(root_fd, path, max, &a, &e) == 0 &&
+                   source_read(root_fd, other, max, &b, &e) == 0 &&
+                   a.len == b.len && memcmp(a.bytes, b.bytes, a.len) == 0;
 
     source_fini(&a);
     source_fini(&b);
     return is_same;
 }
 
-/* Files of one sum and size, by path: each is compared with those before it
- * that are not the same as another themselves. */
-static void same_compare(const struct walk *w, const struct same_conf *conf,
-                         struct same_file *files, size_t count,
-                         struct findings *f)
+static bool same_goes_on(const struct same *look)
+{
+    return !look->conf->goes_on || look->conf->goes_on(look->conf->arg);
+}
+
+/* Files of one sum and size, by path: each is compared with the first of those
+ * before it that are not the same as another themselves. */
+static bool same_compare(const struct same *look, struct same_file *files,
+                         size_t count)
 {
     size_t firsts = 1; /* moved to the front */
 
@@ -88,21 +93,25 @@ static void same_compare(const struct walk *w, const struct same_conf *conf,
         const struct walk_file *file = files[i].file;
         size_t j = 0;
 
-        while (j < firsts &&
-               !same_content(w, conf, files[j].file->path, file->path))
-            j++;
-        if (j == firsts)
+        for (; j < firsts; j++) {
+            if (!same_goes_on(look))
+                return false;
+            if (same_content(look, files[j].file->path, file->path))
+                break;
+        }
+        if (j == firsts && firsts < SAME_FIRSTS_MAX)
             files[firsts++] = files[i];
-        else if (files[j].file->dev != file->dev ||
-                 files[j].file->ino != file->ino)
-            same_tell(&files[j], &files[i], conf->is_utf8, f);
+        else if (j < firsts && (files[j].file->dev != file->dev ||
+                                files[j].file->ino != file->ino))
+            same_tell(&files[j], &files[i], look->conf->is_utf8,
+                      look->findings);
     }
+    return true;
 }
 
 /* Files of one size: sum up those that can be read, compare equal sums. */
-static bool same_group(const struct walk *w, const struct same_conf *conf,
-                       struct same_file *files, size_t count,
-                       struct findings *f)
+static bool same_group(const struct same *look, struct same_file *files,
+                       size_t count)
 {
     size_t read = 0, end;
 
@@ -110,13 +119,13 @@ static bool same_group(const struct walk *w, const struct same_conf *conf,
         struct source s = {0};
         struct err e = {0};
 
-        if (conf->goes_on && !conf->goes_on(conf->arg))
+        if (!same_goes_on(look))
             return false;
-        if (source_read(w->root_fd, files[i].file->path, conf->bytes_max, &s,
-                        &e) < 0)
+        if (source_read(look->walk->root_fd, files[i].file->path,
+                        look->conf->bytes_max, &s, &e) < 0)
             continue;
         files[read].file = files[i].file;
-        files[read++].sum = same_sum(s.bytes, s.len);
+        files[read++].sum = siphash(look->key, s.bytes, s.len);
         source_fini(&s);
     }
     qsort(files, read, sizeof(*files), same_by_sum);
@@ -124,7 +133,8 @@ static bool same_group(const struct walk *w, const struct same_conf *conf,
         end = i + 1;
         while (end < read && files[end].sum == files[i].sum)
             end++;
-        same_compare(w, conf, files + i, end - i, f);
+        if (!same_compare(look, files + i, end - i))
+            return false;
     }
     return true;
 }
@@ -132,10 +142,14 @@ static bool same_group(const struct walk *w, const struct same_conf *conf,
 bool same_find(const struct walk *w, const struct same_conf *conf,
                struct findings *f)
 {
+    struct same look = {.walk = w, .conf = conf, .findings = f};
     struct same_file *files = mem_zero(w->count + 1, sizeof(*files));
     size_t count = 0, end;
     bool goes_on = true;
 
+    /* so few bytes come whole, or the kernel has none at all */
+    if (getrandom(look.key, sizeof(look.key), 0) != sizeof(look.key))
+        abort();
     for (size_t i = 0; i < w->count; i++)
         if (w->files[i].bytes > 0 && w->files[i].bytes <= conf->bytes_max)
             files[count++].file = &w->files[i];
@@ -145,7 +159,7 @@ bool same_find(const struct walk *w, const struct same_conf *conf,
         while (end < count && files[end].file->bytes == files[i].file->bytes)
             end++;
         if (end - i > 1)
-            goes_on = same_group(w, conf, files + i, end - i, f);
+            goes_on = same_group(&look, files + i, end - i);
     }
     free(files);
     return goes_on;

@@ -1,6 +1,8 @@
 /*
  * Files with the same content under several names: of those with the same
- * size a sum is compared, and of those with the same sum every byte.
+ * size a sum is compared, and of those with the same sum every byte. The sum
+ * has a key (sample-cli/siphash.h) that is new each time: a tree cannot be
+ * made so that each of its files is compared with each.
  */
 #ifndef PODTERM_SAMPLE_CLI_SAME_H
 #define PODTERM_SAMPLE_CLI_SAME_H
@@ -11,12 +13,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Of files of one sum that are not the same (they change meanwhile) so many
+ * are compared with those that follow. */
+#define SAME_FIRSTS_MAX 8
 #define SAME_QUOTE_COLS 120 /* columns of the other's name in a finding */
 
 struct same_conf {
     int64_t bytes_max; /* larger files are left out, as are empty ones */
     bool is_utf8;
-    bool (*goes_on)(void *arg); /* asked once a file; NULL = always */
+    /* asked before a file is read, or compared; NULL = always */
+    bool (*goes_on)(void *arg);
     void *arg;
 };
 
