@@ -119,7 +119,8 @@ static int call_data(void *arg, const uint8_t *bytes, size_t len, struct err *e)
 
     if (c->is_stream) {
         c->is_refused = sse_feed(&c->sse, bytes, len, e) < 0;
-        return c->is_refused ? -1 : 0;
+        /* all has been said: whoever keeps the line is not waited for */
+        return c->is_refused || c->message.is_over ? -1 : 0;
     }
     (void)buf_append(&c->error, bytes, len); /* full: it will not be read */
     return 0;
@@ -205,6 +206,7 @@ static int call_judge(struct call *c, struct err *e)
         return call_refused(c, e);
     if (!c->message.is_over)
         return err_set(e, ERR_PEER, "the stream broke off: its end is missing");
+    *e = (struct err){0}; /* how the line ended does not count */
     if (!c->message.has_text)
         return err_set(e, ERR_PEER, "the answer is empty%s%s",
                        c->message.stop_reason[0] ? ": " : "",
@@ -242,7 +244,7 @@ static int call_do(struct call *c, const char *body, int64_t end_ms,
 
     if (request.total_ms <= 0)
         return call_broke(c, 0, e);
-    if (http_do(&request, &c->answer, e) < 0)
+    if (http_do(&request, &c->answer, e) < 0 && !c->message.is_over)
         return call_broke(c, end_ms - task_now_ms(c->task), e);
     http_answer_fini(&c->answer);
     return call_judge(c, e);

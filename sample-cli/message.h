@@ -19,7 +19,7 @@ struct message {
     /* Some more of the text. -1 with *e stops. */
     int (*text)(void *arg, const char *text, size_t len, struct err *e);
     void *arg;
-    bool is_over;                       /* message_stop has come */
+    bool is_over;                       /* message_stop has come: it is whole */
     bool has_text;                      /* some was told */
     char stop_reason[MESSAGE_WORD_MAX]; /* "" = not told */
     char model[MESSAGE_WORD_MAX];

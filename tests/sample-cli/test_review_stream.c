@@ -198,6 +198,32 @@ static void an_error_event_is_told(void **state)
 
 /* --- what is no failure --- */
 
+/* The message's end is its end, whatever becomes of the line. */
+static void what_has_its_end_is_whole(void **state)
+{
+    static const struct answer whole[] = {
+        {.bytes = WHOLE, .hangs = true},
+        {.bytes = WHOLE, .again = "event: ping\ndata: {\"type\":\"ping\"}\n\n"},
+        {.bytes = WHOLE "data: {\"type\":\n\n"},
+        {.bytes = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                  "Content-Length: 4000\r\n\r\n" START TEXT(
+                      "Well done ä\\u001b[m.") STOP("end_turn")},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(whole) / sizeof(*whole); i++) {
+        own_mem char *out = NULL;
+
+        reviewbed.answered = 0;
+        reviewbed.answers[0] = whole[i];
+        out = reviewbed_run(NULL, reviewbed.url, "--review-timeout=20");
+        reviewbed_has(out, "ok    Review by Claude: by the Messages API\n");
+        reviewbed_has(out, "\n\nWell done ä\\x1b[m.\n");
+        assert_null(strstr(out, "broke off"));
+        assert_true(reviewbed.took_ms < SLACK_MS);
+    }
+}
+
 static void what_is_not_known_is_passed_over(void **state)
 {
     own_mem char *out = NULL;
@@ -465,6 +491,7 @@ int main(void)
         CASE(what_is_cut_is_no_answer),
         CASE(what_came_before_is_shown_as_a_part),
         CASE(an_error_event_is_told),
+        CASE(what_has_its_end_is_whole),
         CASE(what_is_not_known_is_passed_over),
         CASE(an_answer_that_is_none_of_the_whole_says_why),
         CASE(a_refusal_is_told_in_words_and_not_repeated),
