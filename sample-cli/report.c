@@ -273,6 +273,28 @@ static void report_json_sent(struct json *to, const struct review *r)
         json_set_strn(j, "text", (const char *)b->text.data, b->text.len);
 }
 
+static const char *report_by(enum review_way way)
+{
+    return way == REVIEW_BY_API ? "messages-api" : "claude-command";
+}
+
+/* Each way and what became of it: the reason is there, not in the sum. */
+static void report_json_tried(struct json *to, const struct review *r)
+{
+    static const enum review_way ways[] = {REVIEW_BY_COMMAND, REVIEW_BY_API};
+    struct json *list = json_set(to, "tried", json_array());
+
+    for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+        const struct task *t = review_try(r, ways[i]);
+        struct json *one = json_set(list, NULL, json_object());
+
+        json_set_str(one, "by", report_by(ways[i]));
+        json_set_str(one, "state", report_state(t->state));
+        json_set_str(one, "detail", t->detail);
+        json_set_int(one, "tries", t->tries);
+    }
+}
+
 static void report_json_review(struct json *to, struct review *r,
                                const struct task *stage)
 {
@@ -280,12 +302,12 @@ static void report_json_review(struct json *to, struct review *r,
 
     json_set_str(j, "state", report_state(stage->state));
     json_set_str(j, "detail", stage->detail);
+    report_json_tried(j, r);
     if (r->brief.text.len)
         report_json_sent(j, r);
     if (!report_has_review(r))
         return;
-    json_set_str(j, "by",
-                 r->way == REVIEW_BY_API ? "messages-api" : "claude-command");
+    json_set_str(j, "by", report_by(r->way));
     if (review_model(r))
         json_set_str(j, "model", review_model(r));
     json_set_strn(j, "text", (const char *)r->reply.text.data,

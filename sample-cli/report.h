@@ -6,7 +6,8 @@
  *    "languages": [{"name", "files", "lines", "bytes"}],
  *    "findings": [{"rule", "path", "line"?, "text"}],
  *    "counts": {rule: number}, "total",
- *    "review"?: {"state", "detail", "by"?, "model"?, "text"?, "is_whole"?,
+ *    "review"?: {"state", "detail", "tried": [{"by", "state", "detail",
+ *                "tries"}], "by"?, "model"?, "text"?, "is_whole"?,
  *                "note"?, "sent"?: {"bytes", "findings", "parts_of": [path],
  *                "kept_back": [path], "kept_back_total", "text"?}}}
  *
@@ -16,6 +17,8 @@
  * ("claude-command", "messages-api"), "model" where one was named, "text" as
  * it was sent, not safe for a terminal, and "note" where it was cut or
  * refused.
+ *
+ * "tried" has each way of asking and what became of it: the reasons.
  *
  * "sent" is there when something was, or would be, sent: the files that have
  * parts in it, and the first BRIEF_KEPT_MAX that were kept back; its text with

@@ -37,6 +37,11 @@ const char *review_by(enum review_way way)
     }
 }
 
+const struct task *review_try(const struct review *r, enum review_way way)
+{
+    return &r->parts[way == REVIEW_BY_API ? PART_API : PART_COMMAND];
+}
+
 const char *review_model(const struct review *r)
 {
     if (is_set(r->conf.model))
@@ -232,6 +237,20 @@ static int review_api(struct task *t, void *arg, struct err *e)
     return review_asked(r, t, REVIEW_BY_API, result, e);
 }
 
+/* Does it say that nobody has signed in? Its words, not ours: a guess, for a
+ * hint alone. */
+static bool review_is_unknown(const char *said)
+{
+    static const char *const words[] = {"log in",  "login",   "logged in",
+                                        "sign in", "API key", "authenticat",
+                                        "OAuth"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (strcasestr(said, words[i]))
+            return true;
+    return false;
+}
+
 /* How all of it ended: the last way that was really tried decides, and where
  * none could be, that is said. */
 static int review_sum(struct task *t, void *arg, struct err *e)
@@ -246,9 +265,14 @@ static int review_sum(struct task *t, void *arg, struct err *e)
         return err_set(e, ERR_PEER, "nobody has answered");
     if (review_is_shown(r, t))
         return TASK_SKIP;
+    if (r->is_broken)
+        return err_set(e, ERR_PEER, "the answer broke off");
     if (t->tasks[PART_COMMAND].state == TASK_FAILED)
-        task_tell(t, "no answer: sign in with `claude`, or set "
-                     "ANTHROPIC_API_KEY");
+        task_tell(t, "no answer: %s",
+                  review_is_unknown(t->tasks[PART_COMMAND].detail)
+                      ? "sign in with `claude`, or set ANTHROPIC_API_KEY"
+                      : "the claude command has failed, and "
+                        "ANTHROPIC_API_KEY is not set");
     else if (review_has_api(r))
         task_tell(t, "the API cannot be asked from here");
     else

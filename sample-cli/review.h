@@ -57,6 +57,8 @@ void review_fini(struct review *r);
 struct task review_task(struct review *r);
 /* "the claude command", ... */
 const char *review_by(enum review_way way);
+/* How asking in this way went: what a view shows of it. */
+const struct task *review_try(const struct review *r, enum review_way way);
 /* The model that has answered; NULL = the claude command's own choice. */
 const char *review_model(const struct review *r);
 

@@ -139,7 +139,9 @@ static void a_command_that_fails_says_why(void **state)
                                                   : "--review-timeout=60");
 
         reviewbed_has(out, bad[i].says);
-        reviewbed_has(out, "skip  Review by Claude: no answer: sign in");
+        reviewbed_has(out, i == 0 ? "skip  Review by Claude: no answer: sign in"
+                                  : "skip  Review by Claude: no answer: the "
+                                    "claude command has failed, and ");
     }
 }
 
@@ -271,6 +273,46 @@ static void json_names_the_api_and_its_model(void **state)
     assert_string_equal(model, "claude-sonnet-5");
 }
 
+static void json_says_why_each_way_has_failed(void **state)
+{
+    own_mem char *out = NULL;
+    struct err e = {0};
+    own_json struct json *j = NULL;
+    const struct json *tried, *api;
+    int64_t tries = 0;
+
+    for (int i = 0; i < 4; i++)
+        reviewbed.answers[i].bytes = REFUSAL("529 Overloaded", "x_error");
+    out = reviewbed_run(SH "exit 7", *state, "--json");
+    j = json_parse(out, strlen(out), &e);
+    tried = json_get(json_get(j, "review"), "tried");
+    assert_int_equal(json_count(tried), 2);
+    assert_true(json_get_is(json_at(tried, 0), "by", "claude-command"));
+    assert_true(json_get_is(json_at(tried, 0), "state", "failed"));
+    assert_true(
+        json_get_is(json_at(tried, 0), "detail", "it ended with exit code 7"));
+    api = json_at(tried, 1);
+    assert_true(json_get_is(api, "by", "messages-api"));
+    assert_non_null(strstr(json_get_str(api, "detail"), "overloaded, try again "
+                                                        "later (529)"));
+    assert_int_equal(json_get_int(api, "tries", &tries), 0);
+    assert_int_equal(tries, 4);
+}
+
+/* Text came: it is no answer, but nobody is missing. */
+static void a_command_that_broke_off_is_a_failure(void **state)
+{
+    static const char broke[] =
+        SH "echo '{\"type\":\"stream_event\",\"event\":{\"type\":"
+           "\"content_block_delta\",\"delta\":{\"type\":\"text_delta\","
+           "\"text\":\"Half\"}}}'; exit 1";
+    own_mem char *out = reviewbed_run(broke, NULL, NULL);
+
+    (void)state;
+    reviewbed_has(out, "FAIL  Review by Claude: the answer broke off\n");
+    reviewbed_has(out, "\n\nHalf\n(it broke off here)\n");
+}
+
 static void json_says_that_there_was_nobody_to_ask(void **state)
 {
     own_mem char *out = reviewbed_run(NULL, NULL, "--json");
@@ -303,6 +345,8 @@ int main(void)
         CASE(a_key_goes_over_http_to_this_machine_alone),
         CASE(json_has_the_review),
         CASE(json_names_the_api_and_its_model),
+        CASE(json_says_why_each_way_has_failed),
+        CASE(a_command_that_broke_off_is_a_failure),
         CASE(json_says_that_there_was_nobody_to_ask),
     };
 
