@@ -391,6 +391,8 @@ static struct curl_slist *http_set_request(CURL *curl,
  * with the network alone. */
 static int http_fail(struct http_call *c, CURLcode code, const char *said)
 {
+    c->a->is_untrusted = code == CURLE_PEER_FAILED_VERIFICATION ||
+                         code == CURLE_SSL_CACERT_BADFILE;
     if (c->is_failed)
         return -1;
     if (said[0] &&

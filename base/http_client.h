@@ -60,6 +60,9 @@ struct http_answer {
     char cache_control[256];
     char content_type[128];
     struct buf body; /* when data is NULL; http_answer_fini */
+    /* of a call that failed: so will the next one, before a certificate or
+     * the roots it is held against are changed */
+    bool is_untrusted;
 };
 
 /* 0 with *a filled whatever the status is, or -1: ERR_PEER (connection, TLS,

@@ -192,6 +192,11 @@ static int call_broke(struct call *c, int64_t left_ms, struct err *e)
     if (left_ms <= 0)
         return err_set(e, ERR_TIMEOUT, "no whole answer within %lld s",
                        (long long)c->conf->timeout_ms / 1000);
+    if (c->answer.is_untrusted) {
+        if (c->conf->ca_path)
+            return err_wrap(e, "--review-ca %s", c->conf->ca_path);
+        return err_wrap(e, "it is not trusted (--review-ca names other roots)");
+    }
     /* no connection, or one that broke before it said anything */
     if (e->kind == ERR_PEER && !c->status)
         e->kind = ERR_BUSY;

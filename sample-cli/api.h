@@ -3,7 +3,8 @@
  * base/http_client's). Tries again when the service says that it may:
  * 429, 529 and other 5xx, 408, a connection that could not be made, an error
  * event of that kind, each before any text has come; after `Retry-After`, or
- * API_WAIT_MS, doubled each time. Redirects are not followed: the key goes to
+ * API_WAIT_MS, doubled each time. A certificate that is not trusted stays so:
+ * it is not tried again. Redirects are not followed: the key goes to
  * nobody else.
  * source: docs.anthropic.com, "Messages", "Errors"
  */

@@ -3,6 +3,7 @@
 #include "base/conf.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,16 @@ static int settings_own_root(struct settings *s, struct err *e)
                        "a directory to look over");
     s->look.root = s->own_root;
     return 0;
+}
+
+/* Else it would be said minutes later, in words of a library. */
+static int settings_has_ca(const struct settings *s, struct err *e)
+{
+    const char *path = s->review.ca_path;
+
+    if (!path || !*path || access(path, R_OK) == 0)
+        return 0;
+    return err_set(e, ERR_INPUT, "--review-ca %s: %s", path, strerror(errno));
 }
 
 int settings_load(struct settings *s, int argc, char **argv, struct err *e)
@@ -102,6 +113,10 @@ int settings_load(struct settings *s, int argc, char **argv, struct err *e)
     if (rest < argc)
         new.look.root = argv[rest];
     else if (settings_own_root(&new, e) < 0) {
+        settings_fini(&new);
+        return -1;
+    }
+    if (settings_has_ca(&new, e) < 0) {
         settings_fini(&new);
         return -1;
     }

@@ -196,11 +196,16 @@ static void a_certificate_is_checked(void **arg)
         fail_msg("%s", e.text);
     assert_int_equal(a.body.len, 5);
     http_answer_fini(&a);
+    assert_false(a.is_untrusted);
     r.ca_path = other;
+    assert_int_equal(http_do(&r, &a, &e), -1);
+    assert_true(a.is_untrusted);
     canned_fails(&r, ERR_PEER, "");
     r.ca_path = NULL; /* the system's roots */
     canned_fails(&r, ERR_PEER, "");
     r.ca_path = "/nowhere/ca.pem";
+    assert_int_equal(http_do(&r, &a, &e), -1);
+    assert_true(a.is_untrusted);
     canned_fails(&r, ERR_PEER, "");
     r = canned_request(canned_url("https", "localhost", fileserver_port(s)));
     r.ca_path = ca; /* right root, wrong name */

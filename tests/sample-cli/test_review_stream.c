@@ -5,6 +5,8 @@
 #include "sample-cli/api.h"
 #include "sample-cli/reply.h"
 #include "sample-cli/sse.h"
+#include "tests/lib/certs.h"
+#include "tests/lib/fileserver.h"
 #include "tests/lib/reviewbed.h"
 #include "tests/lib/tree.h"
 
@@ -408,6 +410,43 @@ static void a_command_that_tells_the_key_is_hushed(void **state)
     reviewbed_has(more, "\n\nit is **********************\n");
 }
 
+/* Another try would meet the same. */
+static void a_certificate_that_is_not_trusted_is_told_at_once(void **state)
+{
+    const struct fileserver_reply plain = {0};
+    own_mem char *url = NULL, *name = NULL, *ca = NULL, *none = NULL;
+    struct fileserver *s;
+    const struct {
+        const char **url, **ca;
+        const char *why;
+    } bad[] = {
+        {(const char **)&url, NULL,
+         "it is not trusted (--review-ca names other roots): "},
+        {(const char **)&name, (const char **)&ca, "--review-ca /"},
+        {(const char **)&url, (const char **)&none, "--review-ca /"},
+    };
+
+    (void)state;
+    certs_make(reviewbed.dir, "srv", "IP:127.0.0.1");
+    s = fileserver_start("x", 1, &plain, 1, reviewbed.dir);
+    url = mem_printf("ANTHROPIC_BASE_URL=https://127.0.0.1:%d",
+                     fileserver_port(s));
+    name = mem_printf("ANTHROPIC_BASE_URL=https://localhost:%d",
+                      fileserver_port(s));
+    ca = mem_printf("--review-ca=%s/srv-ca.pem", reviewbed.dir);
+    none = mem_printf("--review-ca=%s/tree/a.c", reviewbed.dir);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        own_mem char *out =
+            reviewbed_run(NULL, *bad[i].url, bad[i].ca ? *bad[i].ca : NULL);
+        own_mem char *want = mem_printf(FAILED "%s", bad[i].why);
+
+        reviewbed_has(out, want);
+        assert_null(strstr(out, "(try "));
+    }
+    assert_int_equal(fileserver_requests(s), 0);
+    fileserver_stop(s);
+}
+
 /* A refusal's body without an end is not read to it. */
 static void an_endless_refusal_ends(void **state)
 {
@@ -499,6 +538,7 @@ int main(void)
         CASE(an_answer_that_has_the_key_is_told_without),
         CASE(what_is_not_the_key_is_not_held_back),
         CASE(a_command_that_tells_the_key_is_hushed),
+        CASE(a_certificate_that_is_not_trusted_is_told_at_once),
         CASE(an_endless_refusal_ends),
         CASE(what_may_pass_is_tried_so_often_and_told),
         CASE(a_retry_that_would_be_too_late_is_not_waited_for),

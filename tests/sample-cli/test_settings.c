@@ -55,6 +55,11 @@ static void wrong_use_is_refused(void **state)
     assert_int_equal(load("a", "b", NULL), -1);
     assert_string_equal(error.text, "one directory at a time: \"b\"");
     assert_int_equal(load("--depth-max", "201", "x"), -1);
+    assert_int_equal(load("--review-ca=/nowhere/ca.pem", "x", NULL), -1);
+    assert_int_equal(error.kind, ERR_INPUT);
+    assert_string_equal(error.text, "--review-ca /nowhere/ca.pem: No such "
+                                    "file or directory");
+    assert_int_equal(load("--review-ca=/dev/null", "x", NULL), 0);
     assert_int_equal(load("--line-max=0", "x", NULL), -1);
     assert_int_equal(load("--entries-max=many", "x", NULL), -1);
 }
