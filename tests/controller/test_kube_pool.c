@@ -294,6 +294,8 @@ static void a_session_in_a_crowd_takes_one_or_makes_its_own(void **arg)
         kubebed_launch(&bed, id);
     }
     kubebed_hears(&bed, "a:launched");
+    kubebed_hears(&bed, "b:launched");
+    kubebed_hears(&bed, "c:launched");
     kubebed_hears(&bed, "d:launched");
     assert_int_equal(kubebed_said(&bed, "claimed=w-"), TARGET);
     assert_int_equal(kubeworld_count(bed.world, "jobs", "s-"), 2);

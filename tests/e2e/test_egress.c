@@ -12,6 +12,7 @@
 #include "tests/lib/skipped.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,6 +59,16 @@ static bool own_hosts(void)
     return is_own;
 }
 
+static bool listens(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)bed.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    own_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
+}
+
 static void serve(void)
 {
     own_mem char *at = mem_printf("127.0.0.1:%d", bed.port);
@@ -75,6 +87,11 @@ static void serve(void)
         _exit(127);
     }
     close(null);
+    for (int i = 0; !listens(); i++) {
+        if (i == SOON_MS / 50)
+            fail_msg("openssl s_server does not listen on %s", at);
+        usleep(50000);
+    }
 }
 
 static int setup(void **arg)
@@ -173,13 +190,15 @@ static void what_is_not_is_refused_and_the_person_learns_why(void **arg)
 {
     (void)arg;
     need_hosts();
-    run("curl -sSk -m 10 https://other.example:$P/; echo left $?; sleep 1");
+    run("curl -sSk -m 10 https://other.example:$P/; echo left $?; read -r x");
     seat_expect(&desk.seat, "other.example:", SOON_MS);
     seat_expect(&desk.seat, "is not among the domains", SOON_MS);
+    seat_say(&desk.seat, "\r");
     ends("", 0);
     logged("refused", "\"host\":\"other.example\"");
-    run("curl -sSk -m 10 https://inside.example:$P/; echo left $?; sleep 1");
+    run("curl -sSk -m 10 https://inside.example:$P/; echo left $?; read -r x");
     seat_expect(&desk.seat, "169.254.169.254", SOON_MS);
+    seat_say(&desk.seat, "\r");
     ends("", 0);
 }
 
@@ -206,9 +225,10 @@ static void another_name_in_the_greeting_is_cut_off(void **arg)
     run("to() { echo | openssl s_client -proxy 127.0.0.1:3128 -connect "
         "ok.example:$P \"$@\" 2>&1 | grep -c 'BEGIN CERTIFICATE'; }; "
         "to -servername ok.example; to -servername other.example; "
-        "to -noservername; sleep 1");
+        "to -noservername; read -r x");
     seat_expect(&desk.seat, "1\r\n", SOON_MS);
     seat_expect(&desk.seat, "names another server, other.example", SOON_MS);
+    seat_say(&desk.seat, "\r");
     ends("", 0);
 }
 
