@@ -129,7 +129,8 @@ test('a screen reader hears what is written, and the keyboard alone reaches ever
   await page.getByRole('button', { name: 'Settings' }).click();
   await dialog(page).getByLabel('Screen reader mode').check();
   await dialog(page).getByRole('button', { name: 'Done' }).click();
-  await type(page, 'echo heard\n');
+  await page.locator('dialog').waitFor({ state: 'detached' });
+  await page.keyboard.type('echo heard\n'); // in the terminal, as it was
   await page.locator('.xterm-accessibility').getByText('heard', { exact: true }).first().waitFor();
   await page.keyboard.press('Control+F6');
   const names = [];

@@ -63,6 +63,8 @@ export async function says(page, text) {
 
 /** Type into the terminal, as a keyboard does. */
 export async function type(page, text) {
+  // one that was closed gives the focus back a moment later
+  await page.locator('dialog:not([open])').waitFor({ state: 'detached' });
   await page.locator('.xterm-helper-textarea').focus();
   await page.keyboard.type(text);
 }

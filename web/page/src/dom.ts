@@ -33,7 +33,10 @@ let fields = 0;
 /** A modal dialog; removed when it is closed. `done` hears what it was closed with. */
 export function dialog(title: string, body: Child[], actions: HTMLElement[], done: (value: string) => void = () => {}): HTMLDialogElement {
   const id = `d${++fields}`;
-  const before = document.activeElement;
+  // whoever came by keyboard goes on from there; by mouse, in the terminal: a
+  // blank typed at the button would open this again
+  const before =
+    (!document.activeElement?.matches(':focus-visible') && document.querySelector('.xterm-helper-textarea')) || document.activeElement;
   const d = el('dialog', { 'aria-labelledby': id }, el('h2', { id }, title), ...body, el('div', { class: 'actions' }, ...actions));
   d.addEventListener('close', () => {
     d.remove();
