@@ -45,6 +45,17 @@ static void chomp(char *text)
     text[strcspn(text, "\n")] = 0;
 }
 
+/* However the test ends: its server does not stay. */
+static void end_with_us(struct tmux *t)
+{
+    own_mem char *watch =
+        mem_printf("while kill -0 %d 2>/dev/null; do sleep 1; done; "
+                   "tmux -L %s kill-server",
+                   (int)getpid(), t->name);
+
+    free(tmux(t, "run-shell", "-b", watch, NULL));
+}
+
 void tmux_start(struct tmux *t, int cols, int rows)
 {
     static int count;
@@ -55,6 +66,7 @@ void tmux_start(struct tmux *t, int cols, int rows)
              count++);
     free(tmux(t, "new-session", "-d", "-x", x, "-y", y,
               "env -u TMUX PS1='seat> ' bash --norc --noprofile -i", NULL));
+    end_with_us(t);
     free(tmux(t, "set", "-g", "status", "off", NULL));
     free(tmux(t, "set", "-g", "escape-time", "0", NULL));
     tty = tmux_value(t, "#{pane_tty}");
