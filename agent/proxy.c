@@ -331,8 +331,10 @@ void proxy_free(struct proxy *p)
 {
     if (!p)
         return;
-    while (p->conns)
-        cut(p->conns, "the session has ended");
+    for (struct proxy_conn *c = p->conns, *next; c; c = next) {
+        next = c->next;
+        cut(c, "the session has ended");
+    }
     loop_fd_stop(p->listening);
     loop_timer_stop(p->tick);
     free(p);

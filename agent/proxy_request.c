@@ -146,6 +146,18 @@ static int fields(struct http_text rest, struct seen *s, struct err *e)
     return rest.len == 0 ? 0 : err_set(e, ERR_INPUT, "this is no request head");
 }
 
+static int length_of(struct http_text t, int64_t *out)
+{
+    if (t.len < 1 || t.len > LENGTH_DIGITS)
+        return -1;
+    for (size_t i = 0; i < t.len; i++) {
+        if (t.at[i] < '0' || t.at[i] > '9')
+            return -1;
+        *out = *out * 10 + (t.at[i] - '0');
+    }
+    return 0;
+}
+
 static int body(const struct seen *s, bool is_old, struct proxy_request *r,
                 struct err *e)
 {
@@ -155,13 +167,8 @@ static int body(const struct seen *s, bool is_old, struct proxy_request *r,
                        "a body has a Content-Length or is chunked, and "
                        "nothing else");
     r->is_chunked = s->encoding.at != NULL;
-    if (s->length.at && (s->length.len < 1 || s->length.len > LENGTH_DIGITS))
+    if (s->length.at && length_of(s->length, &r->length) < 0)
         return err_set(e, ERR_INPUT, "Content-Length is no length");
-    for (size_t i = 0; i < s->length.len; i++) {
-        if (s->length.at[i] < '0' || s->length.at[i] > '9')
-            return err_set(e, ERR_INPUT, "Content-Length is no length");
-        r->length = r->length * 10 + (s->length.at[i] - '0');
-    }
     if (r->is_connect && (r->is_chunked || r->length > 0))
         return err_set(e, ERR_INPUT, "CONNECT has no body");
     return 0;

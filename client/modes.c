@@ -82,12 +82,12 @@ static void csi(struct modes *m, uint8_t c)
 
 static void string(struct modes *m, uint8_t c)
 {
-    static const char bar[] = "9;4";
+    static const uint8_t bar[] = {'9', ';', '4'};
 
-    if (m->number < sizeof(bar) - 1 && c == bar[m->number])
-        m->has_progress |= ++m->number == sizeof(bar) - 1;
+    if (m->number < sizeof(bar) && c == bar[m->number])
+        m->has_progress |= ++m->number == sizeof(bar);
     else
-        m->number = sizeof(bar); /* another string */
+        m->number = sizeof(bar) + 1; /* another string */
     if (c == 0x07)
         m->state = GROUND;
 }

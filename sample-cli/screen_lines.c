@@ -76,8 +76,11 @@ static void lines_tail(struct lines *l, const struct task *task, size_t depth)
         return;
     while (*text) {
         len = text_row(text, cols, &skip);
-        row[rows++ % SCREEN_TAIL_ROWS] =
-            (struct line){LINE_TAIL, depth, task, false, text, len, 0};
+        row[rows++ % SCREEN_TAIL_ROWS] = (struct line){.kind = LINE_TAIL,
+                                                       .depth = depth,
+                                                       .task = task,
+                                                       .text = text,
+                                                       .len = len};
         text += skip;
     }
     for (size_t i = rows > SCREEN_TAIL_ROWS ? rows - SCREEN_TAIL_ROWS : 0;

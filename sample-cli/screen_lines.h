@@ -20,9 +20,9 @@ enum line_kind {
 
 struct line {
     enum line_kind kind;
+    bool is_bare; /* LINE_TASK: without its detail */
     size_t depth;
     const struct task *task; /* borrowed */
-    bool is_bare;            /* LINE_TASK: without its detail */
     const char *text;        /* LINE_TAIL: len bytes */
     size_t len;
     size_t more;

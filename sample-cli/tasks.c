@@ -225,7 +225,7 @@ static enum task_state task_sum(const struct task *group)
 {
     size_t seen[TASK_STATE_COUNT] = {0};
 
-    for (size_t i = 0; i < group->count; i++)
+    for (size_t i = 0; group->tasks && i < group->count; i++)
         seen[group->tasks[i].state]++;
     if (seen[TASK_FAILED])
         return TASK_FAILED;
