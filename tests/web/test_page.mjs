@@ -306,7 +306,7 @@ echo flooded; exec sleep 600
   await page.getByRole('button', { name: 'Settings' }).click();
   await dialog(page).getByLabel('Let the program write to the clipboard').check();
   await dialog(page).getByRole('button', { name: 'Done' }).click();
-  await until('the focus is back', 5000, () => page.evaluate(() => document.activeElement.textContent === 'Settings'));
+  await page.locator('dialog').waitFor({ state: 'detached' }); // the focus is back
   await page.evaluate(() => {
     window.changes = 0;
     new MutationObserver((list) => (window.changes += list.length)).observe(document.querySelector('title'), { childList: true, subtree: true, characterData: true });
