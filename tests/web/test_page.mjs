@@ -514,6 +514,7 @@ test('letters that are composed arrive whole, and wide and wrapped lines are cop
   const devtools = await page.context().newCDPSession(page);
   await devtools.send('Input.imeSetComposition', { text: '\u306b\u307b', selectionStart: 2, selectionEnd: 2 });
   await devtools.send('Input.insertText', { text: '\u65e5\u672c\ud83d\udc4d' });
+  await shows(page, 'echo \u65e5\u672c\ud83d\udc4d'); // xterm.js reads it a moment later
   await page.keyboard.press('Enter');
   await shows(page, /^\u65e5\u672c\ud83d\udc4d$/mu);
   await type(page, "clear; printf '\u6f22\u5b57 h\u00e9 \ud83d\udc4d.%0200d.\\n' 7\n");
