@@ -336,6 +336,16 @@ static void heard_greeting(int fd, const char *sample)
     buf_fini(&b);
 }
 
+/* A tunnel that is open: its greeting has passed. */
+static int opened(int *server)
+{
+    int fd = tunnel(server);
+
+    greet(fd, "openssl");
+    heard_greeting(*server, "openssl");
+    return fd;
+}
+
 #define APPLICATION "\x17\3\3\1\1hello"
 
 /* --- what is allowed --- */
@@ -349,9 +359,7 @@ static void a_tunnel_carries_all_both_ways(void **arg)
 
     (void)arg;
     start("");
-    fd = tunnel(&server);
-    greet(fd, "openssl");
-    heard_greeting(server, "openssl");
+    fd = opened(&server);
     say(fd, APPLICATION, 10);
     expect(server, APPLICATION);
     for (size_t i = 0; i < MUCH; i++)
@@ -387,9 +395,7 @@ static void a_half_close_passes_on(void **arg)
 
     (void)arg;
     start("");
-    fd = tunnel(&server);
-    greet(fd, "openssl");
-    heard_greeting(server, "openssl");
+    fd = opened(&server);
     say(fd, APPLICATION, 10);
     shutdown(fd, SHUT_WR);
     expect(server, APPLICATION);
@@ -511,9 +517,7 @@ static void a_second_greeting_is_judged_too(void **arg)
 
     (void)arg;
     start("");
-    fd = tunnel(&server);
-    greet(fd, "openssl");
-    heard_greeting(server, "openssl");
+    fd = opened(&server);
     say(fd, "\x14\3\3\0\1\1", 6);
     hear(server, got, 6);
     greet(fd, "openssl"); /* as after a retry */
@@ -632,9 +636,7 @@ static void each_wait_has_its_end(void **arg)
     close(fd);
     close(server);
 
-    fd = tunnel(&server); /* idle behind its greeting */
-    greet(fd, "openssl");
-    heard_greeting(server, "openssl");
+    fd = opened(&server); /* idle behind its greeting */
     assert_int_equal(hear(fd, got, 1), 0);
     told("\"verdict\":\"allowed\"", "it was idle for too long");
     close(fd);
@@ -688,9 +690,7 @@ static void bytes_are_counted(void **arg)
     (void)arg;
     bed.rules.bytes_max = 100000;
     start("");
-    fd = tunnel(&server);
-    greet(fd, "openssl");
-    heard_greeting(server, "openssl");
+    fd = opened(&server);
     say(fd, APPLICATION, 10);
     for (int i = 0; i < 100; i++)
         if (send(server, much, sizeof(much), MSG_NOSIGNAL) < 0)
@@ -715,9 +715,7 @@ static void who_goes_in_the_midst_is_noticed(void **arg)
     close(fd);
     assert_int_equal(hear(server, got, 1), 0);
     close(server);
-    fd = tunnel(&server);
-    greet(fd, "openssl");
-    heard_greeting(server, "openssl");
+    fd = opened(&server);
     say(fd, APPLICATION, 10);
     expect(server, APPLICATION);
     setsockopt(server, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
