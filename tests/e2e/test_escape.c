@@ -28,6 +28,17 @@ static void attach(const char *sid)
     seat_start(&desk.seat, argv, NULL, 100, 30, -1);
 }
 
+/* The gateway, which answers nobody until it is let go on. */
+static pid_t stopped_gateway(void)
+{
+    pid_t gateway = 0;
+
+    assert_int_equal(
+        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
+    kill(gateway, SIGSTOP);
+    return gateway;
+}
+
 static void out_and_back_again(void **arg)
 {
     own_mem char *back = NULL;
@@ -120,9 +131,7 @@ static void without_a_connection_one_gets_out_too(void **arg)
     desk_run(NULL, RAW "sleep 1000");
     seat_expect(&desk.seat, "HERE", SOON_MS);
     sid = desk_session();
-    assert_int_equal(
-        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
-    kill(gateway, SIGSTOP);
+    gateway = stopped_gateway();
     seat_say(&desk.seat, "abc\r~.");
     seat_expect(&desk.seat, "4 typed bytes have not arrived", SOON_MS);
     desk_expect_end(0, SOON_MS);
@@ -180,9 +189,7 @@ static void that_it_ends_outlives_its_connection(void **arg)
     (void)arg;
     desk_run(NULL, RAW "sleep 1000");
     seat_expect(&desk.seat, "HERE", SOON_MS);
-    assert_int_equal(
-        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
-    kill(gateway, SIGSTOP);
+    gateway = stopped_gateway();
     seat_say(&desk.seat, "\r~xy");
     seat_expect(&desk.seat, "ending the session", SOON_MS);
     kill(gateway, SIGKILL);
@@ -199,9 +206,7 @@ static void leaving_before_that_is_confirmed_is_told(void **arg)
     (void)arg;
     desk_run(NULL, RAW "sleep 1000");
     seat_expect(&desk.seat, "HERE", SOON_MS);
-    assert_int_equal(
-        stack_pids(desk.stack, "podterm-gateway", NULL, &gateway, 1), 1);
-    kill(gateway, SIGSTOP);
+    gateway = stopped_gateway();
     seat_say(&desk.seat, "\r~xy");
     seat_expect(&desk.seat, "ending the session", SOON_MS);
     seat_say(&desk.seat, "~.");
