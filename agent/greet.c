@@ -1,5 +1,7 @@
 #include "agent/greet.h"
 
+#include "agent/sandbox.h"
+#include "base/layer.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/token.h"
@@ -122,6 +124,16 @@ const char *greet_sentence(enum err_kind kind)
     }
 }
 
+static void greet_cage(struct json *ready, const struct agent_spec *spec,
+                       const struct state_head *h)
+{
+    struct json *j = json_set(ready, "cage", json_object());
+
+    json_set_str(j, "mode", spec->cage);
+    layer_to_json(j, "holds", sandbox_layers(spec, h->cage_held));
+    json_set_int(j, "landlock", h->landlock);
+}
+
 struct json *greet_ready(const struct agent_spec *spec,
                          const struct state_head *h, enum role role,
                          uint64_t output_from)
@@ -145,6 +157,8 @@ struct json *greet_ready(const struct agent_spec *spec,
     json_set_str(sub, "sha256", spec->bundle_sha256);
     json_set_str(j, "isolation", spec->isolation);
     json_set_str(j, "egress", spec->egress);
+    if (h->started_ms) /* before, the kernel has not been asked */
+        greet_cage(j, spec, h);
     return j;
 }
 

@@ -1,6 +1,7 @@
 #include "agent/launch.h"
 
 #include "agent/manifest.h"
+#include "agent/sandbox.h"
 #include "base/mem.h"
 #include "base/seal.h"
 
@@ -81,6 +82,7 @@ int launch_program(struct shimlink *shim, const struct launch *l, struct err *e)
     const struct spec_limits *limits = &l->spec->limits;
     bool is_caged = strcmp(l->spec->isolation, "full") == 0;
     char **env = launch_env(l);
+    struct sandbox sandbox;
     struct shimlink_start start = {
         .cols = l->cols,
         .rows = l->rows,
@@ -91,12 +93,20 @@ int launch_program(struct shimlink *shim, const struct launch *l, struct err *e)
                    .data_bytes = (uint64_t)limits->data_bytes,
                    .fsize_bytes = (uint64_t)limits->fsize_bytes,
                    .cpu_s = (uint64_t)limits->cpu_s},
+        .cage = &sandbox.cage,
         .cwd = l->home,
         .argv = (const char *const *)l->argv,
         .env = (const char *const *)env,
     };
-    int r = shimlink_start(shim, &start, e);
+    int r = sandbox_init(&sandbox, l->spec, l->root, l->home, e);
 
+    if (r == 0) {
+        /* in a network of its own; another's is the agent's to listen in */
+        if (!l->spec->is_network_shared)
+            start.listen_count = sandbox_ports(l->spec, start.listen);
+        r = shimlink_start(shim, &start, e);
+        sandbox_fini(&sandbox);
+    }
     launch_env_free(env);
     return r;
 }

@@ -5,9 +5,12 @@
 #include "agent/egress.h"
 #include "agent/launch.h"
 #include "agent/report.h"
+#include "agent/sandbox.h"
 #include "base/frame.h"
+#include "base/layer.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/own.h"
 #include "base/seal.h"
 
 #include <malloc.h>
@@ -20,7 +23,6 @@
 /* Lines that a shim taken over can bring about. */
 static struct log_rate shim_rate = {.burst = 20, .interval_ms = 1000};
 
-static void life_try_start(struct life *l);
 static void life_bundle_start(struct life *l);
 
 const struct agent_spec *life_spec(const struct life *l)
@@ -56,7 +58,8 @@ static int life_status(struct life *l, struct err *e)
 
     return l->conf.status_path
                ? status_write(l->conf.status_path, state, l->conf.addr,
-                              l->head->started_ms, l->spec->isolation, e)
+                              l->head->started_ms, l->spec->isolation,
+                              sandbox_layers(l->spec, l->head->cage_held), e)
                : 0;
 }
 
@@ -132,36 +135,33 @@ static void life_shim_hello(void *arg, enum shim_state state,
     life_try_start(l);
 }
 
-/* --- the program's network --- */
+/* --- the program --- */
 
-static void life_refused(void *arg, const char *text)
+/* Its own word is taken once, before the program has run. */
+static void life_cage(struct life *l, const struct shimlink_run *run)
 {
-    struct life *l = arg;
+    own_json struct json *j = json_object();
+    own_mem char *layers = NULL;
+    char text[SANDBOX_TEXT_MAX];
 
-    attach_notice(l->attachments, text);
+    l->head->cage_held = run->held;
+    l->head->landlock = run->landlock;
+    layer_to_json(j, "holds", sandbox_layers(l->spec, run->held));
+    layers = json_text(json_get(j, "holds"));
+    log_info("session.start", "cage", "s", l->spec->cage, "holds", "s", layers,
+             "landlock", "i", (int64_t)run->landlock, "egress", "s",
+             l->spec->egress, NULL);
+    sandbox_missing(l->spec, run->held, run->landlock, text);
+    if (text[0])
+        attach_notice(l->attachments, text);
 }
 
-static void life_shim_listener(void *arg, int listen_fd)
-{
-    static const struct egress_verbs verbs = {.notice = life_refused};
-    struct life *l = arg;
-
-    if (!l->spec->proxy_rules) {
-        close(listen_fd); /* nobody asked for it */
-        return;
-    }
-    if (!l->egress)
-        l->egress =
-            egress_new(l->loop, l->spec->sid, l->spec->proxy_rules, &verbs, l);
-    egress_listen(l->egress, listen_fd);
-}
-
-static void life_shim_started(void *arg, int master_fd, int pid)
+static void life_shim_started(void *arg, int master_fd,
+                              const struct shimlink_run *run)
 {
     struct life *l = arg;
     struct state_head *h = l->head;
 
-    (void)pid;
     terminal_adopt(l->terminal, master_fd);
     if (h->phase == PHASE_ENDED || h->started_ms != 0)
         return;
@@ -172,8 +172,8 @@ static void life_shim_started(void *arg, int master_fd, int pid)
     h->phase = PHASE_RUNNING;
     life_env_forget(l);
     life_stage(l, "started", "done", "", 0, 0);
+    life_cage(l, run);
     life_status_running(l);
-    log_info("session.start", NULL);
     malloc_trim(0); /* what fetching and starting took is not needed again */
 }
 
@@ -211,8 +211,8 @@ static void life_shim_lost(void *arg, const struct err *why)
         life_timer(l, &l->wait, LIFE_LEAVE_MS, life_shim_missing);
 }
 
-/* Bundle ready and shim there: once both, the program starts. */
-static void life_try_start(struct life *l)
+/* Bundle ready, shim there, proxies listening: the program starts. */
+void life_try_start(struct life *l)
 {
     struct err e = {0};
     struct launch launch = {
@@ -224,7 +224,8 @@ static void life_try_start(struct life *l)
         .rows = l->head->rows,
     };
 
-    if (l->head->phase != PHASE_UNPACKED || !l->shim_is_there || !l->argv)
+    if (l->head->phase != PHASE_UNPACKED || !l->shim_is_there || !l->argv ||
+        !l->has_listened)
         return;
     l->head->phase = PHASE_STARTING;
     if (launch_program(l->shim, &launch, &e) < 0)
@@ -422,7 +423,7 @@ static const struct terminal_verbs terminal_verbs = {
 
 static const struct shimlink_verbs shim_verbs = {
     .hello = life_shim_hello,
-    .listener = life_shim_listener,
+    .listener = life_listener,
     .started = life_shim_started,
     .exited = life_shim_exited,
     .stopping = life_shim_stopping,
@@ -505,6 +506,7 @@ int life_begin(struct life *l, struct attach_set *set, struct err *e)
     l->tick =
         loop_timer_start(l->loop, LIFE_TICK_MS, LIFE_TICK_MS, life_tick, l);
     life_resume(l);
+    life_listen(l);
     return stall_start(&l->stall, STALL_NUDGE_MS, STALL_KILL_MS, e);
 }
 
@@ -521,6 +523,7 @@ void life_free(struct life *l)
     loop_timer_stop(l->kill);
     loop_timer_stop(l->drain);
     loop_timer_stop(l->wait);
+    loop_timer_stop(l->listen);
     bundle_argv_free(l->argv);
     free(l);
 }

@@ -27,6 +27,8 @@
  * is its end */
 #define LIFE_QUIET_MS 300
 #define LIFE_SHIM_WAIT_MS 10000 /* for the shim to come back */
+#define LIFE_LISTEN_MS 50       /* between two tries at a proxy's port, */
+#define LIFE_LISTEN_TRIES 100   /* of which there are so many */
 /* for connections and shim at the very end; a keeper kills after a second */
 #define LIFE_LEAVE_MS 700
 

@@ -1,6 +1,7 @@
 /*
- * What agent/life.c (phases, runner, bundle, time) and agent/life_end.c (the
- * end and leaving) share of a session. For these two alone.
+ * What agent/life.c (phases, runner, bundle, time), agent/life_network.c (the
+ * program's proxies) and agent/life_end.c (the end and leaving) share of a
+ * session. For these alone.
  */
 #ifndef PODTERM_AGENT_LIFE_INTERNAL_H
 #define PODTERM_AGENT_LIFE_INTERNAL_H
@@ -26,11 +27,14 @@ struct life {
     struct bundle *bundle; /* while it is fetched and unpacked */
     struct attach_set *attachments;
     struct loop_timer *tick;
-    struct loop_timer *kill;  /* SIGHUP was sent: SIGKILL next */
-    struct loop_timer *drain; /* after the exit, until the terminal is dry */
-    struct loop_timer *wait;  /* for the shim; for linger; for leaving */
-    char **argv;              /* of the program, once the bundle is ready */
-    int64_t drain_since_ms;   /* the exit, or the wish to end, if later */
+    struct loop_timer *kill;     /* SIGHUP was sent: SIGKILL next */
+    struct loop_timer *drain;    /* after the exit, until the terminal is dry */
+    struct loop_timer *wait;     /* for the shim; for linger; for leaving */
+    struct loop_timer *listen;   /* for a port to be free */
+    int listening, listen_tries; /* ports we listen on; tries at the next */
+    bool has_listened;           /* on all there are to be */
+    char **argv;                 /* of the program, once the bundle is ready */
+    int64_t drain_since_ms;      /* the exit, or the wish to end, if later */
     int64_t quiet_since_ms;
     uint64_t quiet_at;  /* output_end then */
     bool shim_is_there; /* HELLO was good */
@@ -45,6 +49,17 @@ struct life {
 /* (Re)arm the timer in slot, once. */
 void life_timer(struct life *l, struct loop_timer **slot, int64_t ms,
                 void (*cb)(void *arg));
+
+/* The program is started once all it needs is there. */
+void life_try_start(struct life *l);
+
+/* --- life_network.c --- */
+
+/* A socket that the program connects to: its proxy's; taken. arg: the life. */
+void life_listener(void *arg, uint16_t port, int listen_fd);
+/* Listen where the program shares our network; goes on by itself. arg: the
+ * life. */
+void life_listen(void *arg);
 
 /* --- life_end.c --- */
 

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/loop.h"
+#include "base/layer.h"
 #include "base/mem.h"
 #include "base/own.h"
 
@@ -79,7 +80,8 @@ int report_write_lost(const char *path, enum end_reason reason,
 }
 
 int status_write(const char *path, const char *state, const char *addr,
-                 int64_t started_ms, const char *isolation, struct err *e)
+                 int64_t started_ms, const char *isolation, unsigned layers,
+                 struct err *e)
 {
     own_json struct json *j = json_object();
     own_mem char *fresh = mem_printf("%s.new", path);
@@ -89,6 +91,8 @@ int status_write(const char *path, const char *state, const char *addr,
     json_set_str(j, "addr", addr);
     json_set_int(j, "program_started_ms", started_ms);
     json_set_str(j, "isolation", isolation);
+    if (started_ms)
+        layer_to_json(j, "cage", layers);
     unlink(fresh);
     if (report_put(fresh, O_EXCL, j, e) < 0 ||
         (rename(fresh, path) < 0 && err_sys(e, "rename to %s", path) < 0)) {

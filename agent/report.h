@@ -23,8 +23,9 @@ int report_write_lost(const char *path, enum end_reason reason,
                       const char *detail, struct err *e);
 
 /* Replace the status file: state "listening" or "running"; isolation as the
- * spec says it. */
+ * spec says it; layers (enum cage_layer) hold once it has started. */
 int status_write(const char *path, const char *state, const char *addr,
-                 int64_t started_ms, const char *isolation, struct err *e);
+                 int64_t started_ms, const char *isolation, unsigned layers,
+                 struct err *e);
 
 #endif

@@ -8,6 +8,7 @@
 #include "agent/shimlink.h"
 
 #include "agent/shimlink_peer.h"
+#include "agent/shimlink_start.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -33,6 +34,7 @@ struct link {
     struct loop_fd *watch;
     int64_t since_ms;
     unsigned seen; /* one bit for each shim_type that came */
+    int listeners; /* that came */
     bool is_start_sent;
     enum shim_state state; /* as its HELLO said */
     struct buf out;        /* what the socket did not take yet; secret */
@@ -207,7 +209,8 @@ static int on_hello(struct link *k, const struct shimlink_message *m,
     return 0;
 }
 
-/* What may come when: each kind once, and only after what it answers. */
+/* What may come when: each kind once (listeners: a few), and only after what
+ * it answers. */
 static int link_allow(struct link *k, enum shim_type type, bool has_fd,
                       struct err *e)
 {
@@ -236,7 +239,8 @@ static int link_allow(struct link *k, enum shim_type type, bool has_fd,
         is_right = k->is_start_sent;
         break;
     }
-    if (!is_right || (k->seen & bit) ||
+    if (!is_right || (k->seen & bit && type != SHIM_LISTENER) ||
+        (type == SHIM_LISTENER && k->listeners++ == SHIM_PORTS_MAX) ||
         (has_fd && type != SHIM_STARTED && type != SHIM_LISTENER))
         return err_set(e, ERR_PEER, "shim: type 0x%02x is out of place",
                        (unsigned)type);
@@ -249,6 +253,7 @@ static int link_message(struct link *k, const struct shimlink_message *m,
                         int *fd, struct err *e)
 {
     struct shimlink *s = k->owner;
+    struct shimlink_run run;
 
     if (link_allow(k, m->type, *fd >= 0, e) < 0)
         return -1;
@@ -258,12 +263,13 @@ static int link_message(struct link *k, const struct shimlink_message *m,
     case SHIM_STARTED:
         if (shimlink_check_master(*fd, e) < 0)
             return -1;
-        s->verbs.started(s->arg, own_fd_give(fd), m->value);
+        run = (struct shimlink_run){m->value, m->held, m->landlock};
+        s->verbs.started(s->arg, own_fd_give(fd), &run);
         return 0;
     case SHIM_LISTENER:
         if (shimlink_check_listener(*fd, e) < 0)
             return -1;
-        s->verbs.listener(s->arg, own_fd_give(fd));
+        s->verbs.listener(s->arg, m->port, own_fd_give(fd));
         return 0;
     case SHIM_EXITED:
         s->verbs.exited(s->arg, m->kind, m->value);
@@ -509,49 +515,6 @@ static int no_shim(struct err *e)
     return err_set(e, ERR_PEER, "shim: not connected");
 }
 
-static int put_string(struct buf *b, const char *text)
-{
-    size_t len = strlen(text);
-
-    if (len > SHIM_MESSAGE_MAX || buf_append_u32(b, (uint32_t)len) < 0)
-        return -1;
-    return buf_append(b, text, len);
-}
-
-static int put_strings(struct buf *b, const char *const *list, size_t max)
-{
-    size_t count = 0;
-    int r;
-
-    while (list[count])
-        if (++count > max)
-            return -1;
-    r = buf_append_u16(b, (uint16_t)count);
-    for (size_t i = 0; i < count && r == 0; i++)
-        r = put_string(b, list[i]);
-    return r;
-}
-
-/* The body of START behind a place for the length; -1 when it is too large. */
-static int put_start(struct buf *b, const struct shimlink_start *w)
-{
-    if (buf_append_u32(b, 0) < 0 || buf_append_u8(b, SHIM_START) < 0 ||
-        buf_append_u16(b, w->cols) < 0 || buf_append_u16(b, w->rows) < 0 ||
-        buf_append_u8(b, SHIM_SANDBOX_VERSION) < 0 ||
-        buf_append_u8(b, (uint8_t)w->isolation) < 0 ||
-        buf_append_u64(b, w->limits.nproc) < 0 ||
-        buf_append_u64(b, w->limits.nofile) < 0 ||
-        buf_append_u64(b, w->limits.data_bytes) < 0 ||
-        buf_append_u64(b, w->limits.fsize_bytes) < 0 ||
-        buf_append_u64(b, w->limits.cpu_s) < 0 ||
-        buf_append_u8(b, SHIM_NETWORK_VERSION) < 0 ||
-        buf_append_u8(b, (uint8_t)w->egress) < 0 || put_string(b, w->cwd) < 0 ||
-        put_strings(b, w->argv, SHIM_ARGS_MAX) < 0 ||
-        put_strings(b, w->env, SHIM_ENV_MAX) < 0)
-        return -1;
-    return 0;
-}
-
 int shimlink_start(struct shimlink *s, const struct shimlink_start *what,
                    struct err *e)
 {
@@ -567,7 +530,8 @@ int shimlink_start(struct shimlink *s, const struct shimlink_start *what,
         return err_set(e, ERR_INPUT, "START of size %ux%u, %s a command",
                        what->cols, what->rows, what->argv[0] ? "with" : "no");
     buf_init(&msg, SHIM_LENGTH_BYTES + SHIM_MESSAGE_MAX);
-    if (put_start(&msg, what) < 0) {
+    if (buf_append_u32(&msg, 0) < 0 || buf_append_u8(&msg, SHIM_START) < 0 ||
+        shimlink_start_put(&msg, what) < 0) {
         buf_fini_secret(&msg);
         return err_set(e, ERR_TOO_LARGE,
                        "command and environment together are larger than %d "

@@ -18,6 +18,7 @@
 #include "base/loop.h"
 #include "runner-image/shim.h"
 
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,20 +35,27 @@
 
 struct shimlink;
 
+/* What a shim says of the program it has started. */
+struct shimlink_run {
+    int pid;          /* the runner's number, for show */
+    uint8_t held;     /* layers of the cage that hold: enum shim_layer */
+    uint8_t landlock; /* its ABI; 0 = this kernel has none */
+};
+
 struct shimlink_verbs {
     /* A shim with the right cookie is here (each time it comes). The first
      * time ever, the cookie file is gone by now: store that (is_cookie_spent)
      * before anything is started. kind and value matter with SHIM_ENDED. */
     void (*hello)(void *arg, enum shim_state state, enum shim_end kind,
                   int value);
-    /* Where the program connects to its proxy: a listening socket of the
-     * runner's network, the callee's, non-blocking, close-on-exec. Before the
-     * first started with that egress, and after each hello. NULL = there is
-     * to be none. */
-    void (*listener)(void *arg, int listen_fd);
+    /* Where the program connects to a proxy: a socket listening on that port
+     * of the runner's loopback, the callee's, non-blocking, close-on-exec.
+     * Each that START named, before the first started and after each hello.
+     * NULL = there is to be none. */
+    void (*listener)(void *arg, uint16_t port, int listen_fd);
     /* The program runs, or has run, on this PTY: master_fd is the callee's,
-     * non-blocking, close-on-exec. pid is the runner's number, for show. */
-    void (*started)(void *arg, int master_fd, int pid);
+     * non-blocking, close-on-exec. */
+    void (*started)(void *arg, int master_fd, const struct shimlink_run *run);
     /* The program has ended; what it wrote is still in the PTY, read to EIO.
      * Told again after each hello in state SHIM_ENDED. */
     void (*exited)(void *arg, enum shim_end kind, int value);
@@ -72,11 +80,31 @@ struct shimlink_conf {
     void *arg;
 };
 
+struct shimlink_filter { /* seccomp's; code is borrowed */
+    enum shim_when when;
+    const struct sock_filter *code;
+    size_t count; /* 1..SHIM_FILTER_MAX */
+};
+
+/* The kernel's share of the cage; all borrowed. {0} = none of it. */
+struct shimlink_cage {
+    uint8_t want, must; /* layers: enum shim_layer */
+    struct shimlink_filter filters[SHIM_FILTERS_MAX];
+    int filter_count;
+    const char *const *readable; /* NULL-terminated paths, or NULL */
+    const char *const *writable;
+    uint16_t ports[SHIM_PORTS_MAX]; /* that it may connect to */
+    int port_count;
+};
+
 struct shimlink_start {
     uint16_t cols, rows; /* 1..SHIM_SIZE_MAX */
     enum shim_isolation isolation;
     enum shim_egress egress;
     struct shim_limits limits;
+    const struct shimlink_cage *cage; /* NULL = none */
+    uint16_t listen[SHIM_PORTS_MAX];  /* for listener */
+    int listen_count;
     const char *cwd;         /* as the runner sees it */
     const char *const *argv; /* NULL-terminated, at least one */
     const char *const *env;  /* NULL-terminated, "NAME=value" */
@@ -105,8 +133,10 @@ int shimlink_leave(struct shimlink *s, int code, struct err *e);
 struct shimlink_message {
     enum shim_type type;
     uint8_t version, state, kind; /* HELLO; kind: EXITED too */
-    int32_t value;         /* HELLO, EXITED; pid of STARTED; errno of FAILED */
-    const uint8_t *cookie; /* HELLO: SHIM_COOKIE_BYTES, borrowed */
+    int32_t value;          /* HELLO, EXITED; pid of STARTED; errno of FAILED */
+    uint8_t held, landlock; /* STARTED */
+    uint16_t port;          /* LISTENER */
+    const uint8_t *cookie;  /* HELLO: SHIM_COOKIE_BYTES, borrowed */
     char text[SHIM_TEXT_MAX + 1]; /* FAILED: printable ASCII */
 };
 

@@ -14,7 +14,7 @@ static const struct {
     [SHIM_EXITED] = {SHIM_EXITED_BYTES, SHIM_EXITED_BYTES},
     [SHIM_STOPPING] = {0, 0},
     [SHIM_FAILED] = {SHIM_FAILED_BYTES, SHIM_FAILED_BYTES + SHIM_TEXT_MAX},
-    [SHIM_LISTENER] = {0, 0},
+    [SHIM_LISTENER] = {SHIM_LISTENER_BYTES, SHIM_LISTENER_BYTES},
 };
 
 /* The text goes to logs and to the user's screen: ASCII only, no control
@@ -82,13 +82,18 @@ static int parse_body(struct cursor *c, struct shimlink_message *m,
             return check_end(m, e);
         break;
     case SHIM_STARTED:
-        is_cut = parse_i32(c, &m->value) < 0;
+        is_cut = parse_i32(c, &m->value) < 0 || buf_take_u8(c, &m->held) < 0 ||
+                 buf_take_u8(c, &m->landlock) < 0;
+        m->held &= SHIM_LAYERS_ALL;
+        break;
+    case SHIM_LISTENER:
+        is_cut = buf_take_u16(c, &m->port) < 0;
         break;
     case SHIM_FAILED:
         is_cut = parse_i32(c, &m->value) < 0;
         parse_text(c, m->text);
         break;
-    default: /* STOPPING and LISTENER have no body */
+    default: /* STOPPING has no body */
         break;
     }
     return is_cut ? err_set(e, ERR_PEER, "shim: message is cut short") : 0;

@@ -100,13 +100,16 @@ static int spec_str(const struct json *j, const char *where, const char *name,
     return 0;
 }
 
-static int spec_version(const struct json *j, const char *where, struct err *e)
+static int spec_version(const struct json *j, const char *where, int version,
+                        struct err *e)
 {
+    char want[48];
     int64_t v;
 
-    if (json_get_int(j, "v", &v) < 0 || v != 1)
-        return spec_bad(e, where, "v", "1: this agent knows no other");
-    return 0;
+    if (json_get_int(j, "v", &v) == 0 && v == version)
+        return 0;
+    snprintf(want, sizeof(want), "%d: this agent knows no other", version);
+    return spec_bad(e, where, "v", want);
 }
 
 static int spec_owner(const struct json *root, struct agent_spec *s,
@@ -355,25 +358,32 @@ static int spec_fetch_of(const struct json *root, struct agent_spec *s,
     return spec_numbers(j, "fetch", fetch_numbers, COUNT(fetch_numbers), s, e);
 }
 
-/* One of two words into out. */
+/* One of some words, NULL-terminated, into out. */
 static int spec_word(const struct json *j, const char *where, const char *name,
-                     const char *a, const char *b, char out[8], struct err *e)
+                     const char *const *words, char out[8], struct err *e)
 {
     const char *v = json_get_str(j, name);
-    char want[40];
+    char want[64] = "";
 
-    if (v && (strcmp(v, a) == 0 || strcmp(v, b) == 0)) {
-        snprintf(out, 8, "%s", v);
-        return 0;
+    for (; *words; words++) {
+        size_t len = strlen(want);
+
+        if (v && strcmp(v, *words) == 0) {
+            snprintf(out, 8, "%s", v);
+            return 0;
+        }
+        snprintf(want + len, sizeof(want) - len, "%s\"%s\"", len ? " or " : "",
+                 *words);
     }
-    snprintf(want, sizeof(want), "\"%s\" or \"%s\"", a, b);
     return spec_bad(e, where, name, want);
 }
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static int spec_sandbox(const struct json *root, struct agent_spec *s,
                         struct err *e)
 {
-    static const char *const names[] = {"v", "isolation", "limits", NULL};
+    static const char *const names[] = {"v", "isolation", "cage", "limits",
+                                        NULL};
     static const char *const limits[] = {"nproc",       "nofile", "data_bytes",
                                          "fsize_bytes", "cpu_s",  NULL};
     const struct json *j = json_get(root, "sandbox");
@@ -383,9 +393,11 @@ static int spec_sandbox(const struct json *root, struct agent_spec *s,
         return err_wrap(e, "spec: sandbox");
     if (json_only(l, limits, e) < 0)
         return err_wrap(e, "spec: sandbox.limits");
-    if (spec_version(j, "sandbox", e) < 0 ||
-        spec_word(j, "sandbox", "isolation", "full", "none", s->isolation, e) <
-            0)
+    if (spec_version(j, "sandbox", 2, e) < 0 ||
+        spec_word(j, "sandbox", "isolation", WORDS("full", "none"),
+                  s->isolation, e) < 0 ||
+        spec_word(j, "sandbox", "cage", WORDS("strict", "best", "open"),
+                  s->cage, e) < 0)
         return -1;
     return spec_numbers(l, "sandbox.limits", limit_numbers,
                         COUNT(limit_numbers), s, e);
@@ -395,7 +407,7 @@ static int spec_sandbox(const struct json *root, struct agent_spec *s,
 static int spec_network(const struct json *root, struct agent_spec *s,
                         struct err *e)
 {
-    static const char *const names[] = {"v", "egress", "rules", NULL};
+    static const char *const names[] = {"v", "shared", "egress", "rules", NULL};
     const struct json *j = json_get(root, "network");
     const struct json *rules = json_get(j, "rules");
     const bool is_proxied = json_get_is(j, "egress", "proxy");
@@ -404,13 +416,20 @@ static int spec_network(const struct json *root, struct agent_spec *s,
 
     if (json_only(j, names, e) < 0)
         return err_wrap(e, "spec: network");
-    if (spec_version(j, "network", e) < 0)
+    if (spec_version(j, "network", 2, e) < 0)
         return -1;
+    if (json_get_bool(j, "shared", &s->is_network_shared) < 0)
+        return spec_bad(e, "network", "shared", "true or false");
+    if (s->is_network_shared && strcmp(s->cage, "open") == 0 &&
+        !json_get_is(j, "egress", "open"))
+        return spec_bad(e, "network", "egress",
+                        "\"open\": nothing keeps the program from it");
     if (is_proxied != (rules != NULL))
         return err_set(e, ERR_INPUT,
                        "spec: network.rules belong to egress \"proxy\"");
     if (!is_proxied)
-        return spec_word(j, "network", "egress", "none", "open", s->egress, e);
+        return spec_word(j, "network", "egress", WORDS("none", "open"),
+                         s->egress, e);
     r = proxy_rules_of(rules, &judged, e);
     proxy_rules_fini(&judged);
     if (r < 0)
@@ -494,7 +513,7 @@ int spec_of(const struct json *root, struct agent_spec *out, struct err *e)
 
     if (!json_is_object(root))
         return err_set(e, ERR_INPUT, "spec: must be an object");
-    if (json_only(root, names, e) < 0 || spec_version(root, "", e) < 0)
+    if (json_only(root, names, e) < 0 || spec_version(root, "", 1, e) < 0)
         return err_wrap(e, "spec");
     if (spec_numbers(root, "", root_numbers, COUNT(root_numbers), &s, e) < 0)
         return -1;

@@ -73,8 +73,10 @@ struct agent_spec {
 
     struct spec_fetch fetch;
     struct spec_unpack unpack;
-    char isolation[8]; /* "full", "none" */
-    char egress[8];    /* "none", "proxy", "open" */
+    char isolation[8];      /* namespaces: "full", "none" */
+    char cage[8];           /* the kernel's layers: "strict", "best", "open" */
+    bool is_network_shared; /* with the agent: a pod's */
+    char egress[8];         /* "none", "proxy", "open" */
     char *proxy_rules; /* owned: proxy_rules_of's JSON; NULL but for "proxy" */
     struct spec_limits limits;
     char *file_root; /* owned; fetch.url.file_root points here */

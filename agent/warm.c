@@ -143,10 +143,11 @@ static void warm_shim_hello(void *arg, enum shim_state state,
                    "a program runs of which the agent has no session");
 }
 
-static void warm_shim_started(void *arg, int master_fd, int pid)
+static void warm_shim_started(void *arg, int master_fd,
+                              const struct shimlink_run *run)
 {
     (void)arg;
-    (void)pid;
+    (void)run;
     close(master_fd);
 }
 
@@ -405,7 +406,7 @@ static int warm_begin(struct warm *w, struct err *e)
     log_info("warm.start", "addr", "s", w->conf.addr, "pool", "s", w->spec.pool,
              NULL);
     return w->conf.status_path ? status_write(w->conf.status_path, "warm",
-                                              w->conf.addr, 0, "", e)
+                                              w->conf.addr, 0, "", 0, e)
                                : 0;
 }
 

@@ -51,6 +51,7 @@ struct store_session {
     bool end_wanted;      /* DELETE was asked */
     uint8_t egress;       /* enum egress_mode: what holds */
     char isolation[12];   /* "full", "none", "" while unknown */
+    uint8_t cage;         /* enum cage_layer; LAYER_KNOWN once it is */
     char agent_addr[64];  /* "127.0.0.1:4711"; "" = not yet */
     char agent_uid[64];   /* pod UID, or keeper identity locally */
     char launch_ref[128]; /* the launcher's own handle */

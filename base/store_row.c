@@ -1,5 +1,6 @@
 #include "base/store_row.h"
 
+#include "base/layer.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -68,6 +69,7 @@ static const struct row_field fields[] = {
     FIELD(28, false, ROW_BYTES, psk_sealed, 0),
     FIELD(29, false, ROW_STAGE, stages, 0),
     FIELD(30, false, ROW_COUNTER, viewers_untold, 0),
+    FIELD(31, false, ROW_BYTE, cage, LAYER_KNOWN | LAYER_ALL),
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 

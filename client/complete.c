@@ -160,6 +160,18 @@ static bool option_unit(const struct command *c, const char *word,
     return false;
 }
 
+/* Those that are meant as they stand: strict|best|open, but not file|URL. */
+static void offer_words(const struct complete *k, const char *unit)
+{
+    own_mem char *words = mem_str(unit);
+    char *rest = words, *word;
+
+    if (unit[strspn(unit, "abcdefghijklmnopqrstuvwxyz|")])
+        return;
+    while ((word = strsep(&rest, "|")))
+        offer(k, word, "");
+}
+
 static void offer_value(const struct complete *k, const char *unit)
 {
     extern char **environ;
@@ -168,13 +180,8 @@ static void offer_value(const struct complete *k, const char *unit)
         files(k);
         return;
     }
-    if (strcmp(unit, "best|strict") == 0 || strcmp(unit, "none|open") == 0) {
-        own_mem char *words = mem_str(unit);
-
-        words[strcspn(words, "|")] = 0;
-        offer(k, words, "");
-        offer(k, words + strlen(words) + 1, "");
-    }
+    if (strchr(unit, '|'))
+        offer_words(k, unit);
     for (char **v = environ; begins(unit, "NAME[") && *v; v++) {
         own_mem char *name = mem_strn(*v, strcspn(*v, "="));
 

@@ -240,9 +240,10 @@ static int web_dir(struct devconf *c, struct err *e)
 static int choices(const struct devconf *c, struct err *e)
 {
     if (strcmp(c->isolation, "best") != 0 &&
-        strcmp(c->isolation, "strict") != 0)
+        strcmp(c->isolation, "strict") != 0 &&
+        strcmp(c->isolation, "open") != 0)
         return err_set(e, ERR_INPUT,
-                       "--isolation must be best or strict, not \"%s\"",
+                       "--isolation must be strict, best or open, not \"%s\"",
                        c->isolation);
     if (egress_mode_of(c->egress) < 0)
         return err_set(e, ERR_INPUT,
@@ -262,7 +263,7 @@ const struct conf_row devconf_rows[] = {
     {"web-dir", CONF_STR, &slots.web, 0, PATH_MAX - 1, NULL, "directory", "the web terminal's page as built (default: ../share/podterm/web or ../../web/dist from this program, if there; empty: no page)"},
     {"bundle-root", CONF_STR, &slots.bundle_root, 1, PATH_MAX - 1, ".", "directory", "file: bundles may come from below here"},
     {"bundle-domains", CONF_STR, &slots.bundle_domains, 0, 4096, "", "domains", "hosts bundles may come from: example.com, *.example.com (http on loopback always may)"},
-    {"isolation", CONF_STR, &slots.isolation, 1, 16, "best", "best|strict", "run programs unisolated where the kernel refuses a cage, or refuse"},
+    {"isolation", CONF_STR, &slots.isolation, 1, 16, "best", "strict|best|open", "a program's cage: whole or the session is refused, what this kernel has of it, or without filters (for debuggers)"},
     {"egress", CONF_STR, &slots.egress, 1, 16, "none", "none|proxy|open", "the programs' network: none, --program-domains, or all of it"},
     {"program-domains", CONF_STR, &slots.program_domains, 0, 4096, "", "domains", "with --egress proxy: what programs may reach by TLS: example.com, *.example.com, example.com:8443"},
     {"installation", CONF_STR, &slots.installation, 1, 128, "podterm-dev", "", "name of this installation: audience of session tokens"},

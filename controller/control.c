@@ -3,6 +3,7 @@
 #include "base/addr.h"
 #include "base/frame.h"
 #include "base/json.h"
+#include "base/layer.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -93,12 +94,26 @@ static void *opened(void *arg, struct ws_conn *c)
     return n;
 }
 
+/* An agent that has not started its program does not know yet. */
+static int64_t read_cage(const uint8_t *bytes, size_t len)
+{
+    struct err e = {0};
+    own_json struct json *ready = json_parse((const char *)bytes, len, &e);
+    int layers = layer_of_json(json_get(json_get(ready, "cage"), "holds"));
+
+    return layers < 0 ? -1 : LAYER_KNOWN | layers;
+}
+
 static void message(void *user, const uint8_t *bytes, size_t len, bool is_text)
 {
     struct control *n = user;
 
     if (n->is_stopped || is_text || len == 0)
         return;
+    if (bytes[0] == FRAME_READY && n->word == CONTROL_CAGE) {
+        control_over(n, read_cage(bytes + 1, len - 1));
+        return;
+    }
     if (bytes[0] == FRAME_READY && !n->is_ready) {
         n->is_ready = true;
         ws_send(n->conn, n->message, n->message_len);
@@ -172,7 +187,7 @@ static void make_viewers(struct control *n, const struct store_session *row)
  * of viewers. */
 static bool has_to_say(const struct control *n, const struct store_session *row)
 {
-    return n->word == CONTROL_END ||
+    return n->word != CONTROL_VIEWERS ||
            (row->viewers_untold && row->agent_addr[0] &&
             row->state != STATE_ENDED);
 }
@@ -197,7 +212,7 @@ static void look_up(void *arg)
             make_hello(n, row, &n->why);
         if (n->word == CONTROL_END)
             n->message_len = frame_head(n->message, FRAME_END);
-        else
+        else if (n->word == CONTROL_VIEWERS)
             make_viewers(n, row);
     }
     free(row);

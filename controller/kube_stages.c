@@ -151,7 +151,7 @@ void kube_run_advance(struct kube_run *r)
         tell_listening(r);
     if (v->is_running && r->told_listening && !r->told_running) {
         r->told_running = true;
-        sink->running(sink->arg, r->sid, 0);
+        sink->running(sink->arg, r->sid, 0, 0);
     }
     if (!v->is_over && is_hopeless(r))
         kube_run_end(r, REASON_START_FAILED,

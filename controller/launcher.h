@@ -51,7 +51,9 @@ struct launch_sink {
     /* The agent listens. uid: its pod's, or the keeper's identity. */
     void (*listening)(void *arg, const char *sid, const char *addr,
                       const char *uid, const char *isolation);
-    void (*running)(void *arg, const char *sid, int64_t started_ms);
+    /* layers: enum cage_layer and LAYER_KNOWN, or 0: the agent must be asked */
+    void (*running)(void *arg, const char *sid, int64_t started_ms,
+                    uint8_t layers);
     /* Nothing of the session is left. Told once for each start, take_up. */
     void (*ended)(void *arg, const char *sid, const struct launch_end *end);
     /* So many warm runners are missing. */

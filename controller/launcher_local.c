@@ -179,7 +179,7 @@ static void tell_status(struct run *r, const struct local_status *s)
         if (r->archive)
             archive_take(r->archive, r->l->archives);
         r->archive = NULL;
-        sink->running(sink->arg, r->sid, s->started_ms);
+        sink->running(sink->arg, r->sid, s->started_ms, s->layers);
     }
 }
 

@@ -40,6 +40,7 @@ static void release(struct session *s)
     loop_timer_stop(s->retry);
     loop_timer_stop(s->tell_wait);
     control_stop(s->ender);
+    control_stop(s->asker);
     control_stop(s->teller);
     s->is_forgotten = true;
     if (!s->is_writing)
@@ -138,12 +139,30 @@ static void deadline_passed(void *arg)
                       "The program did not start in time.");
 }
 
-static void told_running(void *arg, const char *sid, int64_t started_ms)
+static void cage_known(void *arg, int64_t told)
+{
+    struct session *s = arg;
+
+    s->asker = NULL;
+    if (told <= 0) {
+        log_warn("session.cage_unknown", "sid", "s", s->sid, NULL);
+        return;
+    }
+    s->facts.layers = (uint8_t)told;
+    s->facts.has_any = true;
+    session_write_soon(s);
+}
+
+static void told_running(void *arg, const char *sid, int64_t started_ms,
+                         uint8_t layers)
 {
     struct session *s = session_find(arg, sid);
 
     if (!s)
         return;
+    s->facts.layers = layers;
+    if (!layers && !s->known.layers && !s->asker)
+        s->asker = control_start(s->l->app, sid, CONTROL_CAGE, cage_known, s);
     s->is_running = true;
     s->facts.is_running = s->facts.has_any = true;
     s->facts.started_ms = started_ms > 0 ? started_ms : loop_wall_ms();
@@ -160,7 +179,8 @@ static void told_ended(void *arg, const char *sid, const struct launch_end *end)
     s->is_gone = true;
     control_stop(s->ender);
     control_stop(s->teller);
-    s->ender = s->teller = NULL;
+    control_stop(s->asker);
+    s->ender = s->teller = s->asker = NULL;
     s->facts.is_ended = s->facts.has_any = true;
     s->facts.end = *end;
     session_write(s);

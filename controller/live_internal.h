@@ -20,6 +20,7 @@ struct facts { /* what a record has still to be told */
     char addr[64], uid[64], isolation[12];
     bool is_running;
     int64_t started_ms;
+    uint8_t layers; /* as a record's cage; 0 = not told */
     bool is_ended;
     struct launch_end end;
     uint32_t told; /* changes of viewers the agent has heard of; 0 = none */
@@ -42,6 +43,7 @@ struct session { /* one live session */
     struct err failure;
     struct loop_timer *deadline, *retry;
     struct control *ender, *teller; /* END, VIEWERS under way */
+    struct control *asker;          /* for its cage */
     struct loop_timer *tell_wait;   /* for the gap to be over */
     int64_t told_at_ms;             /* when the last telling began */
     bool is_untold; /* after the write: viewers the agent has not heard of */

@@ -64,6 +64,8 @@ static void apply_facts(const struct facts *f, struct store_session *row)
         row->state = STATE_RUNNING;
         row->started_ms = f->started_ms;
     }
+    if (f->layers)
+        row->cage = f->layers;
     if (f->told && f->told == row->viewers_untold)
         row->viewers_untold = 0;
     if (f->is_ended)
@@ -117,6 +119,7 @@ void session_know(struct session *s, const struct store_session *row)
     memcpy(f->isolation, row->isolation, sizeof f->isolation);
     f->is_running = row->state == STATE_RUNNING;
     f->started_ms = row->started_ms;
+    f->layers = row->cage;
 }
 
 /* The store was emptied: the session goes on, and so does its record. */
@@ -204,6 +207,8 @@ static void facts_merge(struct facts *to, const struct facts *newer)
         to->is_running = true;
         to->started_ms = newer->started_ms;
     }
+    if (newer->layers)
+        to->layers = newer->layers;
     if (newer->told)
         to->told = newer->told;
     if (newer->is_ended) {

@@ -3,6 +3,7 @@
 #include "base/addr.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/layer.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "controller/report.h"
@@ -371,6 +372,13 @@ static int status_take(const struct json *j, struct local_status *out,
     snprintf(out->addr, sizeof out->addr, "%s", addr);
     snprintf(out->isolation, sizeof out->isolation, "%s",
              isolation ? isolation : "");
+    if (json_get(j, "cage")) {
+        int layers = layer_of_json(json_get(j, "cage"));
+
+        if (layers < 0)
+            return err_set(e, ERR_INPUT, "status.json: unknown cage");
+        out->layers = (uint8_t)(LAYER_KNOWN | layers);
+    }
     if (json_get(j, "program_started_ms") &&
         (json_get_int(j, "program_started_ms", &out->started_ms) < 0 ||
          out->started_ms < 0))

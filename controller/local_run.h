@@ -67,6 +67,7 @@ struct local_status { /* status.json */
     bool is_running;
     char addr[64];
     char isolation[12]; /* "" = what the launcher gave it */
+    uint8_t layers;     /* enum cage_layer and LAYER_KNOWN, or 0 */
     int64_t started_ms;
 };
 

@@ -148,8 +148,9 @@ static const struct conf_row rows[] = {
            "unacknowledged output under way"),
     NUMBER("input-window-bytes", input_window_bytes, 4096, 1048576, "65536",
            "bytes", "unacknowledged input under way"),
-    NAME("isolation", isolation, "best", "best|strict",
-         "run unisolated where the kernel refuses a cage, or refuse"),
+    NAME("isolation", isolation, "best", "strict|best|open",
+         "a program's cage: whole or the session is refused, what this "
+         "kernel has of it, or without filters (for debuggers)"),
     NAME("egress", egress, "none", "none|proxy|open",
          "the program's network: none, --program-domains, or all of it"),
     TEXT("program-domains", program_domains, "", "NAMES",
@@ -366,6 +367,17 @@ static int check_web(struct err *e)
     return 0;
 }
 
+static int check_isolation(struct err *e)
+{
+    if (strcmp(set.isolation, "strict") != 0 &&
+        strcmp(set.isolation, "best") != 0 &&
+        strcmp(set.isolation, "open") != 0)
+        return err_set(e, ERR_INPUT,
+                       "--isolation must be strict, best or open, not \"%s\"",
+                       set.isolation);
+    return 0;
+}
+
 static int check(struct err *e)
 {
     if (check_listen("--listen", set.listen, e) < 0 ||
@@ -376,9 +388,7 @@ static int check(struct err *e)
         check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0 ||
         check_files(e) < 0 || settings_check_kube(&set, e) < 0)
         return -1;
-    if (settings_check_choice("isolation", set.isolation, "best", "strict", e) <
-            0 ||
-        settings_check_network(&set, e) < 0)
+    if (check_isolation(e) < 0 || settings_check_network(&set, e) < 0)
         return -1;
     if (set.lifetime_s > set.lifetime_max_s)
         return err_set(e, ERR_INPUT,
@@ -545,8 +555,9 @@ void settings_to_spec(const struct settings *s, const char *isolation,
     json_set_int(u, "max_depth", s->unpack_max_depth);
     json_set_int(u, "max_name", s->unpack_max_name);
     u = json_set(spec, "sandbox", json_object());
-    json_set_int(u, "v", 1);
+    json_set_int(u, "v", 2);
     json_set_str(u, "isolation", isolation);
+    json_set_str(u, "cage", s->isolation);
     l = json_set(u, "limits", json_object());
     /* a pod's is counted over all of the node's sessions, one of which could
      * take it from the others: there the kubelet bounds each (podPidsLimit) */

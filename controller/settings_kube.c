@@ -48,11 +48,10 @@ int settings_check_kube(struct settings *s, struct err *e)
     if (settings_check_list("--runner-images", s->runner_images, check_image,
                             e) < 0)
         return -1;
-    if (strcmp(s->isolation, "strict") == 0)
+    if (strcmp(s->isolation, "open") == 0 && strcmp(s->egress, "open") != 0)
         return err_set(e, ERR_INPUT,
-                       "--isolation strict cannot be kept by --launcher "
-                       "kubernetes yet: a pod's programs share its network "
-                       "with the agent; leave it out");
+                       "--isolation open leaves a pod's network to its "
+                       "program: set --egress open as well");
     if (s->dev_issuer)
         return err_set(e, ERR_INPUT,
                        "--dev-issuer gives an identity to whoever asks: it "

@@ -23,10 +23,6 @@ static int check_proxy(const struct settings *s, struct err *e)
     struct cidr_list allowed = {0};
     int r;
 
-    if (strcmp(s->launcher, "kubernetes") == 0)
-        return err_set(e, ERR_INPUT,
-                       "--egress proxy is not there for Jobs yet: their "
-                       "network is closed by NetworkPolicies alone");
     if (!*s->program_domains)
         return err_set(e, ERR_INPUT,
                        "--egress proxy: --program-domains says what programs "
@@ -58,12 +54,12 @@ int settings_check_network(const struct settings *s, struct err *e)
     return mode == EGRESS_PROXY ? check_proxy(s, e) : 0;
 }
 
-/* A pod's network is shared with its agent, and not closed yet; one without a
- * cage has the machine's. */
+/* A pod's network is its agent's too, and the kernel keeps the program from
+ * it; a program without namespaces has the machine's. */
 enum egress_mode settings_egress(const struct settings *s,
                                  const char *isolation)
 {
-    if (s->is_kube || strcmp(isolation, "full") != 0)
+    if (strcmp(isolation, "full") != 0)
         return EGRESS_OPEN;
     return (enum egress_mode)egress_mode_of(s->egress);
 }
@@ -74,7 +70,8 @@ void settings_network_to_spec(const struct settings *s, const char *isolation,
     const enum egress_mode mode = settings_egress(s, isolation);
     struct json *j = json_set(spec, "network", json_object()), *rules;
 
-    json_set_int(j, "v", 1);
+    json_set_int(j, "v", 2);
+    json_set_bool(j, "shared", s->is_kube);
     json_set_str(j, "egress", egress_mode_name(mode));
     if (mode != EGRESS_PROXY)
         return;

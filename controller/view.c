@@ -1,5 +1,7 @@
 #include "controller/view.h"
 
+#include "base/layer.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -88,6 +90,8 @@ struct json *view_session(const struct store_session *row,
     if (row->isolation[0])
         json_set_str(v, "isolation", row->isolation);
     json_set_str(v, "egress", egress_mode_name(row->egress));
+    if (row->cage & LAYER_KNOWN)
+        layer_to_json(v, "cage", row->cage);
     json_set_str(v, "attach_url", attach_url);
     if (is_owner)
         set_owned(v, row);

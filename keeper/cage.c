@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/proc.h"
-#include "keeper/filter.h"
 #include "runner-image/shim.h"
 
 #include <errno.h>
@@ -196,24 +195,6 @@ static int add_session(struct line *l, const struct cage_conf *c, struct err *e)
     return add_file(l, fd, "0555", CAGE_SHIM);
 }
 
-static int add_filter(struct line *l, struct err *e)
-{
-    struct sock_filter code[FILTER_MAX];
-    size_t bytes = filter_build(code) * sizeof(*code);
-    own_fd int fd = memfd_create("podterm-filter", MFD_CLOEXEC);
-    char name[16];
-
-    if (!bytes)
-        return err_set(e, ERR_SYSTEM,
-                       "no system call filter is known for this processor");
-    if (fd < 0 || write(fd, code, bytes) != (ssize_t)bytes ||
-        lseek(fd, 0, SEEK_SET) < 0)
-        return err_sys(e, "system call filter");
-    add_fd(l, own_fd_give(&fd), name);
-    ADD(l, "--seccomp", name);
-    return 0;
-}
-
 /* --- the command line --- */
 
 static int line_full(struct line *l, const struct cage_conf *c, int info_fd,
@@ -242,7 +223,7 @@ static int line_full(struct line *l, const struct cage_conf *c, int info_fd,
     add_tmpfs(l, c->home_bytes, "0700", SHIM_CAGE_HOME);
     ADD(l, "--perms", "0755", "--dir", "/run", "--perms", "0755", "--dir",
         "/run/podterm");
-    if (add_session(l, c, e) < 0 || add_filter(l, e) < 0)
+    if (add_session(l, c, e) < 0)
         return -1;
     ADD(l, "--remount-ro", "/", "--chdir", "/");
     add_fd(l, info_fd, name);

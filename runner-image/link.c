@@ -58,10 +58,15 @@ static void tell(struct shim *s, uint8_t type, const void *body, size_t len,
         link_hang_up(s);
 }
 
-void link_tell_listener(struct shim *s)
+void link_tell_listeners(struct shim *s)
 {
-    if (s->listen_fd >= 0)
-        tell(s, SHIM_LISTENER, NULL, 0, s->listen_fd);
+    for (int i = 0; i < s->listener_count; i++) {
+        uint16_t port = s->listeners[i].port;
+        uint8_t body[SHIM_LISTENER_BYTES] = {(uint8_t)(port >> 8),
+                                             (uint8_t)port};
+
+        tell(s, SHIM_LISTENER, body, sizeof(body), s->listeners[i].fd);
+    }
 }
 
 void link_tell_started(struct shim *s)
@@ -69,6 +74,8 @@ void link_tell_started(struct shim *s)
     uint8_t body[SHIM_STARTED_BYTES];
 
     put_u32(body, (uint32_t)s->program);
+    body[4] = s->held;
+    body[5] = s->landlock;
     tell(s, SHIM_STARTED, body, sizeof(body), s->master_fd);
 }
 

@@ -7,6 +7,7 @@
 
 #include "runner-image/shim.h"
 
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,9 +26,15 @@ struct shim {
     int sock_fd;
     int master_fd;
     int signal_fd;
-    int listen_fd; /* the program's way to its proxy; -1 = none */
+    struct {
+        int fd;
+        uint16_t port;
+    } listeners[SHIM_PORTS_MAX]; /* the program's ways to its proxies */
+    int listener_count;
     pid_t program;
     long memory_kills; /* there had been when it was started */
+    uint8_t held;      /* layers of its cage: enum shim_layer */
+    uint8_t landlock;  /* ABI */
     uint8_t state;     /* enum shim_state */
     uint8_t end_kind;
     int32_t end_value;
@@ -38,11 +45,24 @@ struct shim {
     uint8_t *in; /* SHIM_LENGTH_BYTES + SHIM_MESSAGE_MAX */
 };
 
-/* START, as it was read: the strings are in the message's own bytes. */
+/* START, as it was read: strings are in the message's own bytes. */
 struct start {
     struct winsize size;
     struct shim_limits limits;
     uint8_t isolation, egress;
+    uint8_t want, must; /* layers */
+    struct {
+        uint8_t when; /* enum shim_when */
+        uint16_t count;
+        struct sock_filter code[SHIM_FILTER_MAX];
+    } filters[SHIM_FILTERS_MAX];
+    int filter_count;
+    char *readable[SHIM_PATHS_MAX + 1];
+    char *writable[SHIM_PATHS_MAX + 1];
+    uint16_t ports[SHIM_PORTS_MAX]; /* to connect to */
+    int port_count;
+    uint16_t listen[SHIM_PORTS_MAX];
+    int listen_count;
     char *cwd;
     char *argv[SHIM_ARGS_MAX + 1];
     char *env[SHIM_ENV_MAX + 1];
@@ -67,7 +87,7 @@ void link_dial(struct shim *s);
 void link_hang_up(struct shim *s);
 
 /* Each tells nothing while no agent has greeted us; may hang up. */
-void link_tell_listener(struct shim *s);
+void link_tell_listeners(struct shim *s);
 void link_tell_started(struct shim *s);
 void link_tell_exited(struct shim *s);
 void link_tell_stopping(struct shim *s);
@@ -85,8 +105,15 @@ int start_read(uint8_t *body, size_t len, struct start *out);
 
 /* --- network.c --- */
 
-/* Listen where the program finds its proxy. -1 and errno. */
-int network_listen(struct shim *s);
+/* Listen where the program finds its proxies. -1 and errno. */
+int network_listen(struct shim *s, const struct start *st);
+
+/* --- cage.c --- */
+
+/* Close the cage around the caller, who is to be the program: Landlock, then
+ * the filters. What holds then goes to *held (enum shim_layer) and *landlock
+ * (its ABI). -1 and errno: one that it must not be without does not. */
+int cage_close(const struct start *st, uint8_t *held, uint8_t *landlock);
 
 /* --- program.c: the program on its terminal --- */
 

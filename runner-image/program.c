@@ -15,18 +15,30 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* What the child tells through its pipe when a step fails. */
-struct step_failed {
-    int error;
-    int step;
+enum {
+    STEP_SESSION,
+    STEP_TERMINAL,
+    STEP_LIMITS,
+    STEP_CWD,
+    STEP_CAGE,
+    STEP_EXEC,
+    STEP_NONE, /* has failed: only what holds is told */
 };
 
-enum { STEP_SESSION, STEP_TERMINAL, STEP_LIMITS, STEP_CWD, STEP_EXEC };
+/* What the child tells through its pipe: what holds of its cage, and then the
+ * step that failed, if one does. */
+struct told {
+    int error;
+    int step;
+    uint8_t held, landlock;
+};
+
 static const char *const step_names[] = {
     [STEP_SESSION] = "cannot make a session for ",
     [STEP_TERMINAL] = "cannot give the terminal to ",
     [STEP_LIMITS] = "cannot set the limits of ",
     [STEP_CWD] = "cannot enter the working directory of ",
+    [STEP_CAGE] = "the cage cannot be closed ",
     [STEP_EXEC] = "cannot run ",
 };
 
@@ -61,8 +73,16 @@ static int set_limits(const struct start *st)
     return r;
 }
 
+/* One write is whole: it is smaller than a pipe's buffer. */
+static void tell_parent(const struct told *t)
+{
+    if (write(3, t, sizeof(*t)) < 0)
+        _exit(126); /* the pipe's end tells as much */
+}
+
 /* The child between fork and exec. Returns only when a step failed: which. */
-static int become(const struct start *st, int slave_fd, int pipe_fd)
+static int become(const struct start *st, int slave_fd, int pipe_fd,
+                  struct told *t)
 {
     /* past libc, which keeps some signals to itself */
     static const struct {
@@ -95,6 +115,10 @@ static int become(const struct start *st, int slave_fd, int pipe_fd)
         return STEP_LIMITS;
     if (chdir(st->cwd) < 0)
         return STEP_CWD;
+    if (cage_close(st, &t->held, &t->landlock) < 0)
+        return STEP_CAGE;
+    t->step = STEP_NONE;
+    tell_parent(t);
     environ = (char **)st->env; /* also the PATH that execvp looks along */
     execvp(st->argv[0], st->argv);
     return STEP_EXEC;
@@ -147,47 +171,71 @@ static void missing_interpreter(const char *program, char *out, size_t size)
                  line + at);
 }
 
-static void tell_not_spawned(struct shim *s, const struct step_failed *failed,
-                             const char *program)
+/* The layers that are missing, in the kernel's own words. */
+static const char *missing_layers(const struct start *st, const struct told *t)
 {
-    char interpreter[300] = "", name[SHIM_TEXT_MAX + sizeof(interpreter)];
+    const unsigned gone = st->must & (unsigned)~t->held;
 
-    if (failed->step == STEP_EXEC && failed->error == ENOENT)
-        missing_interpreter(program, interpreter, sizeof(interpreter));
-    snprintf(name, sizeof(name), "%s%s", program, interpreter);
-    link_tell_failed(s, failed->error, step_names[failed->step], name);
+    if (gone & SHIM_LAYER_CALLS)
+        return "around it: this kernel takes no seccomp filter";
+    if (t->landlock)
+        return "around it: this kernel's Landlock is too old to judge ports";
+    return "around it: this kernel has no Landlock";
 }
 
-/* The pipe closes with the exec. */
+static void tell_not_spawned(struct shim *s, const struct start *st,
+                             const struct told *t)
+{
+    char interpreter[300] = "", name[SHIM_TEXT_MAX + sizeof(interpreter)];
+    const char *program = st->argv[0];
+
+    if (t->step == STEP_CAGE)
+        program = missing_layers(st, t);
+    if (t->step == STEP_EXEC && t->error == ENOENT)
+        missing_interpreter(program, interpreter, sizeof(interpreter));
+    snprintf(name, sizeof(name), "%s%s", program, interpreter);
+    link_tell_failed(s, t->error, step_names[t->step], name);
+}
+
+/* What the child tells until the exec closes its pipe, or it gives up. */
+static void hear_child(int fd, struct told *last)
+{
+    struct told t;
+    ssize_t n;
+
+    do {
+        n = read(fd, &t, sizeof(t));
+        if (n == (ssize_t)sizeof(t))
+            *last = t;
+    } while (n > 0 || (n < 0 && errno == EINTR));
+}
+
 int program_spawn(struct shim *s, struct start *st)
 {
-    struct step_failed failed = {0, STEP_TERMINAL};
+    struct told t = {.step = STEP_TERMINAL};
     int slave = open_terminal(s, st), pair[2] = {-1, -1};
     pid_t pid = -1;
-    ssize_t n;
 
     s->memory_kills = ending_memory_kills();
     if (slave >= 0 && pipe2(pair, O_CLOEXEC) == 0)
         pid = fork();
     if (pid == 0) {
-        failed.step = become(st, slave, pair[1]);
-        failed.error = errno;
-        /* the pipe's end tells as much if that fails */
-        _exit(write(3, &failed, sizeof(failed)) < 0 ? 126 : 127);
+        t.step = become(st, slave, pair[1], &t);
+        t.error = errno;
+        tell_parent(&t);
+        _exit(127);
     }
-    failed.error = errno;
+    t.error = errno;
     if (slave >= 0)
         close(slave);
     close(pair[1]);
-    n = 0;
-    if (pid > 0) {
-        do
-            n = read(pair[0], &failed, sizeof(failed));
-        while (n < 0 && errno == EINTR);
-    }
+    if (pid > 0)
+        hear_child(pair[0], &t);
     close(pair[0]);
-    if (pid > 0 && n == 0) {
+    if (pid > 0 && t.step == STEP_NONE) {
         s->program = pid;
+        s->held = t.held;
+        s->landlock = t.landlock;
         return 0;
     }
     if (pid > 0)
@@ -195,6 +243,6 @@ int program_spawn(struct shim *s, struct start *st)
     if (s->master_fd >= 0)
         close(s->master_fd);
     s->master_fd = -1;
-    tell_not_spawned(s, &failed, st->argv[0]);
+    tell_not_spawned(s, st, &t);
     return -1;
 }

@@ -50,7 +50,7 @@ int64_t shim_now_ms(void)
 
 static void on_start(struct shim *s, uint8_t *body, size_t len)
 {
-    struct start st = {0};
+    static struct start st; /* large, and there is one */
     int bad, r;
 
     if (s->is_start_used) {
@@ -66,12 +66,12 @@ static void on_start(struct shim *s, uint8_t *body, size_t len)
                          "");
         return;
     }
-    if (st.egress == SHIM_EGRESS_PROXY && network_listen(s) < 0) {
+    if (network_listen(s, &st) < 0) {
         link_tell_failed(s, errno, "cannot listen for the program's network",
                          "");
         return;
     }
-    link_tell_listener(s);
+    link_tell_listeners(s);
     r = program_spawn(s, &st);
     explicit_bzero(body, len); /* the environment: secrets, the program's now */
     if (r < 0)
@@ -101,7 +101,7 @@ static void on_greeted(struct shim *s)
     if (s->is_greeted)
         ending_leave(s, LEAVE_PROTOCOL);
     s->is_greeted = true;
-    link_tell_listener(s);
+    link_tell_listeners(s);
     if (s->state != SHIM_WAITING)
         link_tell_started(s);
     if (s->state == SHIM_ENDED)
@@ -232,8 +232,7 @@ static void fill_standard(void)
 int main(int argc, char **argv)
 {
     static uint8_t in[SHIM_LENGTH_BYTES + SHIM_MESSAGE_MAX];
-    struct shim s = {
-        .sock_fd = -1, .master_fd = -1, .signal_fd = -1, .listen_fd = -1};
+    struct shim s = {.sock_fd = -1, .master_fd = -1, .signal_fd = -1};
     int64_t uid;
 
     s.in = in;

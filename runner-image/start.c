@@ -47,6 +47,50 @@ static void take_strings(struct reader *r, char **out, size_t min, size_t max)
     out[r->is_bad ? 0 : count] = NULL;
 }
 
+static void take_ports(struct reader *r, uint16_t *out, int *count)
+{
+    *count = (int)start_take(r, 1);
+    if (*count > SHIM_PORTS_MAX)
+        r->is_bad = true;
+    for (int i = 0; i < *count && !r->is_bad; i++)
+        out[i] = (uint16_t)start_take(r, 2);
+}
+
+static void take_filter(struct reader *r, struct start *out, int i)
+{
+    size_t count;
+
+    out->filters[i].when = (uint8_t)start_take(r, 1);
+    count = (size_t)start_take(r, 2);
+    if (out->filters[i].when > SHIM_UNLESS_PORTS || count < 1 ||
+        count > SHIM_FILTER_MAX)
+        r->is_bad = true;
+    for (size_t at = 0; at < count && !r->is_bad; at++) {
+        struct sock_filter *one = &out->filters[i].code[at];
+
+        one->code = (uint16_t)start_take(r, 2);
+        one->jt = (uint8_t)start_take(r, 1);
+        one->jf = (uint8_t)start_take(r, 1);
+        one->k = (uint32_t)start_take(r, 4);
+    }
+    out->filters[i].count = (uint16_t)count;
+}
+
+static void take_cage(struct reader *r, struct start *out)
+{
+    out->want = (uint8_t)start_take(r, 1);
+    out->must = (uint8_t)start_take(r, 1);
+    out->filter_count = (int)start_take(r, 1);
+    if (out->filter_count > SHIM_FILTERS_MAX ||
+        (out->want | out->must) & ~SHIM_LAYERS_ALL)
+        r->is_bad = true;
+    for (int i = 0; i < out->filter_count && !r->is_bad; i++)
+        take_filter(r, out, i);
+    take_strings(r, out->readable, 0, SHIM_PATHS_MAX);
+    take_strings(r, out->writable, 0, SHIM_PATHS_MAX);
+    take_ports(r, out->ports, &out->port_count);
+}
+
 int start_read(uint8_t *body, size_t len, struct start *out)
 {
     struct reader r = {body, len, false};
@@ -61,9 +105,11 @@ int start_read(uint8_t *body, size_t len, struct start *out)
     out->limits.data_bytes = start_take(&r, 8);
     out->limits.fsize_bytes = start_take(&r, 8);
     out->limits.cpu_s = start_take(&r, 8);
+    take_cage(&r, out);
     if (start_take(&r, 1) != SHIM_NETWORK_VERSION)
         return r.is_bad ? EPROTO : ENOTSUP;
     out->egress = (uint8_t)start_take(&r, 1);
+    take_ports(&r, out->listen, &out->listen_count);
     out->cwd = take_string(&r);
     take_strings(&r, out->argv, 1, SHIM_ARGS_MAX);
     take_strings(&r, out->env, 0, SHIM_ENV_MAX);

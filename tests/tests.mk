@@ -100,6 +100,9 @@ FUZZ_SECONDS ?= 30
 fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_SRC)
 
+# START is read by the shim's own reader
+$(BUILD)/tests/agent/test_launch: $(BUILD)/obj/runner-image/start.o
+
 # these run the real programs
 $(BUILD)/tests/agent/test_shimlink_real $(BUILD)/tests/shim/test_shim $(BUILD)/tests/shim/test_shim_life: $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_hello $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_input_kills $(BUILD)/tests/agent/test_viewers $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time $(BUILD)/tests/agent/test_stall $(BUILD)/tests/agent/test_seccomp $(BUILD)/tests/agent/test_warm $(BUILD)/tests/agent/test_warm_kills $(BUILD)/tests/controller/test_activate: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "runner-image/parts.h"
 #include "tests/lib/peer.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/spec_fixture.h"
@@ -24,17 +25,6 @@
 #include <cmocka.h>
 
 #define PATIENCE_MS 5000
-#define STRINGS_MAX 64
-
-/* A START taken apart. */
-struct start {
-    uint16_t cols, rows;
-    uint8_t sandbox, isolation, network, egress;
-    uint64_t limits[5];
-    char cwd[256];
-    int argc, envc;
-    char argv[STRINGS_MAX][256], env[STRINGS_MAX][256];
-};
 
 struct bench {
     struct loop *loop;
@@ -45,6 +35,7 @@ struct bench {
     struct agent_spec spec;
     struct launch launch;
     struct start got;
+    int argc, envc;
     struct err e;
 };
 
@@ -129,38 +120,22 @@ static int teardown(void **arg)
     return 0;
 }
 
-/* --- what came --- */
+/* --- what came: the shim's own reader says --- */
 
-static void take_string(struct cursor *c, char out[256])
+static int count(char *const *list)
 {
-    const uint8_t *bytes;
-    uint32_t len;
+    int n = 0;
 
-    assert_int_equal(buf_take_u32(c, &len), 0);
-    assert_true(len < 256);
-    assert_int_equal(buf_take_bytes(c, len, &bytes), 0);
-    memcpy(out, bytes, len);
-    out[len] = 0;
-}
-
-static int take_strings(struct cursor *c, char out[STRINGS_MAX][256])
-{
-    uint16_t n;
-
-    assert_int_equal(buf_take_u16(c, &n), 0);
-    assert_true(n <= STRINGS_MAX);
-    for (int i = 0; i < n; i++)
-        take_string(c, out[i]);
+    while (list[n])
+        n++;
     return n;
 }
 
 static void take_start(struct bench *b)
 {
     static uint8_t msg[SHIM_LENGTH_BYTES + SHIM_MESSAGE_MAX];
-    struct start *s = &b->got;
     struct cursor c;
     uint32_t len;
-    uint8_t type;
 
     run_for(b->loop, 5);
     assert_int_equal(recv(b->sock, msg, 4, MSG_WAITALL), 4);
@@ -168,21 +143,11 @@ static void take_start(struct bench *b)
     assert_int_equal(buf_take_u32(&c, &len), 0);
     assert_true(len <= SHIM_MESSAGE_MAX);
     assert_int_equal(recv(b->sock, msg, len, MSG_WAITALL), len);
-    c = cursor_of(msg, len);
-    assert_int_equal(buf_take_u8(&c, &type), 0);
-    assert_int_equal(type, SHIM_START);
-    assert_int_equal(buf_take_u16(&c, &s->cols), 0);
-    assert_int_equal(buf_take_u16(&c, &s->rows), 0);
-    assert_int_equal(buf_take_u8(&c, &s->sandbox), 0);
-    assert_int_equal(buf_take_u8(&c, &s->isolation), 0);
-    for (int i = 0; i < 5; i++)
-        assert_int_equal(buf_take_u64(&c, &s->limits[i]), 0);
-    assert_int_equal(buf_take_u8(&c, &s->network), 0);
-    assert_int_equal(buf_take_u8(&c, &s->egress), 0);
-    take_string(&c, s->cwd);
-    s->argc = take_strings(&c, s->argv);
-    s->envc = take_strings(&c, s->env);
-    assert_int_equal(cursor_left(&c), 0);
+    assert_int_equal(msg[0], SHIM_START);
+    memset(&b->got, 0, sizeof(b->got));
+    assert_int_equal(start_read(msg + 1, len - 1, &b->got), 0);
+    b->argc = count(b->got.argv);
+    b->envc = count(b->got.env);
 }
 
 static void launch(struct bench *b)
@@ -198,7 +163,7 @@ static int env_has(const struct start *s, const char *name, const char **value)
     size_t len = strlen(name);
     int n = 0;
 
-    for (int i = 0; i < s->envc; i++)
+    for (int i = 0; s->env[i]; i++)
         if (strncmp(s->env[i], name, len) == 0 && s->env[i][len] == '=') {
             *value = s->env[i] + len + 1;
             n++;
@@ -227,10 +192,10 @@ static void a_program_gets_its_words_size_and_place(void **arg)
     struct bench *b = *arg;
 
     launch(b);
-    assert_int_equal(b->got.cols, 91);
-    assert_int_equal(b->got.rows, 33);
+    assert_int_equal(b->got.size.ws_col, 91);
+    assert_int_equal(b->got.size.ws_row, 33);
     assert_string_equal(b->got.cwd, "/home/user");
-    assert_int_equal(b->got.argc, 3);
+    assert_int_equal(b->argc, 3);
     assert_string_equal(b->got.argv[0], "/root/bin/x");
     assert_string_equal(b->got.argv[1], "-a");
     assert_string_equal(b->got.argv[2], "");
@@ -243,7 +208,7 @@ static void the_environment_is_made_from_nothing(void **arg)
     setenv("AGENTS_OWN", "secret", 1);
     launch(b);
     unsetenv("AGENTS_OWN");
-    assert_int_equal(b->got.envc, 6);
+    assert_int_equal(b->envc, 6);
     env_is(&b->got, "PATH", "/run/podterm/bundle/root/bin:" MANIFEST_PATH);
     env_is(&b->got, "HOME", "/home/user");
     env_is(&b->got, "TERM", "xterm-256color");
@@ -266,7 +231,7 @@ static void the_requests_own_word_wins_and_stands_once(void **arg)
     env_is(&b->got, "HOM", "y");
     env_is(&b->got, "HOME", "/home/user");
     env_is(&b->got, "EQ", "a=b");
-    assert_int_equal(b->got.envc, 8);
+    assert_int_equal(b->envc, 8);
 }
 
 static void sandbox_and_network_are_the_specs(void **arg)
@@ -292,15 +257,13 @@ static void sandbox_and_network_are_the_specs(void **arg)
         snprintf(b->spec.egress, sizeof(b->spec.egress), "%s", rows[i].egress);
         b->spec.limits = (struct spec_limits){1, 2, 3, INT64_C(1) << 46, 5};
         launch(b);
-        assert_int_equal(b->got.sandbox, SHIM_SANDBOX_VERSION);
-        assert_int_equal(b->got.network, SHIM_NETWORK_VERSION);
         assert_int_equal(b->got.isolation, rows[i].want_isolation);
         assert_int_equal(b->got.egress, rows[i].want_egress);
-        assert_int_equal(b->got.limits[0], 1);
-        assert_int_equal(b->got.limits[1], 2);
-        assert_int_equal(b->got.limits[2], 3);
-        assert_int_equal(b->got.limits[3], INT64_C(1) << 46);
-        assert_int_equal(b->got.limits[4], 5);
+        assert_int_equal(b->got.limits.nproc, 1);
+        assert_int_equal(b->got.limits.nofile, 2);
+        assert_int_equal(b->got.limits.data_bytes, 3);
+        assert_int_equal(b->got.limits.fsize_bytes, INT64_C(1) << 46);
+        assert_int_equal(b->got.limits.cpu_s, 5);
     }
 }
 
@@ -312,6 +275,8 @@ static void a_proxy_is_told_to_the_program(void **arg)
     b->spec.proxy_rules = mem_str("{}");
     launch(b);
     assert_int_equal(b->got.egress, SHIM_EGRESS_PROXY);
+    assert_int_equal(b->got.listen_count, 1);
+    assert_int_equal(b->got.listen[0], SHIM_PROXY_PORT);
     env_is(&b->got, "HTTPS_PROXY", "http://127.0.0.1:3128");
     env_is(&b->got, "https_proxy", "http://127.0.0.1:3128");
     env_is(&b->got, "HTTP_PROXY", "http://127.0.0.1:3128");
@@ -320,6 +285,98 @@ static void a_proxy_is_told_to_the_program(void **arg)
     env_is(&b->got, "all_proxy", "http://127.0.0.1:3128");
     env_is(&b->got, "NO_PROXY", "localhost,127.0.0.1,::1");
     env_is(&b->got, "no_proxy", "localhost,127.0.0.1,::1");
+}
+
+static bool has(char *const *list, const char *path)
+{
+    for (; *list; list++)
+        if (strcmp(*list, path) == 0)
+            return true;
+    return false;
+}
+
+/* What holds in a network of its own, strictly. */
+static void the_cage_is_the_specs(void **arg)
+{
+    struct bench *b = *arg;
+    const struct start *s = &b->got;
+
+    launch(b);
+    assert_int_equal(s->want,
+                     SHIM_LAYER_CALLS | SHIM_LAYER_FILES | SHIM_LAYER_SCOPES);
+    assert_int_equal(s->must, SHIM_LAYER_CALLS | SHIM_LAYER_FILES);
+    assert_int_equal(s->filter_count, 2);
+    assert_int_equal(s->filters[0].when, SHIM_ALWAYS);
+    assert_int_equal(s->filters[1].when, SHIM_ALWAYS);
+    assert_int_equal(s->port_count, 0);
+    assert_int_equal(s->listen_count, 0);
+    assert_true(has(s->readable, "/usr"));
+    assert_true(has(s->readable, "/opt"));
+    assert_true(has(s->readable, "/run/podterm/bundle/root"));
+    assert_false(has(s->readable, "/"));
+    assert_false(has(s->readable, "/run"));
+    assert_true(has(s->writable, "/home/user"));
+    assert_true(has(s->writable, "/tmp"));
+    assert_false(has(s->writable, "/usr"));
+}
+
+/* Where nothing is its own, what is somebody else's is not in view. */
+static void without_namespaces_less_is_in_view(void **arg)
+{
+    struct bench *b = *arg;
+    const struct start *s = &b->got;
+
+    snprintf(b->spec.isolation, sizeof(b->spec.isolation), "none");
+    snprintf(b->spec.cage, sizeof(b->spec.cage), "best");
+    launch(b);
+    assert_int_equal(s->must, 0);
+    assert_true(has(s->readable, "/usr"));
+    assert_false(has(s->readable, "/home"));
+    assert_false(has(s->readable, "/var"));
+    assert_true(has(s->writable, "/home/user"));
+}
+
+static void an_open_cage_is_none(void **arg)
+{
+    struct bench *b = *arg;
+
+    snprintf(b->spec.cage, sizeof(b->spec.cage), "open");
+    launch(b);
+    assert_int_equal(b->got.want | b->got.must, 0);
+    assert_int_equal(b->got.filter_count, 0);
+}
+
+/* In the agent's network the kernel must keep it to the proxy, or from all. */
+static void a_shared_network_is_shut(void **arg)
+{
+    struct bench *b = *arg;
+    const struct start *s = &b->got;
+
+    b->spec.is_network_shared = true;
+    snprintf(b->spec.cage, sizeof(b->spec.cage), "best");
+    launch(b);
+    assert_int_equal(s->must, SHIM_LAYER_CALLS);
+    assert_int_equal(s->want & SHIM_LAYER_PORTS, 0);
+    assert_int_equal(s->filter_count, 3);
+    assert_int_equal(s->filters[2].when, SHIM_ALWAYS);
+    assert_int_equal(s->listen_count, 0);
+}
+
+static void a_proxy_of_a_shared_network_is_all_there_is(void **arg)
+{
+    struct bench *b = *arg;
+    const struct start *s = &b->got;
+
+    b->spec.is_network_shared = true;
+    b->spec.proxy_rules = mem_str("{}");
+    launch(b);
+    assert_int_equal(s->must,
+                     SHIM_LAYER_CALLS | SHIM_LAYER_FILES | SHIM_LAYER_PORTS);
+    assert_int_equal(s->port_count, 1);
+    assert_int_equal(s->ports[0], SHIM_PROXY_PORT);
+    assert_int_equal(s->filter_count, 3);
+    assert_int_equal(s->filters[2].when, SHIM_UNLESS_PORTS);
+    assert_int_equal(s->listen_count, 0); /* the agent does */
 }
 
 static void what_does_not_fit_or_has_no_shim_is_refused(void **arg)
@@ -352,6 +409,11 @@ int main(void)
         T(the_environment_is_made_from_nothing),
         T(the_requests_own_word_wins_and_stands_once),
         T(sandbox_and_network_are_the_specs),
+        T(the_cage_is_the_specs),
+        T(without_namespaces_less_is_in_view),
+        T(an_open_cage_is_none),
+        T(a_shared_network_is_shut),
+        T(a_proxy_of_a_shared_network_is_all_there_is),
         T(a_proxy_is_told_to_the_program),
         T(what_does_not_fit_or_has_no_shim_is_refused),
     };

@@ -2,6 +2,7 @@
 #include "agent/report.h"
 
 #include "base/json.h"
+#include "base/layer.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/programs.h"
@@ -226,7 +227,7 @@ static void a_place_that_cannot_be_written_is_named(void **arg)
     assert_non_null(strstr(e.text, nowhere));
     assert_int_equal(report_write_lost(nowhere, REASON_RUNNER_LOST, "x", &e),
                      -1);
-    assert_int_equal(status_write(nowhere, "listening", "a", 0, "full", &e),
+    assert_int_equal(status_write(nowhere, "listening", "a", 0, "full", 0, &e),
                      -1);
     if (access("/dev/full", W_OK) == 0)
         assert_int_equal(report_write("/dev/full", &h, &e), -1);
@@ -235,7 +236,7 @@ static void a_place_that_cannot_be_written_is_named(void **arg)
 /* --- status.json --- */
 
 static const char *const status_names[] = {
-    "v", "state", "addr", "program_started_ms", "isolation", NULL};
+    "v", "state", "addr", "program_started_ms", "isolation", "cage", NULL};
 
 static void a_status_is_replaced_by_rename(void **arg)
 {
@@ -245,17 +246,19 @@ static void a_status_is_replaced_by_rename(void **arg)
 
     (void)arg;
     assert_int_equal(
-        status_write(path, "listening", "127.0.0.1:1", 0, "full", &e), 0);
+        status_write(path, "listening", "127.0.0.1:1", 0, "full", 0, &e), 0);
     held = open(path, O_RDONLY);
-    assert_int_equal(
-        status_write(path, "running", "127.0.0.1:1", 1800000000000, "none", &e),
-        0);
+    assert_int_equal(status_write(path, "running", "127.0.0.1:1", 1800000000000,
+                                  "none", LAYER_CALLS | LAYER_FILES, &e),
+                     0);
     j = read_back(status_names);
     assert_string_equal(json_get_str(j, "state"), "running");
     assert_string_equal(json_get_str(j, "addr"), "127.0.0.1:1");
     assert_int_equal(json_get_int(j, "program_started_ms", &n), 0);
     assert_int_equal(n, 1800000000000);
     assert_string_equal(json_get_str(j, "isolation"), "none");
+    assert_int_equal(layer_of_json(json_get(j, "cage")),
+                     LAYER_CALLS | LAYER_FILES);
     json_free(j);
     /* who held the old one still reads it whole */
     text[read(held, text, sizeof(text) - 1)] = 0;
@@ -270,11 +273,11 @@ static void a_left_over_is_no_hindrance_and_none_is_left(void **arg)
 
     (void)arg;
     put(fresh, "torn by a kill");
-    assert_int_equal(status_write(path, "running", "a", 1, "full", &e), 0);
+    assert_int_equal(status_write(path, "running", "a", 1, "full", 0, &e), 0);
     assert_int_equal(access(fresh, F_OK), -1);
     put(victim, "");
     assert_int_equal(symlink(victim, fresh), 0);
-    assert_int_equal(status_write(path, "running", "a", 1, "full", &e), 0);
+    assert_int_equal(status_write(path, "running", "a", 1, "full", 0, &e), 0);
     assert_int_equal(stat(victim, &st), 0);
     assert_int_equal(st.st_size, 0);
     assert_int_equal(lstat(path, &st), 0);
@@ -283,7 +286,7 @@ static void a_left_over_is_no_hindrance_and_none_is_left(void **arg)
     /* a rename that fails */
     unlink(path);
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(status_write(path, "running", "a", 1, "full", &e), -1);
+    assert_int_equal(status_write(path, "running", "a", 1, "full", 0, &e), -1);
     assert_int_equal(access(fresh, F_OK), -1);
 }
 

@@ -67,7 +67,8 @@ static void fake_hello(struct shimbed *b, int sock, uint8_t state)
     fake_send(sock, msg, sizeof(msg), -1, 0);
 }
 
-static const uint8_t started_msg[] = {0, 0, 0, 5, SHIM_STARTED, 0, 0, 0, 2};
+static const uint8_t started_msg[] = {0, 0, 0, 7, SHIM_STARTED, 0, 0,
+                                      0, 2, 3, 7};
 static const uint8_t exited_msg[] = {0, 0, 0, 6, SHIM_EXITED, 0, 0, 0, 0, 7};
 static const uint8_t stopping_msg[] = {0, 0, 0, 1, SHIM_STOPPING};
 
@@ -263,7 +264,7 @@ static int tcp_socket(bool is_listening)
     return fd;
 }
 
-static const uint8_t listener_msg[] = {0, 0, 0, 1, SHIM_LISTENER};
+static const uint8_t listener_msg[] = {0, 0, 0, 3, SHIM_LISTENER, 12, 0x38};
 
 /* Each with its own descriptor, however they are read. */
 static void a_listener_and_a_terminal_come_through(void **state)
@@ -275,6 +276,10 @@ static void a_listener_and_a_terminal_come_through(void **state)
     fake_send(sock, started_msg, sizeof(started_msg), master, 1);
     shimbed_until(b, &b->starteds, 1);
     assert_int_equal(b->listeners, 1);
+    assert_int_equal(b->port, SHIM_PROXY_PORT);
+    assert_int_equal(b->run.pid, 2);
+    assert_int_equal(b->run.held, SHIM_LAYER_CALLS | SHIM_LAYER_FILES);
+    assert_int_equal(b->run.landlock, 7);
     assert_int_equal(b->losts, 0);
     assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
 }

@@ -42,7 +42,8 @@ static const char *said(const char *path, const char *text)
     "{\"domains\":\"" domains                                                  \
     "\",\"allow_http\":false,\"allow_cidrs\":\"" allow                         \
     "\",\"deny_cidrs\":\"\"}"
-#define PROXIED(rules) "{\"v\":1,\"egress\":\"proxy\",\"rules\":" rules "}"
+#define PROXIED(rules)                                                         \
+    "{\"v\":2,\"shared\":false,\"egress\":\"proxy\",\"rules\":" rules "}"
 
 static void refused(const char *path, const char *text, const char *names)
 {
@@ -184,6 +185,7 @@ static void every_other_member_must_be_there(void **arg)
         {"sandbox", "sandbox"},
         {"sandbox.v", "sandbox.v"},
         {"sandbox.isolation", "isolation"},
+        {"sandbox.cage", "cage"},
         {"sandbox.limits", "limits"},
         {"sandbox.limits.nproc", "nproc"},
         {"sandbox.limits.nofile", "nofile"},
@@ -192,6 +194,7 @@ static void every_other_member_must_be_there(void **arg)
         {"sandbox.limits.cpu_s", "cpu_s"},
         {"network", "network"},
         {"network.v", "network.v"},
+        {"network.shared", "shared"},
         {"network.egress", "egress"},
     };
 
@@ -325,10 +328,13 @@ static void strings_are_bounded_and_of_their_form(void **arg)
     refused("sandbox.isolation", "\"half\"", "isolation");
     refused("network.egress", "\"\"", "egress");
     refused("v", "2", "v");
-    refused("sandbox.v", "2", "sandbox.v");
+    refused("sandbox.v", "1", "sandbox.v");
+    refused("sandbox.cage", "\"loose\"", "cage");
+    refused("network.shared", "1", "shared");
     refused("network.v", "0", "network.v");
     refused("network.rules", RULES("a.example", ""), "rules");
-    refused("network", "{\"v\":1,\"egress\":\"proxy\"}", "rules");
+    refused("network", "{\"v\":2,\"shared\":false,\"egress\":\"proxy\"}",
+            "rules");
     refused("network", PROXIED(RULES("a..example", "")), "domains");
     refused("network", PROXIED(RULES("a.example", "10.0.0.0/99")),
             "allow_cidrs");
@@ -451,7 +457,7 @@ static void what_is_no_object_is_no_spec(void **arg)
 
 static void a_refusal_leaves_the_output_alone(void **arg)
 {
-    own_json struct json *j = spec_bend(spec_fixture(), "network.v", "2");
+    own_json struct json *j = spec_bend(spec_fixture(), "network.v", "1");
     struct agent_spec s, before;
     struct err e = {0};
 

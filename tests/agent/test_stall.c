@@ -165,7 +165,7 @@ static void shim_until(uint8_t type)
 
 static void shim_started(void)
 {
-    uint8_t msg[] = {0, 0, 0, 5, SHIM_STARTED, 0, 0, 0, 2};
+    uint8_t msg[] = {0, 0, 0, 7, SHIM_STARTED, 0, 0, 0, 2, 0, 0};
     struct iovec iov = {msg, sizeof(msg)};
     union {
         struct cmsghdr align;

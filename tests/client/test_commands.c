@@ -256,7 +256,8 @@ static void what_may_follow_is_known_from_what_stands_before(void **state)
                  "--env a variable of the program's environment; without "
                  "=VALUE it is yours. The program can read it: give it no "
                  "secret you would not give the program ");
-    expect_offer("dev --isolation ''", "best strict ");
+    expect_offer("dev --isolation ''", "strict best open ");
+    expect_offer("dev --egress ''", "none proxy open ");
     expect_offer("dev --state x", ":files ");
     expect_offer("version ''", "");
     expect_offer("share abcd us", ""); /* whom, nobody knows */

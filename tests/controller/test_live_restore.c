@@ -62,7 +62,7 @@ static void runs(void)
     sink->claimed(sink->arg, row.id, "w-1");
     sink->launched(sink->arg, row.id);
     sink->listening(sink->arg, row.id, ADDR, "pod-uid", "full");
-    sink->running(sink->arg, row.id, 1234);
+    sink->running(sink->arg, row.id, 1234, 0);
     livebed_until(&bed, row.id, is_running, &out);
 }
 
@@ -288,13 +288,13 @@ static void resting_leaves_every_write_alone(void **arg)
         livebed_row(&bed, 'b', &rows[i]);
         live_start(bed.app.live, &rows[i], livebed_what(&bed, &rows[i]));
         sink->listening(sink->arg, rows[i].id, ADDR, "u", "full");
-        sink->running(sink->arg, rows[i].id, 1);
+        sink->running(sink->arg, rows[i].id, 1, 0);
     }
     run_for(bed.app.loop, 1);
     live_rest(bed.app.live);
     run_for(bed.app.loop, 200);
     assert_int_equal(live_count(bed.app.live), 0);
-    sink->running(sink->arg, rows[0].id, 1); /* it is nobody's now */
+    sink->running(sink->arg, rows[0].id, 1, 0); /* it is nobody's now */
 }
 
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)

@@ -146,8 +146,12 @@ static void what_does_not_fit_is_told(void **arg)
     LOADS("--lease-namespace", "", "--lease-namespace", "a.b");
     LOADS("--lease-namespace", "", "--lease-namespace", "");
     LOADS(NULL, "", "--lease-namespace", "podterm");
-    LOADS("--isolation", "", "--isolation", "strict");
+    LOADS(NULL, "", "--isolation", "strict");
     LOADS(NULL, "", "--isolation", "best");
+    LOADS("--isolation", "", "--isolation", "loose");
+    LOADS("--egress open", "", "--isolation", "open");
+    LOADS(NULL, "", "--isolation", "open", "--egress", "open");
+    LOADS(NULL, "", "--egress", "proxy", "--program-domains", "a.example");
     LOADS("--warm-by", "", "--warm-by", "me");
     LOADS("--warm-target", "", "--warm-target", "1001");
     LOADS("--warm-max-age-s", "", "--warm-max-age-s", "1");

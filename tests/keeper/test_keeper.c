@@ -96,6 +96,7 @@ static void a_hostile_program_sees_nothing_of_the_host(void **state)
     (void)un;
     put_self_in_bundle(r);
     script = mem_printf("HOST_STATE=%s\nHOST_PORT=%u\nHOST_NAME=%s\n"
+                        "HOST_ONLY_CAGE=1\n"
                         "ASAN_OPTIONS=detect_leaks=0\n"
                         "exec /run/podterm/bundle/hostile --hostile",
                         r->dir, port, name);

@@ -141,9 +141,10 @@ static void agentbox_spec(struct agentbox *b, const char *over)
         "\"public_cache_hosts\":\"\",\"signing_keys\":[]},"
         "\"unpack\":{\"max_entries\":1000,\"max_bytes\":1073741824,"
         "\"max_ratio\":1000,\"max_depth\":32,\"max_name\":1024},"
-        "\"sandbox\":{\"v\":1,\"isolation\":\"none\",\"limits\":{\"nproc\":0,"
+        "\"sandbox\":{\"v\":2,\"isolation\":\"none\",\"cage\":\"best\","
+        "\"limits\":{\"nproc\":0,"
         "\"nofile\":0,\"data_bytes\":0,\"fsize_bytes\":0,\"cpu_s\":0}},"
-        "\"network\":{\"v\":1,\"egress\":\"open\"}}",
+        "\"network\":{\"v\":2,\"shared\":false,\"egress\":\"open\"}}",
         b->sid, (long long)loop_wall_ms(), b->psk_id, b->dir, b->sha256, jwks,
         b->dir);
     struct err e = {0};

@@ -4,6 +4,7 @@
 #include "base/own.h"
 #include "runner-image/shim.h"
 #include "tests/lib/passed.h"
+#include "tests/lib/startbytes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,8 +96,8 @@ static void start(int sock, const char *script)
     buf_append_u8(&b, SHIM_ISOLATION_FULL);
     for (int i = 0; i < 5; i++)
         buf_append_u64(&b, 0);
-    buf_append_u8(&b, SHIM_NETWORK_VERSION);
-    buf_append_u8(&b, SHIM_EGRESS_NONE);
+    start_put_no_cage(&b);
+    start_put_no_network(&b);
     put_str(&b, "/", 1);
     put_str(&env, "PATH=/usr/bin:/bin", 18);
     put_str(&env, "HOME=" SHIM_CAGE_HOME, strlen("HOME=" SHIM_CAGE_HOME));

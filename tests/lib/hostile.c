@@ -22,6 +22,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* The agent's filters stand around it, not the keeper's cage alone. */
+static bool is_filtered(void)
+{
+    return !getenv("HOST_ONLY_CAGE");
+}
+
 static int tried;
 
 static void bad_if(bool worked, const char *what)
@@ -210,8 +216,9 @@ static void network(void)
                        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
                                    len)) == 0,
            "an abstract socket of the host");
-    bad_if(try_connect(AF_VSOCK, SOCK_STREAM, &vm, sizeof(vm)) == 0 ||
-               socket(AF_VSOCK, SOCK_STREAM, 0) >= 0,
+    bad_if(is_filtered() &&
+               (try_connect(AF_VSOCK, SOCK_STREAM, &vm, sizeof(vm)) == 0 ||
+                socket(AF_VSOCK, SOCK_STREAM, 0) >= 0),
            "a socket to the hypervisor");
     bad_if(socket(AF_PACKET, SOCK_RAW, 0) >= 0, "a packet socket");
     bad_if(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0, "a raw socket");
@@ -221,6 +228,8 @@ static void system_calls(void)
 {
     char c = 'x';
 
+    if (!is_filtered())
+        return;
     bad_if(syscall(SYS_io_uring_setup, 1, NULL) >= 0 || errno == EFAULT,
            "io_uring");
     bad_if(syscall(SYS_bpf, 0, NULL, 0) >= 0 || errno == EFAULT, "bpf");

@@ -66,9 +66,11 @@ static void on_listening(void *arg, const char *sid, const char *addr,
     say(arg, sid, "listening=%s", addr);
 }
 
-static void on_running(void *arg, const char *sid, int64_t started_ms)
+static void on_running(void *arg, const char *sid, int64_t started_ms,
+                       uint8_t layers)
 {
     (void)started_ms;
+    (void)layers;
     say(arg, sid, "running");
 }
 

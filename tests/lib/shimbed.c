@@ -25,11 +25,12 @@ static void on_hello(void *arg, enum shim_state state, enum shim_end kind,
     loop_stop(b->loop);
 }
 
-static void on_started(void *arg, int master_fd, int pid)
+static void on_started(void *arg, int master_fd,
+                       const struct shimlink_run *run)
 {
     struct shimbed *b = arg;
 
-    (void)pid;
+    b->run = *run;
     b->starteds++;
     if (b->master_fd >= 0)
         close(b->master_fd);
@@ -74,10 +75,11 @@ static void on_lost(void *arg, const struct err *why)
     loop_stop(b->loop);
 }
 
-static void on_listener(void *arg, int listen_fd)
+static void on_listener(void *arg, uint16_t port, int listen_fd)
 {
     struct shimbed *b = arg;
 
+    b->port = port;
     b->listeners++;
     close(listen_fd);
     loop_stop(b->loop);

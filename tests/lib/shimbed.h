@@ -17,6 +17,8 @@ struct shimbed {
     char *dir;
     uint8_t cookie[SHIM_COOKIE_BYTES];
     bool is_late;
+    struct shimlink_run run; /* of the last started */
+    uint16_t port;           /* of the last listener */
     int hellos, listeners, starteds, exiteds, stoppings, faileds, losts;
     enum shim_state state;
     enum shim_end kind;

@@ -5,6 +5,7 @@
 #include "base/own.h"
 #include "tests/lib/passed.h"
 #include "tests/lib/programs.h"
+#include "tests/lib/startbytes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -205,8 +206,8 @@ void rig_put_start(struct buf *b, uint8_t sandbox_version,
     buf_append_u64(b, l->data_bytes);
     buf_append_u64(b, l->fsize_bytes);
     buf_append_u64(b, l->cpu_s);
-    buf_append_u8(b, SHIM_NETWORK_VERSION);
-    buf_append_u8(b, SHIM_EGRESS_NONE);
+    start_put_no_cage(b);
+    start_put_no_network(b);
     rig_put_str(b, "/tmp");
     buf_append_u16(b, 3);
     rig_put_str(b, "sh"); /* looked up along PATH */

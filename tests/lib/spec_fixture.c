@@ -34,9 +34,10 @@ static const char fixture[] =
     "\"max_redirects\":5,\"public_cache_hosts\":\"\",\"signing_keys\":[]},"
     "\"unpack\":{\"max_entries\":100,\"max_bytes\":1048576,"
     "\"max_ratio\":100,\"max_depth\":16,\"max_name\":255},"
-    "\"sandbox\":{\"v\":1,\"isolation\":\"full\",\"limits\":{\"nproc\":64,"
+    "\"sandbox\":{\"v\":2,\"isolation\":\"full\",\"cage\":\"strict\","
+    "\"limits\":{\"nproc\":64,"
     "\"nofile\":256,\"data_bytes\":0,\"fsize_bytes\":0,\"cpu_s\":0}},"
-    "\"network\":{\"v\":1,\"egress\":\"none\"}}";
+    "\"network\":{\"v\":2,\"shared\":false,\"egress\":\"none\"}}";
 
 struct json *spec_fixture(void)
 {

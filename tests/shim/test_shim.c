@@ -262,7 +262,7 @@ static void broken_messages_leave_with_74(void **state)
         size_t len;
     } bad[] = {
         {{0, 0, 0, 0}, 4},                     /* empty */
-        {{0, 1, 0, 1}, 4},                     /* 65537 bytes */
+        {{0, 1, 0x80, 1}, 4},                  /* 98305 bytes */
         {{0xff, 0xff, 0xff, 0xff}, 4},         /* 4 GiB */
         {{0, 0, 0, 1, SHIM_STARTED}, 5},       /* our own type */
         {{0, 0, 0, 1, SHIM_HELLO_OK}, 5},      /* a second one */
