@@ -132,27 +132,46 @@ class Suite {
   }
 }
 
-/** All tests whose name has `filter` in it; how many passed and failed. */
+/** One test; what it failed with, or null. */
+async function tell(suite, one) {
+  const from = Date.now();
+  const e = await suite.run(one).catch((e) => e);
+  const s = ((Date.now() - from) / 1000).toFixed(1);
+
+  console.log(e ? `FAILED ${one.name} (${s} s)\n${e.stack ?? e}` : `ok ${one.name} (${s} s)`);
+  return e ?? null;
+}
+
+/** All whose name has `filter` in it, one that fails once more at the end, as tests/run does; how many passed and failed. */
 export async function runAll(filter = '') {
   const suite = new Suite();
   const count = { passed: 0, failed: 0 };
   const stop = (code) => suite.close().finally(() => process.exit(code));
+  const again = [];
+  const lost = [];
   process.once('SIGINT', () => stop(130));
   process.once('SIGTERM', () => stop(143));
   try {
     for (const one of tests.filter(({ name }) => name.includes(filter))) {
-      const from = Date.now();
-      const e = await suite.run(one).catch((e) => e);
-      const s = ((Date.now() - from) / 1000).toFixed(1);
-      console.log(e ? `FAILED ${one.name} (${s} s)\n${e.stack ?? e}` : `ok ${one.name} (${s} s)`);
-      count[e ? 'failed' : 'passed']++;
+      if (await tell(suite, one)) again.push(one);
+      else count.passed++;
+    }
+    for (const one of again) {
+      console.log(`again: ${one.name}`);
+      if (await tell(suite, one)) lost.push(one.name);
+      else {
+        console.log(`UNSTEADY ${one.name}`);
+        count.passed++;
+      }
     }
   } finally {
     await suite.close().catch((e) => {
       console.log(`FAILED to leave nothing behind\n${e.stack}`);
-      count.failed++;
+      lost.push('what it leaves behind');
     });
   }
-  if (count.failed) console.log(`screenshots and logs: ${Suite.logs}`);
+  count.failed = lost.length;
+  if (again.length) console.log(`screenshots and logs: ${Suite.logs}`);
+  for (const name of lost) console.log(`failed: ${name}`);
   return count;
 }
