@@ -102,6 +102,8 @@ fuzz: deps-gate ## libFuzzer over every parser, for FUZZ_SECONDS each
 
 # START is read by the shim's own reader
 $(BUILD)/tests/agent/test_launch: $(BUILD)/obj/runner-image/start.o
+# and its cage closed by its own
+$(BUILD)/tests/bench/cage_bench: $(BUILD)/obj/runner-image/start.o $(BUILD)/obj/runner-image/cage.o $(BUILD)/libagent.a
 
 # these run the real programs
 $(BUILD)/tests/agent/test_shimlink_real $(BUILD)/tests/shim/test_shim $(BUILD)/tests/shim/test_shim_life: $(BUILD)/bin/podterm-shim
