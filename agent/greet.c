@@ -1,6 +1,5 @@
 #include "agent/greet.h"
 
-#include "agent/sandbox.h"
 #include "base/layer.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -130,7 +129,7 @@ static void greet_cage(struct json *ready, const struct agent_spec *spec,
     struct json *j = json_set(ready, "cage", json_object());
 
     json_set_str(j, "mode", spec->cage);
-    layer_to_json(j, "holds", sandbox_layers(spec, h->cage_held));
+    layer_to_json(j, "holds", h->layers);
     json_set_int(j, "landlock", h->landlock);
 }
 

@@ -59,7 +59,7 @@ static int life_status(struct life *l, struct err *e)
     return l->conf.status_path
                ? status_write(l->conf.status_path, state, l->conf.addr,
                               l->head->started_ms, l->spec->isolation,
-                              sandbox_layers(l->spec, l->head->cage_held), e)
+                              l->head->layers, e)
                : 0;
 }
 
@@ -144,9 +144,9 @@ static void life_cage(struct life *l, const struct shimlink_run *run)
     own_mem char *layers = NULL;
     char text[SANDBOX_TEXT_MAX];
 
-    l->head->cage_held = run->held;
+    l->head->layers = (uint8_t)sandbox_layers(l->spec, run->held);
     l->head->landlock = run->landlock;
-    layer_to_json(j, "holds", sandbox_layers(l->spec, run->held));
+    layer_to_json(j, "holds", l->head->layers);
     layers = json_text(json_get(j, "holds"));
     log_info("session.start", "cage", "s", l->spec->cage, "holds", "s", layers,
              "landlock", "i", (int64_t)run->landlock, "egress", "s",

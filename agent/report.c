@@ -61,6 +61,8 @@ int report_write(const char *path, const struct state_head *h, struct err *e)
     json_set_int(j, "ended_ms", h->ended_ms);
     json_set_int(j, "output_bytes", (int64_t)h->output_end);
     json_set_int(j, "input_bytes", (int64_t)h->input_received);
+    if (h->started_ms)
+        layer_to_json(j, "cage", h->layers);
     return report_put(path, 0, j, e);
 }
 

@@ -88,7 +88,7 @@ struct state_head {
     int32_t exit_kind;   /* -1 unknown, else enum shim_end */
     int32_t exit_value;
     int32_t leave_code; /* the shim's exit status, once ended */
-    uint8_t cage_held;  /* enum shim_layer: what the shim told, once started */
+    uint8_t layers;     /* enum cage_layer: what holds, once it started */
     uint8_t landlock;   /* ABI */
     char detail[256];
     int64_t created_ms; /* wall clock */

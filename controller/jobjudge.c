@@ -210,16 +210,16 @@ static int judge_pod_context(const struct jobjudge *g, struct err *e)
 
 static int judge_members(const struct jobjudge *g, struct err *e)
 {
-    if (JOBJUDGE_ONLY(g->root, g->pod, e, "restartPolicy", "serviceAccountName",
-                      "serviceAccount", "automountServiceAccountToken",
-                      "enableServiceLinks", "terminationGracePeriodSeconds",
-                      "runtimeClassName", "overhead", "securityContext",
-                      "initContainers", "containers", "volumes", "nodeSelector",
-                      "nodeName", "tolerations", "affinity",
-                      "topologySpreadConstraints", "priorityClassName",
-                      "priority", "preemptionPolicy", "schedulerName",
-                      "schedulingGates", "hostUsers", "imagePullSecrets",
-                      "resources", "os", "dnsPolicy", "dnsConfig") < 0)
+    if (JOBJUDGE_ONLY(
+            g->root, g->pod, e, "restartPolicy", "serviceAccountName",
+            "serviceAccount", "automountServiceAccountToken",
+            "enableServiceLinks", "terminationGracePeriodSeconds",
+            "runtimeClassName", "overhead", "securityContext", "initContainers",
+            "containers", "volumes", "nodeSelector", "nodeName", "tolerations",
+            "affinity", "topologySpreadConstraints", "priorityClassName",
+            "priority", "preemptionPolicy", "schedulerName", "schedulingGates",
+            "hostUsers", "imagePullSecrets", "resources", "os", "dnsPolicy",
+            "dnsConfig", "hostAliases") < 0)
         return -1;
     if (!json_get_is(g->pod, "restartPolicy", "Never"))
         return jobjudge_refuse(g->root, "restartPolicy", "must be Never", e);

@@ -36,6 +36,7 @@ struct launch_end { /* how a session ended */
     char detail[256];
     int64_t started_ms, ended_ms; /* wall clock; 0 = unknown */
     int64_t output_bytes, input_bytes;
+    uint8_t layers; /* as a record's cage; 0 = not told */
 };
 
 struct launch_sink {

@@ -38,6 +38,8 @@ static void apply_end(struct store_session *row, const struct launch_end *end)
     row->ended_ms = end->ended_ms;
     row->output_bytes = end->output_bytes;
     row->input_bytes = end->input_bytes;
+    if (end->layers && !row->cage)
+        row->cage = end->layers;
     /* asked for by its owner: what was lost on the way was not lost */
     if (row->end_wanted && end->reason == REASON_RUNNER_LOST) {
         row->reason = REASON_DELETED;

@@ -1,6 +1,7 @@
 #include "controller/report.h"
 
 #include "base/json.h"
+#include "base/layer.h"
 #include "base/mem.h"
 #include "base/seal.h"
 
@@ -56,12 +57,13 @@ static int take_report(const struct json *j, struct launch_end *out,
                        struct err *e)
 {
     static const char *const names[] = {
-        "v",          "reason",   "exit_code",    "signal",      "detail",
-        "started_ms", "ended_ms", "output_bytes", "input_bytes", NULL};
+        "v",           "reason",     "exit_code", "signal",
+        "detail",      "started_ms", "ended_ms",  "output_bytes",
+        "input_bytes", "cage",       NULL};
     const char *reason = json_get_str(j, "reason");
     const char *detail = json_get_str(j, "detail");
     int64_t v;
-    int known;
+    int known, layers;
 
     if (!json_is_object(j) || json_only(j, names, e) < 0)
         return err_set(e, ERR_INPUT, "the report has another form");
@@ -70,6 +72,11 @@ static int take_report(const struct json *j, struct launch_end *out,
     known = reason ? end_reason_of(reason) : -1;
     if (known <= REASON_NONE)
         return err_set(e, ERR_INPUT, "reason is none of ours");
+    layers = layer_of_json(json_get(j, "cage"));
+    if (json_get(j, "cage") && layers < 0)
+        return err_set(e, ERR_INPUT, "cage holds a word that is none of ours");
+    if (layers >= 0)
+        out->layers = (uint8_t)(LAYER_KNOWN | layers);
     out->reason = (enum end_reason)known;
     if (json_get(j, "detail") && !detail)
         return err_set(e, ERR_INPUT, "detail is no text");

@@ -68,7 +68,7 @@ static void is_complete(const struct stack_session *ss)
     assert_string_equal(json_get_str(j, "reason"), "exited");
     assert_int_equal(json_get_int(j, "exit_code", &code), 0);
     assert_int_equal(code, 7);
-    assert_string_equal(json_get_str(j, "egress"), "open");
+    assert_string_equal(json_get_str(j, "egress"), "none");
     clusterbed_wait_none(bed, "secrets", ss->sid);
     assert_int_equal(clusterbed_call(bed, "GET", NULL, &job,
                                      "/apis/batch/v1/namespaces/%s/jobs/s-%s",

@@ -7,6 +7,8 @@
 
 #include "controller/report.h"
 
+#include "base/layer.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +28,7 @@ static void whole_report_is_taken(void **state)
     assert_int_equal(parse("{\"v\":1,\"reason\":\"exited\",\"exit_code\":3,"
                            "\"detail\":\"d\",\"started_ms\":10,"
                            "\"ended_ms\":20,\"output_bytes\":7,"
-                           "\"input_bytes\":8}",
+                           "\"input_bytes\":8,\"cage\":[\"calls\",\"files\"]}",
                            &end),
                      0);
     assert_int_equal(end.reason, REASON_EXITED);
@@ -34,6 +36,7 @@ static void whole_report_is_taken(void **state)
     assert_int_equal(end.exit_code, 3);
     assert_int_equal(end.output_bytes, 7);
     assert_int_equal(end.input_bytes, 8);
+    assert_int_equal(end.layers, LAYER_KNOWN | LAYER_CALLS | LAYER_FILES);
     assert_int_equal(end.started_ms, 10);
 }
 
@@ -52,6 +55,8 @@ static void signal_gives_the_code_a_shell_would(void **state)
 static void report_that_is_not_whole_is_refused(void **state)
 {
     static const char *const bad[] = {
+        "{\"v\":1,\"reason\":\"exited\",\"cage\":[\"walls\"]}",
+        "{\"v\":1,\"reason\":\"exited\",\"cage\":\"calls\"}",
         "",
         "{",
         "[]",
