@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -60,4 +61,16 @@ int file_copy(int from, int to, int64_t len)
             return -1;
     }
     return 0;
+}
+
+int file_sealed(const char *name, const void *bytes, size_t len, struct err *e)
+{
+    own_fd int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0 || write(fd, bytes, len) != (ssize_t)len ||
+        lseek(fd, 0, SEEK_SET) < 0 ||
+        fcntl(fd, F_ADD_SEALS,
+              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        return err_sys(e, "%s", name);
+    return own_fd_give(&fd);
 }

@@ -19,6 +19,10 @@ int file_take(int fd, const char *path, struct buf *out, struct err *e);
 /* Both. */
 int file_read(const char *path, struct buf *out, struct err *e);
 
+/* Bytes that nobody can change any more, in memory alone: for descriptors that
+ * processes pass on. name: for show. -1: ERR_SYSTEM. */
+int file_sealed(const char *name, const void *bytes, size_t len, struct err *e);
+
 /* Copy the first len bytes of `from`, whose position stays, to where `to`
  * stands; where the file system can, both share their blocks. 0, or -1 with
  * errno. */

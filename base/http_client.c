@@ -1,111 +1,24 @@
 #include "base/http_client.h"
 
-#include "base/addr.h"
+#include "base/http_library.h"
 
-#include <assert.h>
-#include <curl/curl.h>
-#include <dlfcn.h>
 #include <limits.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
-#define HTTP_CONNECT_MS 10000
 #define HTTP_TOTAL_MS 30000
-#define HTTP_KEEP_S 15 /* idle for longer, a kept connection may be dead */
 
 struct http_call {
     const struct http_request *r;
     struct http_answer *a;
-    struct err *e;
-    bool is_failed;    /* *e is filled: by a callback of ours */
+    struct http_gate gate;
     bool is_head_told; /* r->head was asked for this answer */
-    bool is_connected; /* what is wrong from here on is the peer's */
 };
-
-/* --- the library ---
- *
- * libcurl brings some thirty libraries along, which cost every process that
- * starts 10 ms and half a megabyte. Most never fetch anything: it is loaded
- * at the first call. The functions have its names and types, so the compiler
- * checks every use of them as ever.
- */
-
-#define HTTP_LIBRARY "libcurl.so.4"
-
-static pthread_once_t http_once = PTHREAD_ONCE_INIT;
-static void *http_library; /* NULL: it is not there */
-
-static void *http_symbol(const char *name)
-{
-    void *at = dlsym(http_library, name);
-
-    if (!at)
-        abort(); /* another library of that name */
-    return at;
-}
-
-#define HTTP_CALL(type, name, params, args)                                    \
-    type name params                                                           \
-    {                                                                          \
-        return ((__typeof__(&name))http_symbol(#name))args;                    \
-    }
-HTTP_CALL(CURLcode, curl_global_init, (long flags), (flags))
-HTTP_CALL(CURL *, curl_easy_init, (void), ())
-HTTP_CALL(CURLcode, curl_easy_perform, (CURL * curl), (curl))
-HTTP_CALL(void, curl_easy_cleanup, (CURL * curl), (curl))
-HTTP_CALL(void, curl_easy_reset, (CURL * curl), (curl))
-HTTP_CALL(const char *, curl_easy_strerror, (CURLcode code), (code))
-HTTP_CALL(struct curl_slist *, curl_slist_append,
-          (struct curl_slist * list, const char *text), (list, text))
-HTTP_CALL(void, curl_slist_free_all, (struct curl_slist * list), (list))
-
-/* One argument follows, an integer or a pointer: both fill a register. */
-static_assert(sizeof(long) == sizeof(void *) &&
-                  sizeof(curl_off_t) == sizeof(void *),
-              "arguments of one size");
-
-CURLcode(curl_easy_setopt)(CURL *curl, CURLoption option, ...)
-{
-    CURLcode (*call)(CURL *, CURLoption, ...) =
-        (__typeof__(call))http_symbol("curl_easy_setopt");
-    va_list ap;
-    void *value;
-
-    va_start(ap, option);
-    value = va_arg(ap, void *);
-    va_end(ap);
-    return call(curl, option, value);
-}
-
-CURLcode(curl_easy_getinfo)(CURL *curl, CURLINFO info, ...)
-{
-    CURLcode (*call)(CURL *, CURLINFO, ...) =
-        (__typeof__(call))http_symbol("curl_easy_getinfo");
-    va_list ap;
-    void *out;
-
-    va_start(ap, info);
-    out = va_arg(ap, void *);
-    va_end(ap);
-    return call(curl, info, out);
-}
-
-static void http_load(void)
-{
-    http_library = dlopen(HTTP_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (http_library && curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
-        abort();
-}
 
 void http_client_init(void)
 {
-    pthread_once(&http_once, http_load);
+    http_library_load();
 }
 
 void http_answer_fini(struct http_answer *a)
@@ -194,8 +107,8 @@ static int http_tell_head(struct http_call *c, CURL *curl)
     c->is_head_told = true;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     c->a->status = (int)status;
-    if (c->r->head && c->r->head(c->r->arg, c->a, c->e) < 0) {
-        c->is_failed = true;
+    if (c->r->head && c->r->head(c->r->arg, c->a, c->gate.e) < 0) {
+        c->gate.is_failed = true;
         return -1;
     }
     return 0;
@@ -218,72 +131,19 @@ static size_t http_on_body(char *bytes, size_t size, size_t count, void *arg)
     if (http_tell_head(c, b->curl) < 0)
         return CURL_WRITEFUNC_ERROR;
     if (len > c->r->body_max - b->bytes) {
-        err_set(c->e, ERR_TOO_LARGE, "answer of more than %zu bytes",
+        err_set(c->gate.e, ERR_TOO_LARGE, "answer of more than %zu bytes",
                 c->r->body_max);
-        c->is_failed = true;
+        c->gate.is_failed = true;
         return CURL_WRITEFUNC_ERROR;
     }
     b->bytes += len;
     if (c->r->data) {
-        if (c->r->data(c->r->arg, (const uint8_t *)bytes, len, c->e) == 0)
+        if (c->r->data(c->r->arg, (const uint8_t *)bytes, len, c->gate.e) == 0)
             return len;
-        c->is_failed = true;
+        c->gate.is_failed = true;
         return CURL_WRITEFUNC_ERROR;
     }
     return buf_append(&c->a->body, bytes, len) < 0 ? CURL_WRITEFUNC_ERROR : len;
-}
-
-/* --- addresses --- */
-
-static bool http_is_judged(struct http_call *c, const struct sockaddr *sa)
-{
-    struct err e = {0};
-
-    if (!c->r->judge || c->r->judge(c->r->arg, sa, &e) == 0)
-        return true;
-    *c->e = e;
-    c->is_failed = true;
-    return false;
-}
-
-/* Called for each resolved address, before it is dialled. */
-static curl_socket_t http_on_socket(void *arg, curlsocktype purpose,
-                                    struct curl_sockaddr *sa)
-{
-    struct http_call *c = arg;
-
-    (void)purpose;
-    if (!http_is_judged(c, &sa->addr))
-        return CURL_SOCKET_BAD;
-    c->is_failed = false; /* another address of the name may be right */
-    return socket(sa->family, sa->socktype | SOCK_CLOEXEC, sa->protocol);
-}
-
-/* Called when connected, before the request leaves: who is it really? */
-static int http_on_connected(void *arg, char *ip, char *local_ip, int port,
-                             int local_port)
-{
-    struct http_call *c = arg;
-    struct sockaddr_storage ss;
-    char text[80];
-    struct err e = {0};
-
-    (void)local_ip;
-    (void)local_port;
-    c->is_connected = true;
-    if (!c->r->judge)
-        return CURL_PREREQFUNC_OK;
-    snprintf(text, sizeof(text), strchr(ip, ':') ? "[%s]:%d" : "%s:%d", ip,
-             port);
-    if (addr_parse(text, &ss, &e) < 0) {
-        *c->e = e;
-        c->is_failed = true;
-        return CURL_PREREQFUNC_ABORT;
-    }
-    if (!http_is_judged(c, (const struct sockaddr *)(const void *)&ss))
-        return CURL_PREREQFUNC_ABORT;
-    c->is_failed = false; /* that another address was refused is past */
-    return CURL_PREREQFUNC_OK;
 }
 
 static int http_on_progress(void *arg, curl_off_t total, curl_off_t now,
@@ -297,8 +157,8 @@ static int http_on_progress(void *arg, curl_off_t total, curl_off_t now,
     (void)up_now;
     if (!c->r->is_cancelled || !c->r->is_cancelled(c->r->arg))
         return 0;
-    err_set(c->e, ERR_TIMEOUT, "cancelled");
-    c->is_failed = true;
+    err_set(c->gate.e, ERR_TIMEOUT, "cancelled");
+    c->gate.is_failed = true;
     return 1;
 }
 
@@ -306,21 +166,9 @@ static int http_on_progress(void *arg, curl_off_t total, curl_off_t now,
 
 static void http_set_limits(CURL *curl, const struct http_request *r)
 {
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR,
-                     r->allow_http ? "http,https" : "https");
-    /* never followed; if they were, never to another kind of URL */
-    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
-    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                     (long)(r->connect_ms ? r->connect_ms : HTTP_CONNECT_MS));
+    http_set_basics(curl, r->allow_http, r->connect_ms);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
                      (long)(r->total_ms ? r->total_ms : HTTP_TOTAL_MS));
-    curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, (long)HTTP_KEEP_S);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)r->low_speed_bytes);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)r->low_speed_s);
 }
@@ -336,12 +184,12 @@ static void http_set_pem(CURL *curl, CURLoption option, const char *pem)
 /* Only these: beside a CA of the caller's no other is trusted. */
 static void http_set_trust(CURL *curl, const struct http_request *r)
 {
-    if (r->ca_path)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, r->ca_path);
-    else if (r->ca_pem)
+    if (r->ca_path) {
+        http_set_ca(curl, r->ca_path);
+    } else if (r->ca_pem) {
         http_set_pem(curl, CURLOPT_CAINFO_BLOB, r->ca_pem); /* the one CA */
-    if (r->ca_path || r->ca_pem)
         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    }
     if (r->cert_pem && r->key_pem) {
         http_set_pem(curl, CURLOPT_SSLCERT_BLOB, r->cert_pem);
         http_set_pem(curl, CURLOPT_SSLKEY_BLOB, r->key_pem);
@@ -354,10 +202,7 @@ static void http_set_calls(CURL *curl, struct http_call *c, struct http_body *b)
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, c);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, http_on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, b);
-    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_on_socket);
-    curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, c);
-    curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, http_on_connected);
-    curl_easy_setopt(curl, CURLOPT_PREREQDATA, c);
+    http_set_gate(curl, &c->gate);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, http_on_progress);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, c);
@@ -386,27 +231,11 @@ static struct curl_slist *http_set_request(CURL *curl,
     return list;
 }
 
-/* The library's texts name hosts and ports, never a query. What it says of
- * this very call ("less than 1000 bytes/sec …") is taken for what has to do
- * with the network alone. */
 static int http_fail(struct http_call *c, CURLcode code, const char *said)
 {
     c->a->is_untrusted = code == CURLE_PEER_FAILED_VERIFICATION ||
                          code == CURLE_SSL_CACERT_BADFILE;
-    if (c->is_failed)
-        return -1;
-    if (said[0] &&
-        (code == CURLE_OPERATION_TIMEDOUT || code == CURLE_COULDNT_CONNECT ||
-         code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_PARTIAL_FILE ||
-         code == CURLE_PEER_FAILED_VERIFICATION))
-        return err_set(c->e, ERR_PEER, "%s", said);
-    if (!c->is_connected &&
-        (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL))
-        return err_set(c->e, ERR_INPUT, "URL: %s", curl_easy_strerror(code));
-    return err_set(c->e, ERR_PEER, "%s%s", curl_easy_strerror(code),
-                   code == CURLE_SSL_CONNECT_ERROR
-                       ? " (is it https that is spoken there, or http?)"
-                       : "");
+    return http_failure(&c->gate, code, said, c->gate.e);
 }
 
 /* The connections a handle has stay with it; nothing else does. */
@@ -443,7 +272,11 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     /* told if the call fails: in one that comes through, an address may have
      * been refused on the way (libcurl 8 asks for those of both families) */
     struct err why = {0};
-    struct http_call c = {.r = r, .a = a, .e = &why};
+    struct http_call c = {
+        .r = r,
+        .a = a,
+        .gate = {.judge = r->judge, .arg = r->arg, .e = &why},
+    };
     struct http_body b = {.c = &c};
     struct curl_slist *list;
     char said[CURL_ERROR_SIZE] = "";
@@ -451,8 +284,7 @@ int http_do(const struct http_request *r, struct http_answer *a, struct err *e)
     CURL *curl;
     int out = 0;
 
-    http_client_init();
-    if (!http_library)
+    if (!http_library_load())
         return err_set(e, ERR_SYSTEM, HTTP_LIBRARY " cannot be loaded");
     curl = http_handle(r);
     *a = (struct http_answer){.length = -1};

@@ -46,6 +46,44 @@ int keyfile_read(const char *path, struct buf *out, struct err *e)
     return file_take(fd, path, out, e);
 }
 
+int keyfile_line(const char *path, struct buf *b, struct err *e)
+{
+    size_t len = b->len;
+
+    if (len > 0 && b->data[len - 1] == '\n')
+        len--;
+    if (len > 0 && len < b->len && b->data[len - 1] == '\r')
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (b->data[i] < 0x21 || b->data[i] > 0x7e)
+            return err_set(e, ERR_INPUT,
+                           "%s holds no key: one line without blanks is "
+                           "expected",
+                           path);
+    if (len < KEYFILE_LINE_MIN)
+        return err_set(e, ERR_INPUT,
+                       "%s holds no key: it has less than %d bytes", path,
+                       KEYFILE_LINE_MIN);
+    b->len = len;
+    return 0;
+}
+
+int keyfile_read_line(const char *path, struct buf *out, struct err *e)
+{
+    own_fd int fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+
+    if (fd < 0 && errno == ELOOP)
+        return err_set(e, ERR_INPUT, "%s is a link: name the file itself",
+                       path);
+    if (fd < 0)
+        return err_sys(e, "%s", path);
+    if (keyfile_judge(path, fd, out->max, e) < 0 ||
+        file_take(fd, path, out, e) < 0)
+        return -1;
+    return keyfile_line(path, out, e);
+}
+
 static int keyfile_write(const char *path, int fd, const void *bytes,
                          size_t len, struct err *e)
 {

@@ -18,6 +18,20 @@
 int keyfile_read(const char *path, struct buf *out, struct err *e);
 
 /*
+ * The same of an API's key, which is one line: its bytes without the line's
+ * end. A link is refused, too: what its name leads to may change.
+ */
+int keyfile_read_line(const char *path, struct buf *out, struct err *e);
+
+#define KEYFILE_LINE_MAX 4096 /* bytes of such a file */
+#define KEYFILE_LINE_MIN 8    /* of the key: what base/hush.h looks for */
+
+/* Take the line's end off what was read from path. ERR_INPUT when what is
+ * left is no key: several lines, blanks, bytes that are no visible ASCII, less
+ * than KEYFILE_LINE_MIN. */
+int keyfile_line(const char *path, struct buf *b, struct err *e);
+
+/*
  * Make a file (0600) with these bytes, which appears whole. ERR_CONFLICT when
  * the name is taken (that file is left as it is); ERR_SYSTEM.
  */

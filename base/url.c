@@ -392,6 +392,24 @@ bool url_is_loopback(const struct url *u)
            (u->host_is_literal && strncmp(u->host, "127.", 4) == 0);
 }
 
+int url_check_api(const char *text, struct url *out, struct err *e)
+{
+    struct url u;
+
+    if (url_parse(text, &u, e) < 0)
+        return -1;
+    if (u.has_query || u.scheme == URL_FILE)
+        return err_set(e, ERR_INPUT,
+                       "an https URL without a query is expected");
+    /* anybody on the way would read the key, and what is sent */
+    if (u.scheme == URL_HTTP && !url_is_loopback(&u))
+        return err_set(e, ERR_INPUT,
+                       "http is for this machine alone, %s must be https",
+                       u.host);
+    *out = u;
+    return 0;
+}
+
 static int url_judge_file(const struct url_policy *p, const struct url *u,
                           struct err *e)
 {

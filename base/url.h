@@ -55,6 +55,9 @@ struct url_policy {
 int url_parse(const char *text, struct url *out, struct err *e);
 /* localhost, 127.*.*.* or [::1]: what the URL says, not what it leads to. */
 bool url_is_loopback(const struct url *u);
+/* Where an API is, whose key goes there: an https URL without a query; http on
+ * this machine alone. */
+int url_check_api(const char *text, struct url *out, struct err *e);
 /* url_parse, then the policy. ERR_DENIED names the rule and the host. */
 int url_judge(const struct url_policy *p, const char *text, struct url *out,
               struct err *e);

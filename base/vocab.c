@@ -8,6 +8,7 @@ static const char *const states[] = {SESSION_STATES(X)};
 static const char *const reasons[] = {"", END_REASONS(X)};
 static const char *const roles[] = {ROLES(X)};
 static const char *const egress_modes[] = {EGRESS_MODES(X)};
+static const char *const broker_apis[] = {BROKER_APIS(X)};
 #undef X
 
 static int vocab_find(const char *const *names, int count, const char *name)
@@ -38,6 +39,11 @@ const char *egress_mode_name(enum egress_mode m)
     return m < EGRESS_COUNT ? egress_modes[m] : "?";
 }
 
+const char *broker_api_name(enum broker_api a)
+{
+    return a < BROKER_API_COUNT ? broker_apis[a] : "?";
+}
+
 int session_state_of(const char *name)
 {
     return vocab_find(states, STATE_COUNT, name);
@@ -56,4 +62,9 @@ int role_of(const char *name)
 int egress_mode_of(const char *name)
 {
     return vocab_find(egress_modes, EGRESS_COUNT, name);
+}
+
+int broker_api_of(const char *name)
+{
+    return vocab_find(broker_apis, BROKER_API_COUNT, name);
 }

@@ -24,6 +24,9 @@
 /* A program's network: none, all there is, or the session's proxy alone. */
 #define EGRESS_MODES(X)                                                        \
     X(NONE, "none") X(OPEN, "open") X(PROXY, "proxy")
+
+/* APIs that the key broker knows; agent/broker_apis.c says what they are. */
+#define BROKER_APIS(X) X(ANTHROPIC, "anthropic") X(OPENAI, "openai")
 // clang-format on
 
 enum session_state {
@@ -44,6 +47,12 @@ enum egress_mode {
     EGRESS_MODES(X)
 #undef X
         EGRESS_COUNT
+};
+enum broker_api {
+#define X(n, s) BROKER_##n,
+    BROKER_APIS(X)
+#undef X
+        BROKER_API_COUNT
 };
 enum role {
 #define X(n, s) ROLE_##n,
@@ -66,12 +75,14 @@ const char *session_state_name(enum session_state s);
 const char *end_reason_name(enum end_reason r);
 const char *role_name(enum role r);
 const char *egress_mode_name(enum egress_mode m);
+const char *broker_api_name(enum broker_api a);
 
 /* Value of a text, or -1 when it is not in the table. REASON_NONE for "". */
 int session_state_of(const char *name);
 int end_reason_of(const char *name);
 int role_of(const char *name);
 int egress_mode_of(const char *name);
+int broker_api_of(const char *name);
 
 /* Ids: lower-case base32 without padding of 16 random bytes: 26 characters
  * of [a-z2-7]. Used for session ids, jtis and psk ids. */

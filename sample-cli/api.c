@@ -48,18 +48,8 @@ int api_check(const struct api_conf *conf, struct err *e)
 {
     struct url u;
 
-    if (url_parse(api_base(conf), &u, e) < 0)
+    if (url_check_api(api_base(conf), &u, e) < 0)
         return err_wrap(e, "ANTHROPIC_BASE_URL");
-    if (u.has_query || u.scheme == URL_FILE)
-        return err_set(e, ERR_INPUT,
-                       "ANTHROPIC_BASE_URL: an https URL without a query is "
-                       "expected");
-    /* anybody on the way would read the key, and the sources */
-    if (u.scheme == URL_HTTP && !url_is_loopback(&u))
-        return err_set(e, ERR_INPUT,
-                       "ANTHROPIC_BASE_URL: http is for this machine alone, "
-                       "%s must be https",
-                       u.host);
     if (conf->key && !api_is_printable(conf->key, API_KEY_MAX))
         return err_set(e, ERR_INPUT,
                        "ANTHROPIC_API_KEY is no key: blanks, control or other "

@@ -1,6 +1,6 @@
 #include "sample-cli/reply.h"
 
-#include "sample-cli/hush.h"
+#include "base/hush.h"
 #include "sample-cli/text.h"
 
 void reply_init(struct reply *r, bool is_utf8)

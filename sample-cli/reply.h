@@ -1,7 +1,7 @@
 /*
  * A review as it comes in: kept whole up to a limit, and shown as it comes as
  * the output of a task, made safe for a terminal. The key is taken out of it
- * (sample-cli/hush.h): what may be its beginning waits for what comes next.
+ * (base/hush.h): what may be its beginning waits for what comes next.
  */
 #ifndef PODTERM_SAMPLE_CLI_REPLY_H
 #define PODTERM_SAMPLE_CLI_REPLY_H

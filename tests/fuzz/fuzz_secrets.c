@@ -2,7 +2,7 @@
  * reply that comes in two parts, cut anywhere. */
 #include "base/mem.h"
 #include "base/own.h"
-#include "sample-cli/hush.h"
+#include "base/hush.h"
 #include "sample-cli/reply.h"
 #include "sample-cli/secrets.h"
 

@@ -1,4 +1,4 @@
-#include "sample-cli/hush.h"
+#include "base/hush.h"
 
 #include <string.h>
 

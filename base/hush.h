@@ -2,8 +2,8 @@
  * The key is never shown, whoever says it: a peer that was given it may send
  * it back, in parts, or in a text that we have cut. Pure.
  */
-#ifndef PODTERM_SAMPLE_CLI_HUSH_H
-#define PODTERM_SAMPLE_CLI_HUSH_H
+#ifndef PODTERM_BASE_HUSH_H
+#define PODTERM_BASE_HUSH_H
 
 #include "base/err.h"
 
