@@ -1,6 +1,7 @@
 #include "agent/egress.h"
 
-#include "agent/proxy_main.h"
+#include "agent/egress_child.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/own.h"
@@ -16,12 +17,29 @@
 
 extern char **environ;
 
+/* Which process, and what the log says of it. */
+struct kind {
+    const char *flag;
+    const char *breach, *died, *lost, *not_started;
+    const char *sentence; /* for the owner: it is lost */
+};
+
+static const struct kind kinds[] = {
+    [EGRESS_KIND_PROXY] = {"--proxy", "proxy.breach", "proxy.died",
+                           "proxy.lost", "proxy.not_started",
+                           "the program's network is gone: its proxy died "
+                           "again and again"},
+    [EGRESS_KIND_BROKER] = {"--broker", "broker.breach", "broker.died",
+                            "broker.lost", "broker.not_started",
+                            "the program's APIs are gone: the key broker died "
+                            "again and again"},
+};
+
 struct egress {
     struct loop *loop;
-    const struct egress_verbs *verbs;
-    void *arg;
-    char *rules; /* with its line end */
-    char *sid;
+    const struct kind *kind;
+    struct egress_conf conf;
+    char *rules, *sid, *keys_dir;     /* the conf's */
     int listen_fd, link_fd, child_fd; /* -1 = none */
     struct loop_fd *link, *child;
     struct loop_timer *again;
@@ -51,6 +69,22 @@ static void put_down(struct egress *g)
 
 /* --- what it says --- */
 
+/* What is spent never grows less. */
+static int take_spent(struct egress *g, const struct json *j)
+{
+    int64_t requests, bytes;
+
+    if (json_get_int(j, "spent_requests", &requests) < 0 ||
+        json_get_int(j, "spent_bytes", &bytes) < 0 ||
+        requests < g->conf.spent_requests || bytes < g->conf.spent_bytes)
+        return -1;
+    g->conf.spent_requests = requests;
+    g->conf.spent_bytes = bytes;
+    if (g->conf.verbs->spent)
+        g->conf.verbs->spent(g->conf.arg, requests, bytes);
+    return 0;
+}
+
 /* One that breaks the form was taken over, perhaps: it is ended. */
 static int take_line(struct egress *g, const char *line, size_t len)
 {
@@ -59,11 +93,11 @@ static int take_line(struct egress *g, const char *line, size_t len)
     const char *text = json_get_str(j, "refused");
 
     if (!text)
-        return -1;
+        return g->conf.kind == EGRESS_KIND_BROKER ? take_spent(g, j) : -1;
     for (const char *c = text; *c; c++)
         if (*c < 0x20 || *c > 0x7e)
             return -1;
-    g->verbs->notice(g->arg, text);
+    g->conf.verbs->notice(g->conf.arg, text);
     return 0;
 }
 
@@ -96,7 +130,7 @@ static void on_link(void *arg, int events)
         g->len += (size_t)n;
         if (take_lines(g) == 0)
             return;
-        log_warn("proxy.breach", NULL);
+        log_warn(g->kind->breach, NULL);
         proc_signal(g->child_fd, SIGKILL);
     }
     loop_fd_stop(g->link); /* on_child follows */
@@ -126,11 +160,10 @@ static void died(struct egress *g)
 {
     put_down(g);
     if (is_hopeless(g)) {
-        log_error("proxy.lost", NULL);
+        log_error(g->kind->lost, NULL);
         own_fd_release(&g->listen_fd);
         g->listen_fd = -1;
-        g->verbs->notice(g->arg, "the program's network is gone: its proxy "
-                                 "died again and again");
+        g->conf.verbs->notice(g->conf.arg, g->kind->sentence);
         return;
     }
     g->again = loop_timer_start(g->loop, EGRESS_AGAIN_MS, 0, start_again, g);
@@ -146,30 +179,43 @@ static void on_child(void *arg, int events)
         return;
     own_fd_release(&g->child_fd); /* reaped */
     g->child_fd = -1;
-    log_warn("proxy.died", "status", "i", (int64_t)status, NULL);
+    log_warn(g->kind->died, "status", "i", (int64_t)status, NULL);
     died(g);
+}
+
+/* The line it begins with, the caller's. */
+static char *rules_line(const struct egress *g)
+{
+    if (g->conf.kind != EGRESS_KIND_BROKER)
+        return mem_printf("%s\n", g->rules);
+    return mem_printf("{\"rules\":%s,\"spent_requests\":%lld,"
+                      "\"spent_bytes\":%lld}\n",
+                      g->rules, (long long)g->conf.spent_requests,
+                      (long long)g->conf.spent_bytes);
 }
 
 /* To whom nobody but us can speak. */
 static int spawn(struct egress *g, int pair[2], struct err *e)
 {
-    char *argv[] = {"podterm-agent", "--proxy", g->sid, NULL};
-    int fds[5] = {-1, -1, 2, pair[1], g->listen_fd};
+    char *argv[] = {"podterm-agent", (char *)(uintptr_t)g->kind->flag, g->sid,
+                    g->keys_dir, NULL};
+    int fds[] = {-1, -1, 2, pair[1], g->listen_fd, g->conf.keys_fd};
     struct proc_spawn how = {
         .path = "/proc/self/exe",
         .argv = argv,
         .envp = environ,
         .fds = fds,
-        .fd_count = 5,
+        .fd_count = sizeof(fds) / sizeof(*fds),
         .death_signal = SIGKILL,
     };
+    own_mem char *line = rules_line(g);
     pid_t pid;
 
     g->child_fd = proc_spawn(&how, &pid, e);
     if (g->child_fd < 0)
         return -1;
-    if (send(pair[0], g->rules, strlen(g->rules), MSG_NOSIGNAL) < 0)
-        return err_sys(e, "the proxy's rules");
+    if (send(pair[0], line, strlen(line), MSG_NOSIGNAL) < 0)
+        return err_sys(e, "its rules");
     return 0;
 }
 
@@ -181,14 +227,14 @@ static void start(struct egress *g)
     loop_timer_stop(g->again);
     g->again = NULL;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-        log_write(LOG_ERROR_, "proxy.not_started", NULL);
+        log_error(g->kind->not_started, NULL);
         died(g);
         return;
     }
     g->link_fd = pair[0];
     if (spawn(g, pair, &e) < 0) {
         close(pair[1]);
-        log_err(&e, "proxy.not_started");
+        log_err(&e, g->kind->not_started);
         died(g);
         return;
     }
@@ -205,16 +251,18 @@ void egress_listen(struct egress *g, int listen_fd)
     start(g);
 }
 
-struct egress *egress_new(struct loop *l, const char *sid, const char *rules,
-                          const struct egress_verbs *verbs, void *arg)
+struct egress *egress_new(struct loop *l, const struct egress_conf *conf)
 {
     struct egress *g = mem_zero(1, sizeof(*g));
 
     g->loop = l;
-    g->verbs = verbs;
-    g->arg = arg;
-    g->sid = mem_str(sid);
-    g->rules = mem_printf("%s\n", rules);
+    g->kind = &kinds[conf->kind];
+    g->conf = *conf;
+    if (conf->kind != EGRESS_KIND_BROKER || conf->keys_dir)
+        g->conf.keys_fd = -1;
+    g->sid = mem_str(conf->sid);
+    g->rules = mem_str(conf->rules);
+    g->keys_dir = conf->keys_dir ? mem_str(conf->keys_dir) : NULL;
     g->listen_fd = g->link_fd = g->child_fd = -1;
     return g;
 }
@@ -227,5 +275,6 @@ void egress_free(struct egress *g)
     own_fd_release(&g->listen_fd);
     free(g->rules);
     free(g->sid);
+    free(g->keys_dir);
     free(g);
 }

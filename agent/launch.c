@@ -1,5 +1,6 @@
 #include "agent/launch.h"
 
+#include "agent/broker_apis.h"
 #include "agent/manifest.h"
 #include "agent/sandbox.h"
 #include "base/mem.h"
@@ -31,9 +32,26 @@ static const char *const proxied[] = {
 };
 #define PROXIED (sizeof(proxied) / sizeof(proxied[0]))
 
+/* What its key broker is known by. */
+static size_t launch_broker(const struct agent_spec *spec, char **out)
+{
+    char lines[BROKER_ENV_MAX][BROKER_ENV_LINE];
+    size_t n = 0;
+
+    for (int a = 0; a < BROKER_API_COUNT; a++) {
+        size_t count = spec->has_api[a]
+                           ? broker_env((enum broker_api)a, spec->env, lines)
+                           : 0;
+
+        for (size_t i = 0; i < count; i++)
+            out[n++] = mem_str(lines[i]);
+    }
+    return n;
+}
+
 static char **launch_env(const struct launch *l)
 {
-    char *ours[5 + PROXIED] = {
+    char *ours[5 + PROXIED + BROKER_API_COUNT * BROKER_ENV_MAX] = {
         mem_printf("PATH=%s/bin:%s", l->root, MANIFEST_PATH),
         mem_printf("HOME=%s", l->home),
         mem_str("TERM=xterm-256color"),
@@ -45,7 +63,7 @@ static char **launch_env(const struct launch *l)
 
     for (size_t i = 0; l->spec->proxy_rules && i < PROXIED; i++)
         ours[our_count++] = mem_str(proxied[i]);
-
+    our_count += launch_broker(l->spec, ours + our_count);
     while (l->spec->env[count])
         count++;
     out = mem_zero(count + our_count + 1, sizeof(*out));

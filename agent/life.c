@@ -517,6 +517,7 @@ void life_free(struct life *l)
     stall_stop(&l->stall);
     bundle_cancel(l->bundle);
     egress_free(l->egress);
+    egress_free(l->broker);
     shimlink_free(l->shim);
     terminal_free(l->terminal);
     loop_timer_stop(l->tick);

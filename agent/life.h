@@ -49,7 +49,9 @@ struct life_conf {
     const char *status_path; /* NULL = not wanted */
     const char *addr;        /* own address, for the status file */
     uid_t runner_uid;
-    struct worker *worker; /* for the bundle */
+    int broker_fd;           /* the keys of APIs; -1 = none, or */
+    const char *broker_keys; /* a directory, in a pod; NULL */
+    struct worker *worker;   /* for the bundle */
     /* the program runs: once in a process; NULL = nobody asks */
     void (*running)(void *arg);
     void *running_arg;

@@ -24,6 +24,7 @@ struct life {
     struct terminal *terminal;
     struct shimlink *shim;
     struct egress *egress; /* the proxy, where the program has one */
+    struct egress *broker; /* the same of the key broker */
     struct bundle *bundle; /* while it is fetched and unpacked */
     struct attach_set *attachments;
     struct loop_timer *tick;

@@ -18,19 +18,59 @@ static void life_refused(void *arg, const char *text)
     attach_notice(l->attachments, text);
 }
 
-void life_listener(void *arg, uint16_t port, int listen_fd)
+/* Kept, so that no kill gives a session its budget anew. */
+static void life_spent(void *arg, int64_t requests, int64_t bytes)
 {
-    static const struct egress_verbs verbs = {.notice = life_refused};
     struct life *l = arg;
 
-    if (!l->spec->proxy_rules || port != SHIM_PROXY_PORT) {
+    l->head->broker_requests = requests;
+    l->head->broker_bytes = bytes;
+}
+
+static const struct egress_verbs verbs = {.notice = life_refused,
+                                          .spent = life_spent};
+
+static struct egress *life_proxy(struct life *l)
+{
+    const struct egress_conf conf = {.kind = EGRESS_KIND_PROXY,
+                                     .sid = l->spec->sid,
+                                     .rules = l->spec->proxy_rules,
+                                     .verbs = &verbs,
+                                     .arg = l};
+
+    return egress_new(l->loop, &conf);
+}
+
+static struct egress *life_broker(struct life *l)
+{
+    const struct egress_conf conf = {.kind = EGRESS_KIND_BROKER,
+                                     .sid = l->spec->sid,
+                                     .rules = l->spec->broker_rules,
+                                     .keys_fd = l->conf.broker_fd,
+                                     .keys_dir = l->conf.broker_keys,
+                                     .spent_requests = l->head->broker_requests,
+                                     .spent_bytes = l->head->broker_bytes,
+                                     .verbs = &verbs,
+                                     .arg = l};
+
+    return egress_new(l->loop, &conf);
+}
+
+void life_listener(void *arg, uint16_t port, int listen_fd)
+{
+    struct life *l = arg;
+
+    if (port == SHIM_PROXY_PORT && l->spec->proxy_rules) {
+        if (!l->egress)
+            l->egress = life_proxy(l);
+        egress_listen(l->egress, listen_fd);
+    } else if (port == SHIM_BROKER_PORT && l->spec->broker_rules) {
+        if (!l->broker)
+            l->broker = life_broker(l);
+        egress_listen(l->broker, listen_fd);
+    } else {
         close(listen_fd); /* nobody asked for it */
-        return;
     }
-    if (!l->egress)
-        l->egress =
-            egress_new(l->loop, l->spec->sid, l->spec->proxy_rules, &verbs, l);
-    egress_listen(l->egress, listen_fd);
 }
 
 /* In a network that is ours, too, we listen, before there is a program that

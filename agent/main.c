@@ -1,13 +1,16 @@
 /*
- * podterm-agent: three processes from one binary.
+ * podterm-agent: several processes from one binary.
  *   podterm-agent …           the supervisor: listens, starts main again
  *   podterm-agent … --main    TLS, terminal, session key
  *   podterm-agent --unpack …  one archive, one directory, no key
+ *   podterm-agent --proxy …   the program's way to servers, no key
+ *   podterm-agent --broker …  the program's way to APIs, with their keys alone
  * and, before them in a pod of a pool with one secret,
  *   podterm-agent --derive-key …  leaves the pod's own key
  * This file only assembles.
  */
 #include "agent/attach.h"
+#include "agent/broker_main.h"
 #include "agent/health.h"
 #include "agent/life.h"
 #include "agent/pod.h"
@@ -212,6 +215,8 @@ static int agent_life(struct agent *a, struct err *e)
         .status_path = settings.status,
         .addr = a->addr,
         .runner_uid = (uid_t)settings.runner_uid,
+        .broker_fd = (int)settings.broker_fd,
+        .broker_keys = settings.broker_keys,
         .worker = a->worker,
         .running = agent_running,
         .running_arg = a,
@@ -328,6 +333,15 @@ static void agent_stop(struct agent *a)
     free(a->runner_home);
 }
 
+/* Of those that the supervisor gave us. */
+static int64_t agent_last_fd(void)
+{
+    int64_t last = settings.listen_fd;
+
+    last = settings.health_fd > last ? settings.health_fd : last;
+    return settings.broker_fd > last ? settings.broker_fd : last;
+}
+
 static int agent_main(char **argv)
 {
     struct agent a = {0};
@@ -342,8 +356,7 @@ static int agent_main(char **argv)
     if (agent_start(&a, &e) == 0) {
         loop_run(a.loop);
         if (a.warm && warm_is_activated(a.warm))
-            warm_give_way(argv, settings.health_fd >= 0 ? settings.health_fd
-                                                        : settings.listen_fd);
+            warm_give_way(argv, agent_last_fd());
         status = EXIT_SUCCESS;
     } else {
         log_err(&e, "agent.failed");
@@ -373,6 +386,7 @@ static int agent_supervise(int argc, char **argv)
         .argc = argc,
         .key_fd = (int)settings.key_fd,
         .health_fd = -1,
+        .broker_fd = (int)settings.broker_fd,
         .report_path = settings.report,
     };
     int r = -1;
@@ -423,6 +437,10 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--proxy") == 0) {
         agent_name("podterm-proxy");
         return proxy_child_main(argc, argv);
+    }
+    if (argc > 1 && strcmp(argv[1], "--broker") == 0) {
+        agent_name("podterm-broker");
+        return broker_child_main(argc, argv);
     }
     seal_init();
     r = settings_load(argc, argv, &e);

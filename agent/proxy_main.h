@@ -9,12 +9,6 @@
 #include "base/err.h"
 #include "base/json.h"
 
-#define PROXY_LINK_FD                                                          \
-    3                         /* to the main process: its rules come, one line;
-                             refusals go, a line each. At its end we end */
-#define PROXY_LISTEN_FD 4     /* where the program connects */
-#define PROXY_RULES_MAX 65536 /* bytes of that line */
-
 /*
  * {"domains":"a,*.b:8443","allow_http":false,"allow_cidrs":"","deny_cidrs":""}
  * -1 ERR_INPUT naming the member; *out is to be freed by proxy_rules_fini

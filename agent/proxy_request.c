@@ -94,8 +94,18 @@ static int absolute(struct http_text target, struct proxy_request *r,
     return judge_host(url, r, e);
 }
 
-static int first_line(struct http_text line, struct proxy_request *r,
-                      bool *is_old, struct err *e)
+/* "/path": of the server that was dialled. */
+static int origin(struct http_text target, struct proxy_request *r,
+                  struct err *e)
+{
+    if (r->is_connect || target.at[0] != '/')
+        return err_set(e, ERR_INPUT, "this is a server: it takes paths");
+    r->target = target;
+    return 0;
+}
+
+static int first_line(struct http_text line, bool is_origin,
+                      struct proxy_request *r, bool *is_old, struct err *e)
 {
     struct http_text target;
 
@@ -108,6 +118,9 @@ static int first_line(struct http_text line, struct proxy_request *r,
     *is_old = line.at[7] == '0';
     r->is_connect =
         r->method.len == 7 && memcmp(r->method.at, "CONNECT", 7) == 0;
+    if (is_origin)
+        return *is_old ? err_set(e, ERR_INPUT, "HTTP/1.1 is spoken here")
+                       : origin(target, r, e);
     return r->is_connect ? authority(target, r, e) : absolute(target, r, e);
 }
 
@@ -188,8 +201,8 @@ static int connection(const struct seen *s, struct proxy_request *r,
     return 0;
 }
 
-int proxy_request_parse(const char *head, size_t len, struct proxy_request *out,
-                        struct err *e)
+static int parse(const char *head, size_t len, bool is_origin,
+                 struct proxy_request *out, struct err *e)
 {
     struct http_text rest = {head, len}, line;
     struct proxy_request r = {0};
@@ -198,7 +211,8 @@ int proxy_request_parse(const char *head, size_t len, struct proxy_request *out,
 
     if (!http_line_take(&rest, &line))
         return err_set(e, ERR_INPUT, "this is no request of HTTP/1.1");
-    if (first_line(line, &r, &is_old, e) < 0 || fields(rest, &s, e) < 0)
+    if (first_line(line, is_origin, &r, &is_old, e) < 0 ||
+        fields(rest, &s, e) < 0)
         return -1;
     if (!s.host.at && !is_old)
         return err_set(e, ERR_INPUT, "Host is missing");
@@ -207,6 +221,18 @@ int proxy_request_parse(const char *head, size_t len, struct proxy_request *out,
     r.fields = rest;
     *out = r;
     return 0;
+}
+
+int proxy_request_parse(const char *head, size_t len, struct proxy_request *out,
+                        struct err *e)
+{
+    return parse(head, len, false, out, e);
+}
+
+int proxy_request_parse_origin(const char *head, size_t len,
+                               struct proxy_request *out, struct err *e)
+{
+    return parse(head, len, true, out, e);
 }
 
 /* --- for the server --- */
@@ -227,6 +253,11 @@ static bool is_nominated(const struct proxy_request *r, struct http_text name)
     return http_list_has(r->nominated, word, false) == 1;
 }
 
+bool proxy_request_passes(const struct proxy_request *r, struct http_text name)
+{
+    return !IS_OF(name, ours) && !is_nominated(r, name);
+}
+
 static int put_fields(const struct proxy_request *r, struct buf *b)
 {
     struct http_text rest = r->fields, line, name, value;
@@ -234,7 +265,7 @@ static int put_fields(const struct proxy_request *r, struct buf *b)
     while (http_line_take(&rest, &line) && line.len > 0) {
         if (http_field_take(line, &name, &value) < 0)
             return -1;
-        if (IS_OF(name, ours) || is_nominated(r, name))
+        if (!proxy_request_passes(r, name))
             continue;
         if (put(b, name.at, name.len) < 0 || put(b, ": ", 2) < 0 ||
             put(b, value.at, value.len) < 0 || put(b, "\r\n", 2) < 0)
@@ -337,22 +368,41 @@ static int around(struct proxy_body *b, char c)
     return 0;
 }
 
-long proxy_body_take(struct proxy_body *b, const char *bytes, size_t len)
+static bool is_content(const struct proxy_body *b)
+{
+    return b->state == PLAIN || b->state == DATA;
+}
+
+long proxy_body_piece(struct proxy_body *b, const char *bytes, size_t len,
+                      size_t *content)
 {
     size_t at = 0;
 
-    while (at < len && b->state != OVER) {
-        if (b->state == PLAIN || b->state == DATA) {
-            size_t n =
-                (uint64_t)b->left < len - at ? (size_t)b->left : len - at;
-
-            b->left -= (int64_t)n;
-            at += n;
-            if (b->left == 0)
-                b->state = b->state == PLAIN ? OVER : DATA_CR;
-        } else if (around(b, bytes[at++]) < 0) {
+    *content = 0;
+    if (is_content(b)) {
+        at = (uint64_t)b->left < len ? (size_t)b->left : len;
+        b->left -= (int64_t)at;
+        *content = at;
+        if (b->left == 0)
+            b->state = b->state == PLAIN ? OVER : DATA_CR;
+        return (long)at;
+    }
+    while (at < len && b->state != OVER && !is_content(b))
+        if (around(b, bytes[at++]) < 0)
             return -1;
-        }
+    return (long)at;
+}
+
+long proxy_body_take(struct proxy_body *b, const char *bytes, size_t len)
+{
+    size_t at = 0, content;
+
+    while (at < len && b->state != OVER) {
+        long n = proxy_body_piece(b, bytes + at, len - at, &content);
+
+        if (n < 0)
+            return -1;
+        at += (size_t)n;
     }
     return (long)at;
 }

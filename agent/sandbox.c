@@ -115,6 +115,8 @@ int sandbox_ports(const struct agent_spec *spec, uint16_t out[SHIM_PORTS_MAX])
 
     if (spec->proxy_rules)
         out[count++] = SHIM_PROXY_PORT;
+    if (spec->broker_rules)
+        out[count++] = SHIM_BROKER_PORT;
     return count;
 }
 

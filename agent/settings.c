@@ -3,7 +3,8 @@
 #include "base/conf.h"
 #include "base/log.h"
 
-struct agent_settings settings = {.listen_fd = -1, .health_fd = -1};
+struct agent_settings settings = {
+    .listen_fd = -1, .health_fd = -1, .broker_fd = -1};
 
 #define PATH_MAX_BYTES 4096
 
@@ -14,6 +15,10 @@ static const struct conf_row rows[] = {
      "descriptor with the 32-byte session key"},
     {"key-file", CONF_STR, &settings.key_file, 1, PATH_MAX_BYTES, NULL, "FILE",
      "the key as a file instead"},
+    {"broker-fd", CONF_INT, &settings.broker_fd, 0, 1023, NULL, "fd",
+     "descriptor with the keys of APIs, for the key broker"},
+    {"broker-keys", CONF_STR, &settings.broker_keys, 1, PATH_MAX_BYTES, NULL,
+     "DIR", "a directory with a file for each API's key instead"},
     {"state-file", CONF_STR, &settings.state_file, 1, PATH_MAX_BYTES, NULL,
      "FILE", "all that outlives this process"},
     {"ipc-dir", CONF_STR, &settings.ipc_dir, 1, PATH_MAX_BYTES, NULL, "DIR",

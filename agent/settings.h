@@ -18,6 +18,8 @@ struct agent_settings {
     bool derive_key;                       /* instead of all else: */
     const char *pool_secret_file, *out;
     int64_t key_fd, runner_uid;
+    int64_t broker_fd;       /* keys of APIs: here, -1 = none, or */
+    const char *broker_keys; /* in a pod */
     /* from the supervisor to its main process */
     bool is_main;
     int64_t listen_fd, health_fd;

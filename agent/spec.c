@@ -1,5 +1,6 @@
 #include "agent/spec.h"
 
+#include "agent/broker_main.h"
 #include "agent/proxy_main.h"
 #include "base/frame.h"
 #include "base/mem.h"
@@ -403,11 +404,30 @@ static int spec_sandbox(const struct json *root, struct agent_spec *s,
                         COUNT(limit_numbers), s, e);
 }
 
+/* Only where the program has a network of its own is the broker's port nobody
+ * else's. */
+static int spec_broker(const struct json *network, struct agent_spec *s,
+                       struct err *e)
+{
+    const struct json *j = json_get(network, "broker");
+
+    if (!j)
+        return 0;
+    if (json_get_is(network, "egress", "open"))
+        return err_set(e, ERR_INPUT,
+                       "spec: network.broker cannot be with egress \"open\"");
+    if (broker_rules_check(j, s->has_api, e) < 0)
+        return err_wrap(e, "spec: network.broker");
+    s->broker_rules = json_text(j);
+    return 0;
+}
+
 /* What its proxy lets through is there exactly where it has one. */
 static int spec_network(const struct json *root, struct agent_spec *s,
                         struct err *e)
 {
-    static const char *const names[] = {"v", "shared", "egress", "rules", NULL};
+    static const char *const names[] = {"v",     "shared", "egress",
+                                        "rules", "broker", NULL};
     const struct json *j = json_get(root, "network");
     const struct json *rules = json_get(j, "rules");
     const bool is_proxied = json_get_is(j, "egress", "proxy");
@@ -424,6 +444,8 @@ static int spec_network(const struct json *root, struct agent_spec *s,
         !json_get_is(j, "egress", "open"))
         return spec_bad(e, "network", "egress",
                         "\"open\": nothing keeps the program from it");
+    if (spec_broker(j, s, e) < 0)
+        return -1;
     if (is_proxied != (rules != NULL))
         return err_set(e, ERR_INPUT,
                        "spec: network.rules belong to egress \"proxy\"");
@@ -563,6 +585,7 @@ void spec_fini(struct agent_spec *s)
     free(s->bundle_signature);
     free(s->file_root);
     free(s->proxy_rules);
+    free(s->broker_rules);
     token_keys_free(s->token_keys);
     domain_list_fini(&s->fetch.url.domains);
     domain_list_fini(&s->fetch.public_cache_hosts);

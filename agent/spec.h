@@ -77,7 +77,9 @@ struct agent_spec {
     char cage[8];           /* the kernel's layers: "strict", "best", "open" */
     bool is_network_shared; /* with the agent: a pod's */
     char egress[8];         /* "none", "proxy", "open" */
-    char *proxy_rules; /* owned: proxy_rules_of's JSON; NULL but for "proxy" */
+    char *proxy_rules;  /* owned: proxy_rules_of's JSON; NULL but for "proxy" */
+    char *broker_rules; /* owned: broker_rules_of's JSON; NULL = no broker */
+    bool has_api[BROKER_API_COUNT]; /* at it */
     struct spec_limits limits;
     char *file_root; /* owned; fetch.url.file_root points here */
 };

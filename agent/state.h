@@ -108,6 +108,8 @@ struct state_head {
     uint32_t is_activated;            /* the spec came as an activation: */
     uint8_t activation[SHA256_BYTES]; /* its digest */
     uint8_t key[SESSION_KEY_BYTES];   /* the session key it brought */
+
+    int64_t broker_requests, broker_bytes; /* spent at the key broker */
 };
 
 struct state {

@@ -31,7 +31,7 @@ static char **supervisor_argv(const struct supervisor_conf *conf)
     static const char *const more[] = {"--main",      "--key-fd", "3",
                                        "--listen-fd", "4",        NULL};
     size_t n = (size_t)conf->argc, i = 0;
-    char **out = mem_zero(n + 8, sizeof(*out));
+    char **out = mem_zero(n + 10, sizeof(*out));
 
     memcpy(out, conf->argv, n * sizeof(*out));
     for (; more[i]; i++)
@@ -40,19 +40,28 @@ static char **supervisor_argv(const struct supervisor_conf *conf)
         out[n + i++] = "--health-fd";
         out[n + i++] = "5";
     }
+    if (conf->broker_fd >= 0) {
+        out[n + i++] = "--broker-fd";
+        out[n + i++] = "6";
+    }
     return out;
 }
 
 static int supervisor_start(struct supervisor *s, struct err *e)
 {
-    int fds[6] = {
-        -1, -1, 2, s->conf->key_fd, s->conf->listen_fd, s->conf->health_fd};
+    int fds[] = {-1,
+                 -1,
+                 2,
+                 s->conf->key_fd,
+                 s->conf->listen_fd,
+                 s->conf->health_fd,
+                 s->conf->broker_fd};
     struct proc_spawn how = {
         .path = "/proc/self/exe",
         .argv = s->child_argv,
         .envp = environ,
         .fds = fds,
-        .fd_count = 6,
+        .fd_count = sizeof(fds) / sizeof(*fds),
         /* the main process must not outlive its supervisor: nobody would
          * write its report or end its runner */
         .death_signal = SIGKILL,

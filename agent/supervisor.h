@@ -15,11 +15,12 @@
 struct supervisor_conf {
     char **argv; /* of this process; the main process gets the same and
                     "--main --key-fd 3 --listen-fd 4" (and
-                    "--health-fd 5") */
+                    "--health-fd 5", "--broker-fd 6") */
     int argc;
     int key_fd; /* memfd with the session key */
     int listen_fd;
     int health_fd; /* or -1 */
+    int broker_fd; /* memfd with the keys of APIs, or -1 */
     const char *report_path;
 };
 

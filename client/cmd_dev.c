@@ -152,8 +152,9 @@ static void warn_isolation(const struct dev *d)
     if (status)
         fprintf(stderr,
                 "podterm: programs are NOT isolated from this machine "
-                "and its files: %s\n",
-                reason);
+                "and its files: %s%s\n",
+                reason,
+                *d->conf.broker ? "; they get no key broker (--broker)" : "");
 }
 
 /* --- the end --- */
@@ -338,6 +339,8 @@ static void arm_controller(struct dev *d)
     devchild_arg(c, "--isolation=%s", f->isolation);
     devchild_arg(c, "--egress=%s", f->egress);
     devchild_arg(c, "--program-domains=%s", f->program_domains);
+    devchild_arg(c, "--broker=%s", f->broker);
+    devchild_arg(c, "--broker-upstream=%s", f->broker_upstream);
     devchild_arg(c, "--life-fd=3");
     /* everybody here is one person at one address */
     if (!getenv("PODTERM_CONNS_PER_ADDRESS"))

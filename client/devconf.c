@@ -266,6 +266,8 @@ const struct conf_row devconf_rows[] = {
     {"isolation", CONF_STR, &slots.isolation, 1, 16, "best", "strict|best|open", "a program's cage: whole or the session is refused, what this kernel has of it, or without filters (for debuggers)"},
     {"egress", CONF_STR, &slots.egress, 1, 16, "none", "none|proxy|open", "the programs' network: none, --program-domains, or all of it"},
     {"program-domains", CONF_STR, &slots.program_domains, 0, 4096, "", "domains", "with --egress proxy: what programs may reach by TLS: example.com, *.example.com, example.com:8443"},
+    {"broker", CONF_STR, &slots.broker, 0, 4096, "", "API=FILE,...", "APIs programs use without their keys, which are in these files: anthropic, openai"},
+    {"broker-upstream", CONF_STR, &slots.broker_upstream, 0, 4096, "", "API=URL,...", "where these APIs are instead: a gateway of your own"},
     {"installation", CONF_STR, &slots.installation, 1, 128, "podterm-dev", "", "name of this installation: audience of session tokens"},
     {"log-to-stderr", CONF_BOOL, &slots.log_to_stderr, 0, 0, NULL, "", "the services' logs on stderr instead of in STATE/log/"},
 };

@@ -15,6 +15,7 @@
 struct devconf {
     const char *listen, *attach_listen, *state, *bundle_root, *bundle_domains;
     const char *isolation, *egress, *program_domains, *installation;
+    const char *broker, *broker_upstream; /* of the key broker */
     const char *store; /* NULL = podterm.db in the state directory */
     const char *web;   /* NULL = the page that lies beside us, "" = none */
     bool log_to_stderr;
@@ -30,7 +31,7 @@ struct devconf {
     char web_dir[PATH_MAX];     /* of the page, absolute; "" = none */
 };
 
-#define DEVCONF_ROWS 12 /* the compiler counts them */
+#define DEVCONF_ROWS 14 /* the compiler counts them */
 extern const struct conf_row devconf_rows[DEVCONF_ROWS];
 
 /* 0; 1 when --help was printed; -1 with *e: ERR_INPUT says which setting and

@@ -1,11 +1,13 @@
 #include "controller/local_run.h"
 
 #include "base/addr.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/layer.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "controller/brokerkeys.h"
 #include "controller/report.h"
 
 #include <errno.h>
@@ -15,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* What a kernel may be set to, that bubblewrap needs. */
@@ -141,6 +142,11 @@ int local_probe(struct launcher *base, struct err *e)
                            : "",
                        l->is_root ? "" : "; or choose --isolation best");
     log_warn("isolation.none", "why", "s", why, NULL);
+    if (*l->set->broker)
+        log_warn("broker.none", "why", "s",
+                 "programs that are not isolated share this machine's network: "
+                 "they get no key broker",
+                 NULL);
     return 0;
 }
 
@@ -150,15 +156,7 @@ int local_probe(struct launcher *base, struct err *e)
  * never in argv, environment or a file. */
 static int key_fd(const uint8_t key[SESSION_KEY_BYTES], struct err *e)
 {
-    own_fd int fd =
-        memfd_create("session-key", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd < 0 || write(fd, key, SESSION_KEY_BYTES) != SESSION_KEY_BYTES ||
-        lseek(fd, 0, SEEK_SET) < 0 ||
-        fcntl(fd, F_ADD_SEALS,
-              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-        return err_sys(e, "session key");
-    return own_fd_give(&fd);
+    return file_sealed("session-key", key, SESSION_KEY_BYTES, e);
 }
 
 static int spawn_keeper(struct run *r, struct err *e)
@@ -168,6 +166,7 @@ static int spawn_keeper(struct run *r, struct err *e)
     own_mem char *agent_uid = mem_printf("%u", (unsigned)r->owner.agent);
     own_mem char *runner_uid = mem_printf("%u", (unsigned)r->owner.runner);
     own_fd int key = key_fd(r->what->key, e);
+    own_fd int keys = -1;
     const char *argv[20] = {"podterm-keeper",
                             "--dir",
                             r->dir,
@@ -194,14 +193,21 @@ static int spawn_keeper(struct run *r, struct err *e)
     }
     if (r->l->life_fd >= 0)
         argv[n++] = "--life";
+    if (settings_has_broker(set, r->l->base.isolation)) {
+        keys = brokerkeys_fd(set, e);
+        if (keys < 0)
+            return -1;
+        argv[n++] = "--broker";
+    }
     /* it outlives this process: a session of its own, no death signal */
-    r->pid_fd = proc_spawn(
-        &(struct proc_spawn){.path = set->keeper,
-                             .argv = (char *const *)argv,
-                             .fds = (int[]){-1, -1, 2, key, r->l->life_fd},
-                             .fd_count = 5,
-                             .new_session = true},
-        &r->keeper.pid, e);
+    r->pid_fd =
+        proc_spawn(&(struct proc_spawn){.path = set->keeper,
+                                        .argv = (char *const *)argv,
+                                        .fds = (int[]){-1, -1, 2, key,
+                                                       r->l->life_fd, keys},
+                                        .fd_count = 6,
+                                        .new_session = true},
+                   &r->keeper.pid, e);
     return r->pid_fd;
 }
 

@@ -160,6 +160,19 @@ static const struct conf_row rows[] = {
          "their plain http requests, too (port 80 where none is named)"),
     TEXT("program-allow-cidrs", program_allow_cidrs, "", "CIDRs",
          "addresses that are not public and their domains may lead to"),
+    TEXT("broker", broker, "", "API=FILE,...",
+         "APIs programs reach without their keys, which are in these files: "
+         "anthropic, openai"),
+    TEXT("broker-upstream", broker_upstream, "", "API=URL,...",
+         "where these APIs are instead: a gateway of your own"),
+    TEXT("broker-allow-cidrs", broker_allow_cidrs, "", "CIDRs",
+         "addresses that are not public and such a gateway may have"),
+    NUMBER("broker-requests", broker_requests, 1, 1000000000, "10000",
+           "requests", "of one session to them"),
+    NUMBER("broker-bytes", broker_bytes, 1, INT64_C(1) << 46, "1073741824",
+           "bytes", "of one session to and from them"),
+    NUMBER("broker-per-minute", broker_per_minute, 1, 10000, "120", "requests",
+           "of one session within a minute"),
     NAME("keeper", keeper, NULL, "file", "podterm-keeper (default: beside)"),
     NAME("agent", agent, NULL, "file", "podterm-agent (default: beside)"),
     NAME("shim", shim, NULL, "file", "podterm-shim (default: beside)"),
@@ -388,7 +401,8 @@ static int check(struct err *e)
         check_attach_url(set.attach_url, e) < 0 || check_identity(e) < 0 ||
         check_files(e) < 0 || settings_check_kube(&set, e) < 0)
         return -1;
-    if (check_isolation(e) < 0 || settings_check_network(&set, e) < 0)
+    if (check_isolation(e) < 0 || settings_check_network(&set, e) < 0 ||
+        settings_check_broker(&set, e) < 0)
         return -1;
     if (set.lifetime_s > set.lifetime_max_s)
         return err_set(e, ERR_INPUT,

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/seal.h"
 #include "base/url.h"
+#include "base/vocab.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +34,8 @@ struct settings {
     int64_t proxy_hops, conns_per_address;
     const char *bundle_domains, *bundle_file_root, *deny_cidrs;
     const char *program_domains, *program_allow_cidrs;
+    const char *broker, *broker_upstream, *broker_allow_cidrs;
+    int64_t broker_requests, broker_bytes, broker_per_minute;
     const char *signing_keys, *public_cache_hosts;
     bool bundle_http, program_http;
     int64_t bundle_max_bytes, bundle_max_s, bundle_min_bytes_s;
@@ -57,6 +60,9 @@ struct settings {
     struct url_policy bundles;
     struct domain_list public_hosts; /* public_cache_hosts */
     struct cidr_list proxies;
+    struct { /* of the key broker: NULL = none, the API's own */
+        const char *key_file, *upstream;
+    } apis[BROKER_API_COUNT];
     bool is_strict, is_kube;
     bool is_keda; /* who makes warm runners */
     uint8_t pool_secret[SEAL_KEY_BYTES];
@@ -85,6 +91,9 @@ bool settings_allows_image(const struct settings *s, const char *image);
  * network, whatever was asked for. */
 enum egress_mode settings_egress(const struct settings *s,
                                  const char *isolation);
+
+/* Has such a session a key broker? Only where its network is its own. */
+bool settings_has_broker(const struct settings *s, const char *isolation);
 
 /* Members `fetch`, `unpack`, `sandbox`, `network`, times and sizes of a
  * session's spec, added to the object `spec` (PROTOCOL.md 6). */

@@ -15,6 +15,11 @@ int settings_check_list(const char *flag, const char *list,
 int settings_check_kube(struct settings *s, struct err *e);
 /* --egress and --program-*. */
 int settings_check_network(const struct settings *s, struct err *e);
+/* --broker and --broker-*; fills in apis. */
+int settings_check_broker(struct settings *s, struct err *e);
+/* Member `broker` of `network`, where there is to be one. */
+void settings_broker_to_spec(const struct settings *s, const char *isolation,
+                             struct json *network);
 /* Member `network` of a session's spec. */
 void settings_network_to_spec(const struct settings *s, const char *isolation,
                               struct json *spec);

@@ -73,6 +73,7 @@ void settings_network_to_spec(const struct settings *s, const char *isolation,
     json_set_int(j, "v", 2);
     json_set_bool(j, "shared", s->is_kube);
     json_set_str(j, "egress", egress_mode_name(mode));
+    settings_broker_to_spec(s, isolation, j);
     if (mode != EGRESS_PROXY)
         return;
     rules = json_set(j, "rules", json_object());

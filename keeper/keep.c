@@ -138,38 +138,38 @@ static int keep_start_agent(struct keep *k, struct err *e)
     own_mem char *cached = mem_printf("%s/agent/cached", dir);
     own_mem char *keep = mem_printf("%s/agent/archive", dir);
     own_mem char *uid = mem_printf("%u", (unsigned)c->cage.uid);
-    const char *argv[] = {"podterm-agent",
-                          "--spec",
-                          spec,
-                          "--key-fd",
-                          "3",
-                          "--state-file",
-                          state,
-                          "--ipc-dir",
-                          c->cage.ipc_dir,
-                          "--bundle-dir",
-                          c->cage.bundle_dir,
-                          "--report",
-                          report,
-                          "--status",
-                          status,
-                          "--tmp-dir",
-                          tmp,
-                          "--listen",
-                          c->listen,
-                          "--runner-uid",
-                          uid,
-                          c->cache_dir ? "--cache-dir" : "--cached",
-                          c->cache_dir ? c->cache_dir : cached,
-                          c->cage.set_ids && !c->cache_dir ? "--keep" : NULL,
-                          keep,
-                          NULL};
+    const char *argv[32] = {"podterm-agent",
+                            "--spec",
+                            spec,
+                            "--key-fd",
+                            "3",
+                            "--state-file",
+                            state,
+                            "--ipc-dir",
+                            c->cage.ipc_dir,
+                            "--bundle-dir",
+                            c->cage.bundle_dir,
+                            "--report",
+                            report,
+                            "--status",
+                            status,
+                            "--tmp-dir",
+                            tmp,
+                            "--listen",
+                            c->listen,
+                            "--runner-uid",
+                            uid,
+                            c->cache_dir ? "--cache-dir" : "--cached",
+                            c->cache_dir ? c->cache_dir : cached,
+                            NULL};
+    size_t argc = 0;
     own_fd int program = open(c->agent, O_RDONLY | O_CLOEXEC);
     struct proc_spawn how = {
         .path = c->agent,
         .argv = (char *const *)argv,
-        .fds = (int[]){-1, -1, 2, KEEP_KEY_FD, program},
-        .fd_count = 4,
+        .fds = (int[]){-1, -1, 2, KEEP_KEY_FD,
+                       c->has_broker ? KEEP_BROKER_FD : -1, program},
+        .fd_count = 5,
         .new_session = true,
         .death_signal = SIGKILL,
         .set_ids = c->cage.set_ids,
@@ -177,11 +177,21 @@ static int keep_start_agent(struct keep *k, struct err *e)
         .gid = c->cage.uid, /* the directory lets that group in */
     };
 
+    while (argv[argc])
+        argc++;
+    if (c->cage.set_ids && !c->cache_dir) {
+        argv[argc++] = "--keep";
+        argv[argc++] = keep;
+    }
+    if (c->has_broker) {
+        argv[argc++] = "--broker-fd";
+        argv[argc++] = "4";
+    }
     k->agent_fd = proc_spawn(&how, &k->agent_pid, e);
     if (k->agent_fd < 0 && how.set_ids && program >= 0) {
         /* its path may lie where the agent's uid cannot go */
-        how.path = "/proc/self/fd/4";
-        how.fd_count = 5;
+        how.path = "/proc/self/fd/5";
+        how.fd_count = 6;
         k->agent_fd = proc_spawn(&how, &k->agent_pid, e);
     }
     return k->agent_fd < 0 ? err_wrap(e, "%s", c->agent) : 0;
@@ -206,6 +216,8 @@ static int keep_start(struct keep *k, struct err *e)
         return -1;
     k->agent.is_gone = false;
     close(KEEP_KEY_FD); /* the agent's alone from here */
+    if (k->conf->has_broker)
+        close(KEEP_BROKER_FD);
     return 0;
 }
 

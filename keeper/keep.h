@@ -10,6 +10,7 @@
 
 #define KEEP_KEY_FD 3
 #define KEEP_LIFE_FD 4
+#define KEEP_BROKER_FD 5 /* the keys of APIs: passed on, never read */
 
 /* Between one thing ending and the next being told to. The sum of what a
  * SIGTERM to us can take stays below the launcher's patience (3 s). */
@@ -27,6 +28,7 @@ struct keep_conf {
     const char *cache_dir; /* or NULL */
     const char *listen;    /* for the agent: "127.0.0.1:0" */
     bool has_life;         /* fd KEEP_LIFE_FD: EOF means stop */
+    bool has_broker;       /* fd KEEP_BROKER_FD */
     struct oom oom;        /* opened before we became undumpable */
     struct cage_conf cage; /* its directories are filled in here */
 };

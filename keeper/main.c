@@ -18,7 +18,7 @@ static struct {
     const char *dir, *agent, *shim, *bwrap, *cache, *isolation, *egress,
         *listen;
     int64_t agent_uid, runner_uid, tmp_bytes, home_bytes, shm_bytes;
-    bool has_life, is_probe;
+    bool has_life, has_broker, is_probe;
 } set;
 
 #define SIZE(name, slot, value, help)                                          \
@@ -52,6 +52,8 @@ static const struct conf_row rows[] = {
     SIZE("shm-bytes", shm_bytes, "67108864", "room in its /dev/shm"),
     {"life", CONF_BOOL, &set.has_life, 0, 0, NULL, "",
      "end the session when descriptor 4 says end of file"},
+    {"broker", CONF_BOOL, &set.has_broker, 0, 0, NULL, "",
+     "descriptor 5 holds the keys of APIs, for the agent's key broker"},
     {"probe", CONF_BOOL, &set.is_probe, 0, 0, NULL, "",
      "try a cage, tell in one line of JSON, and leave"},
 };
@@ -143,7 +145,9 @@ static int probe(void)
  * only a dumpable process may open is open. */
 static void shut(struct oom *oom)
 {
-    proc_close_from(set.has_life ? KEEP_LIFE_FD + 1 : KEEP_LIFE_FD);
+    if (!set.has_life)
+        close(KEEP_LIFE_FD);
+    proc_close_from(set.has_broker ? KEEP_BROKER_FD + 1 : KEEP_BROKER_FD);
     oom_open(oom);
     proc_undumpable();
 }
@@ -157,6 +161,7 @@ static int keep(struct err *e)
         .cache_dir = set.cache,
         .listen = set.listen,
         .has_life = set.has_life,
+        .has_broker = set.has_broker,
         .cage = cage_of_settings(),
     };
 

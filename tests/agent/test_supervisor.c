@@ -192,6 +192,7 @@ static void supervise(struct bench *b, const char *what)
                                    .key_fd = b->key_fd,
                                    .listen_fd = b->listen_fd,
                                    .health_fd = b->health_fd,
+                                   .broker_fd = -1,
                                    .report_path = b->report};
 
     b->pid = fork();

@@ -1,0 +1,53 @@
+/*
+ * What the processes on a program's way out (egress proxy, key broker) have in
+ * common: they begin with a line of rules from the main process, tell it what
+ * they refused, and end with it. agent/egress is the other end.
+ * One thread: the loop's.
+ */
+#ifndef PODTERM_AGENT_EGRESS_CHILD_H
+#define PODTERM_AGENT_EGRESS_CHILD_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/loop.h"
+
+#include <stdint.h>
+
+#define EGRESS_LINK_FD                                                         \
+    3                      /* to the main process: its rules come, one line; \
+                               refusals go, a line each. At its end we end */
+#define EGRESS_LISTEN_FD 4 /* where the program connects */
+#define EGRESS_KEYS_FD 5   /* the broker's alone */
+#define EGRESS_RULES_MAX 65536   /* bytes of that line */
+#define EGRESS_TOLD_MS 60000     /* the same is told again after that */
+#define EGRESS_TOLD_BURST 5      /* and of so many at once, */
+#define EGRESS_TOLD_EACH_MS 5000 /* then of one in that time */
+#define EGRESS_TOLD_KEPT 16
+
+struct egress_child {
+    struct loop *loop;
+    struct {
+        char what[ERR_TEXT_MAX];
+        int64_t at_ms;
+    } kept[EGRESS_TOLD_KEPT]; /* private from here: told of late; the oldest
+                                 gives way */
+    int next;
+    struct log_rate rate;
+};
+
+/* Nothing of this process is left to chance or to others; then its rules, the
+ * caller's. NULL with *e: ERR_PEER, ERR_INPUT. */
+struct json *egress_child_begin(struct egress_child *c, const char *sid,
+                                struct err *e);
+/* Until the main process hangs up. */
+void egress_child_run(struct egress_child *c);
+
+/* Tell it that something was refused, unless the same (what) was told of
+ * late. why: a sentence, printable ASCII. */
+void egress_child_refused(struct egress_child *c, const char *what,
+                          const char *why);
+/* One line; one that is not read is one too many. */
+void egress_child_say(const struct json *j);
+
+#endif
