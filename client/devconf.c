@@ -1,5 +1,6 @@
 #include "client/devconf.h"
 
+#include "base/buf.h"
 #include "base/conf.h"
 #include "base/mem.h"
 #include "base/ours.h"
@@ -235,6 +236,35 @@ static int web_dir(struct devconf *c, struct err *e)
     return 0;
 }
 
+/* "API=FILE,…" with files that a controller finds, whose directory is another.
+ */
+static int broker_files(struct devconf *c, struct err *e)
+{
+    own_mem char *here = getcwd(NULL, 0);
+    const char *at = c->broker;
+    struct buf out;
+
+    if (!here)
+        return err_sys(e, "working directory");
+    buf_init(&out, 2 * (4096 + PATH_MAX));
+    while (*at) {
+        const int len = (int)strcspn(at, ","), name = (int)strcspn(at, "=");
+        const bool is_relative = name + 1 < len && at[name + 1] != '/';
+
+        if (buf_printf(&out, "%s%.*s%s%s%.*s", out.len ? "," : "",
+                       is_relative ? name + 1 : len, at,
+                       is_relative ? here : "", is_relative ? "/" : "",
+                       is_relative ? len - name - 1 : 0, at + name + 1) < 0) {
+            buf_fini(&out);
+            return err_set(e, ERR_INPUT, "--broker is too long");
+        }
+        at += len + (at[len] == ',');
+    }
+    c->broker = mem_str(buf_cstr(&out)); /* as long as we run */
+    buf_fini(&out);
+    return 0;
+}
+
 /* --- settings --- */
 
 static int choices(const struct devconf *c, struct err *e)
@@ -291,7 +321,7 @@ int devconf_load(struct devconf *c, int argc, char **argv, struct err *e)
                        argv[rest]);
     c->more = argv + rest;
     c->more_count = argc - rest;
-    if (choices(c, e) < 0)
+    if (choices(c, e) < 0 || broker_files(c, e) < 0)
         return -1;
     if (addresses(c, e) < 0 || state_dir(c, e) < 0)
         return -1;

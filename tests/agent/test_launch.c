@@ -287,6 +287,37 @@ static void a_proxy_is_told_to_the_program(void **arg)
     env_is(&b->got, "no_proxy", "localhost,127.0.0.1,::1");
 }
 
+static void what_a_broker_has_is_told_to_the_program(void **arg)
+{
+    struct bench *b = *arg;
+
+    b->spec.broker_rules = mem_str("{}");
+    b->spec.has_api[BROKER_ANTHROPIC] = true;
+    launch(b);
+    assert_int_equal(b->got.egress, SHIM_EGRESS_NONE);
+    assert_int_equal(b->got.listen_count, 1);
+    assert_int_equal(b->got.listen[0], SHIM_BROKER_PORT);
+    env_is(&b->got, "ANTHROPIC_BASE_URL", "http://127.0.0.1:3129/anthropic");
+    env_is(&b->got, "ANTHROPIC_AUTH_TOKEN", "the-key-is-with-the-broker");
+    assert_int_equal(b->envc, 8);
+}
+
+/* In a network that is the agent's, too, the agent listens. */
+static void in_a_shared_network_it_may_be_connected_to(void **arg)
+{
+    struct bench *b = *arg;
+
+    b->spec.is_network_shared = true;
+    b->spec.broker_rules = mem_str("{}");
+    b->spec.has_api[BROKER_OPENAI] = true;
+    launch(b);
+    assert_int_equal(b->got.listen_count, 0);
+    assert_int_equal(b->got.port_count, 1);
+    assert_int_equal(b->got.ports[0], SHIM_BROKER_PORT);
+    env_is(&b->got, "OPENAI_BASE_URL", "http://127.0.0.1:3129/openai/v1");
+    env_is(&b->got, "OPENAI_API_KEY", "the-key-is-with-the-broker");
+}
+
 static bool has(char *const *list, const char *path)
 {
     for (; *list; list++)
@@ -415,6 +446,8 @@ int main(void)
         T(a_shared_network_is_shut),
         T(a_proxy_of_a_shared_network_is_all_there_is),
         T(a_proxy_is_told_to_the_program),
+        T(what_a_broker_has_is_told_to_the_program),
+        T(in_a_shared_network_it_may_be_connected_to),
         T(what_does_not_fit_or_has_no_shim_is_refused),
     };
 

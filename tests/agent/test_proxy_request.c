@@ -298,6 +298,81 @@ static void chunks_have_one_spelling(void **arg)
     assert_false(is_over);
 }
 
+/* --- asked as a server: the key broker --- */
+
+static int parse_origin(const char *text)
+{
+    struct err e = {0};
+    size_t seen = 0;
+    long end = http_head_end(text, strlen(text), &seen);
+
+    memset(&r, 0, sizeof(r));
+    return end <= 0 ? -1
+                    : proxy_request_parse_origin(text, (size_t)end, &r, &e);
+}
+
+static void a_server_takes_paths_alone(void **arg)
+{
+    static const char *const bad[] = {
+        "CONNECT a.example:443 HTTP/1.1" CRLF "Host: x" CRLF CRLF,
+        "CONNECT /a HTTP/1.1" CRLF "Host: x" CRLF CRLF,
+        "GET http://a.example/ HTTP/1.1" CRLF "Host: x" CRLF CRLF,
+        "GET * HTTP/1.1" CRLF "Host: x" CRLF CRLF,
+        "GET a HTTP/1.1" CRLF "Host: x" CRLF CRLF,
+        "GET /a#b HTTP/1.1" CRLF "Host: x" CRLF CRLF,
+        "GET /a HTTP/1.0" CRLF "Host: x" CRLF CRLF,
+        "GET /a HTTP/1.1" CRLF CRLF,
+        "GET /a HTTP/1.1" CRLF "Host: x" CRLF "Host: x" CRLF CRLF,
+    };
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        if (parse_origin(bad[i]) == 0)
+            fail_msg("taken: %s", bad[i]);
+    assert_int_equal(parse_origin("GET /a?b HTTP/1.1" CRLF "Host: x" CRLF
+                                  "Connection: close, x-one" CRLF CRLF),
+                     0);
+    assert_int_equal(r.target.len, 4);
+    assert_memory_equal(r.target.at, "/a?b", 4);
+    assert_string_equal(r.host, "");
+    assert_int_equal(r.port, 0);
+    assert_false(proxy_request_passes(&r, (struct http_text){"X-One", 5}));
+    assert_false(proxy_request_passes(&r, (struct http_text){"te", 2}));
+    assert_true(proxy_request_passes(&r, (struct http_text){"x-two", 5}));
+}
+
+static void content_is_told_from_its_frame(void **arg)
+{
+    static const char chunks[] =
+        "3" CRLF "abc" CRLF "a" CRLF "0123456789" CRLF "0" CRLF CRLF "behind";
+    char got[32];
+    size_t len = sizeof(chunks) - 1;
+
+    (void)arg;
+    for (size_t step = 1; step <= len; step++) {
+        struct proxy_body b;
+        size_t at = 0, have = 0;
+
+        assert_int_equal(parse_origin("POST /a HTTP/1.1" CRLF "Host: x" CRLF
+                                      "Transfer-Encoding: chunked" CRLF CRLF),
+                         0);
+        proxy_body_init(&b, &r);
+        while (at < len && !proxy_body_is_over(&b)) {
+            size_t n = len - at < step ? len - at : step, content = 0;
+            long used = proxy_body_piece(&b, chunks + at, n, &content);
+
+            assert_true(used > 0);
+            assert_true(content == 0 || content == (size_t)used);
+            memcpy(got + have, chunks + at, content);
+            have += content;
+            at += (size_t)used;
+        }
+        assert_int_equal(have, 13);
+        assert_memory_equal(got, "abc0123456789", 13);
+        assert_string_equal(chunks + at, "behind");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +383,8 @@ int main(void)
         cmocka_unit_test(headers_are_bounded),
         cmocka_unit_test(a_second_request_does_not_follow_the_body),
         cmocka_unit_test(chunks_have_one_spelling),
+        cmocka_unit_test(a_server_takes_paths_alone),
+        cmocka_unit_test(content_is_told_from_its_frame),
     };
 
     return cmocka_run_group_tests_name("agent/proxy_request", tests, NULL,

@@ -42,6 +42,11 @@ static const char *said(const char *path, const char *text)
     "{\"domains\":\"" domains                                                  \
     "\",\"allow_http\":false,\"allow_cidrs\":\"" allow                         \
     "\",\"deny_cidrs\":\"\"}"
+#define BROKER(name)                                                           \
+    "{\"apis\":[{\"name\":\"" name "\"}],\"requests\":1,\"bytes\":1,"          \
+    "\"per_minute\":1,\"allow_cidrs\":\"\",\"deny_cidrs\":\"\"}"
+#define BROKERED(egress, broker)                                               \
+    "{\"v\":2,\"shared\":false,\"egress\":\"" egress "\",\"broker\":" broker "}"
 #define PROXIED(rules)                                                         \
     "{\"v\":2,\"shared\":false,\"egress\":\"proxy\",\"rules\":" rules "}"
 
@@ -341,6 +346,10 @@ static void strings_are_bounded_and_of_their_form(void **arg)
     refused("network", PROXIED("{\"domains\":\"a\"}"), "allow_http");
     refused("network", PROXIED("{\"domain\":\"a\"}"), "domain");
     taken("network", PROXIED(RULES("a.example,*.b.example:8443", "")));
+    refused("network", BROKERED("none", "{}"), "network.broker: apis");
+    refused("network", BROKERED("none", BROKER("other")), "\"other\"");
+    refused("network", BROKERED("open", BROKER("openai")), "network.broker");
+    taken("network", BROKERED("none", BROKER("openai")));
 }
 
 static void a_command_is_a_list_of_words(void **arg)

@@ -141,7 +141,7 @@ static int main_process(int argc, char **argv)
 
 struct bench {
     char *dir, *report;
-    int key_fd, listen_fd, health_fd, port;
+    int key_fd, listen_fd, health_fd, broker_fd, port;
     pid_t pid;
 };
 
@@ -161,7 +161,7 @@ static int setup(void **arg)
     assert_int_equal(getsockname(b->listen_fd, (struct sockaddr *)&at, &len),
                      0);
     b->port = ntohs(at.sin_port);
-    b->health_fd = -1;
+    b->health_fd = b->broker_fd = -1;
     *arg = b;
     return 0;
 }
@@ -178,6 +178,8 @@ static int teardown(void **arg)
     close(b->listen_fd);
     if (b->health_fd >= 0)
         close(b->health_fd);
+    if (b->broker_fd >= 0)
+        close(b->broker_fd);
     scratch_remove(b->dir);
     free(b->report);
     free(b);
@@ -192,7 +194,7 @@ static void supervise(struct bench *b, const char *what)
                                    .key_fd = b->key_fd,
                                    .listen_fd = b->listen_fd,
                                    .health_fd = b->health_fd,
-                                   .broker_fd = -1,
+                                   .broker_fd = b->broker_fd,
                                    .report_path = b->report};
 
     b->pid = fork();
@@ -337,6 +339,18 @@ static void the_health_socket_goes_along(void **arg)
                                           "--health-fd 5 ");
 }
 
+static void the_keys_of_apis_go_along(void **arg)
+{
+    struct bench *b = *arg;
+
+    b->broker_fd = memfd_create("keys", MFD_CLOEXEC);
+    supervise(b, "serve");
+    assert_true(served(b) > 0);
+    assert_string_equal(noted(b, "fds"), "0 1 2 3 4 6 ");
+    assert_string_equal(noted(b, "argv"), "--main --key-fd 3 --listen-fd 4 "
+                                          "--broker-fd 6 ");
+}
+
 static void a_killed_main_is_back_at_once_on_the_same_port(void **arg)
 {
     struct bench *b = *arg;
@@ -441,6 +455,7 @@ int main(int argc, char **argv)
         T(an_exit_is_final_and_its_status_passed_on),
         T(main_has_key_and_listener_and_nothing_else),
         T(the_health_socket_goes_along),
+        T(the_keys_of_apis_go_along),
         T(a_killed_main_is_back_at_once_on_the_same_port),
         T(what_dies_for_ever_is_given_up_and_reported),
         T(a_report_that_is_there_stands),

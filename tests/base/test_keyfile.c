@@ -2,6 +2,7 @@
 #include "base/keyfile.h"
 
 #include "base/mem.h"
+#include "base/own.h"
 #include "tests/lib/programs.h"
 
 #include <dirent.h>
@@ -296,12 +297,90 @@ static void a_name_that_is_taken_stays_as_it_is(void **state)
     assert_int_equal(entries(), 1);
 }
 
+/* --- keys of one line --- */
+
+static void write_text(const char *text, size_t len)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_int_equal(write(fd, text, len), len);
+    assert_int_equal(fchmod(fd, 0600), 0);
+    close(fd);
+}
+
+/* What it is read as, "" when it is refused with these words. */
+static void line_is(const char *text, size_t len, const char *want,
+                    const char *why)
+{
+    struct err e = {0};
+    struct buf out;
+    int r;
+
+    write_text(text, len);
+    buf_init_secret(&out, KEYFILE_LINE_MAX);
+    r = keyfile_read_line(path, &out, &e);
+    if (r != (why ? -1 : 0) || (why && !strstr(e.text, why)))
+        fail_msg("\"%s\": %d %s", text, r, e.text);
+    if (!why)
+        assert_string_equal(buf_cstr(&out), want);
+    else
+        assert_null(strstr(e.text, text)); /* it may be one */
+    buf_fini_secret(&out);
+}
+#define LINE(text, want, why) line_is(text, sizeof(text) - 1, want, why)
+
+static void an_api_s_key_is_one_line(void **state)
+{
+    char long_one[KEYFILE_LINE_MAX + 1];
+
+    (void)state;
+    LINE("sk-12345", "sk-12345", NULL);
+    LINE("sk-12345\n", "sk-12345", NULL);
+    LINE("sk-12345\r\n", "sk-12345", NULL);
+    LINE("sk-1234\n", "", "less than 8");
+    LINE("\n", "", "less than 8");
+    LINE("sk-12345\n\n", "", "one line");
+    LINE("sk-12345\nsk-67890\n", "", "one line");
+    LINE("sk-12345 ", "", "without blanks");
+    LINE(" sk-12345", "", "without blanks");
+    LINE("sk-12345\r", "", "one line");
+    LINE("sk-123\x00"
+         "45",
+         "", "one line");
+    LINE("sk-12345\xc3\xa4", "", "one line");
+    memset(long_one, 'k', sizeof(long_one));
+    line_is(long_one, sizeof(long_one), "", "4097 bytes");
+}
+
+static void a_link_is_no_file_of_an_operator(void **state)
+{
+    own_mem char *link = mem_printf("%s/link", dir);
+    struct err e = {0};
+    struct buf out;
+
+    (void)state;
+    write_text("sk-12345", 8);
+    assert_int_equal(symlink(path, link), 0);
+    buf_init_secret(&out, KEYFILE_LINE_MAX);
+    assert_int_equal(keyfile_read_line(link, &out, &e), -1);
+    assert_non_null(strstr(e.text, "is a link"));
+    assert_int_equal(keyfile_read_line(dir, &out, &e), -1);
+    assert_non_null(strstr(e.text, "regular"));
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(keyfile_read_line(path, &out, &e), -1);
+    assert_non_null(strstr(e.text, "chmod 600"));
+    assert_int_equal(out.len, 0);
+    buf_fini_secret(&out);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_nobody_else_may_touch_is_read),
+        TEST(an_api_s_key_is_one_line),
+        TEST(a_link_is_no_file_of_an_operator),
         TEST(a_mode_that_lets_others_in_is_refused),
         TEST(what_is_absent_too_long_or_no_file_is_told),
         TEST(another_user_s_file_is_refused),

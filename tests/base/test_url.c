@@ -361,6 +361,37 @@ static void a_redirect_is_resolved_against_its_base(void **arg)
     assert_int_equal(url_join("nonsense", "/x", out, &e), -1);
 }
 
+static void an_api_is_asked_by_https_or_on_this_machine(void **arg)
+{
+    static const struct {
+        const char *url, *why;
+    } rows[] = {
+        {"https://api.example.com", NULL},
+        {"https://gate.example:8443/some/path/", NULL},
+        {"http://127.0.0.1:8080", NULL},
+        {"http://localhost:8080/x", NULL},
+        {"http://[::1]:1/", NULL},
+        {"http://api.example.com", "http is for this machine alone"},
+        {"http://10.0.0.1", "http is for this machine alone"},
+        {"http://localhost.example.com", "http is for this machine alone"},
+        {"https://api.example.com/?key=x", "without a query"},
+        {"file:///etc/passwd", "https URL"},
+        {"https://user@api.example.com", ""},
+        {"api.example.com", ""},
+    };
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct err e = {0};
+        struct url u;
+        int r = url_check_api(rows[i].url, &u, &e);
+
+        if (r != (rows[i].why ? -1 : 0) ||
+            (rows[i].why && !strstr(e.text, rows[i].why)))
+            fail_msg("%s: %d %s", rows[i].url, r, e.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +403,7 @@ int main(void)
         cmocka_unit_test(lists_with_nonsense_are_refused),
         cmocka_unit_test(only_what_a_header_may_say_is_an_entry),
         cmocka_unit_test(what_is_shown_has_no_query),
+        cmocka_unit_test(an_api_is_asked_by_https_or_on_this_machine),
         cmocka_unit_test(a_redirect_is_resolved_against_its_base),
     };
 

@@ -18,6 +18,11 @@ static void every_value_comes_back_from_its_name(void **state)
         assert_int_equal(end_reason_of(end_reason_name((enum end_reason)i)), i);
     for (int i = 0; i < ROLE_COUNT; i++)
         assert_int_equal(role_of(role_name((enum role)i)), i);
+    for (int i = 0; i < EGRESS_COUNT; i++)
+        assert_int_equal(egress_mode_of(egress_mode_name((enum egress_mode)i)),
+                         i);
+    for (int i = 0; i < BROKER_API_COUNT; i++)
+        assert_int_equal(broker_api_of(broker_api_name((enum broker_api)i)), i);
 }
 
 static void the_words_are_those_of_the_protocol(void **state)
@@ -42,7 +47,9 @@ static void words_outside_the_tables_are_refused(void **state)
         assert_int_equal(session_state_of(words[i]), -1);
         assert_int_equal(end_reason_of(words[i]), -1);
         assert_int_equal(role_of(words[i]), -1);
+        assert_int_equal(broker_api_of(words[i]), -1);
     }
+    assert_int_equal(broker_api_of(NULL), -1);
     assert_int_equal(role_of(NULL), -1);
     assert_int_equal(role_of(""), -1);
     assert_int_equal(session_state_of(""), -1);
@@ -56,6 +63,7 @@ static void values_outside_the_tables_have_a_name_all_the_same(void **state)
     assert_string_equal(end_reason_name(REASON_COUNT), "?");
     assert_string_equal(role_name(ROLE_COUNT), "?");
     assert_string_equal(role_name((enum role) - 1), "?");
+    assert_string_equal(broker_api_name(BROKER_API_COUNT), "?");
 }
 
 int main(void)

@@ -1,8 +1,10 @@
 /*
- * A request to the egress proxy and its body: what is let through is written
- * as one request with one Host and one length, and its body ends at the same
- * byte however it is cut.
+ * A request to the egress proxy, or to the key broker, and its body: what is
+ * let through is written as one request with one Host and one length, its body
+ * ends at the same byte however it is cut, and a path leads where the table
+ * says or nowhere.
  */
+#include "agent/broker_apis.h"
 #include "agent/proxy_request.h"
 
 #include <stdlib.h>
@@ -71,6 +73,55 @@ static void check_body(const struct proxy_request *r, const char *bytes,
         abort();
 }
 
+/* Its content by pieces is as long as its length says. */
+static void check_content(const struct proxy_request *r, const char *bytes,
+                          size_t len)
+{
+    struct proxy_body b;
+    size_t at = 0, content, all = 0;
+
+    proxy_body_init(&b, r);
+    while (at < len && !proxy_body_is_over(&b)) {
+        long n = proxy_body_piece(&b, bytes + at, len - at, &content);
+
+        if (n < 0)
+            return;
+        if (n == 0 || content > (size_t)n)
+            abort();
+        at += (size_t)n;
+        all += content;
+    }
+    if (!r->is_chunked && proxy_body_is_over(&b) && all != (size_t)r->length)
+        abort();
+}
+
+static void check_origin(const char *bytes, size_t end, size_t size)
+{
+    struct proxy_request r;
+    struct http_text path, query;
+    enum broker_api api;
+    struct err e = {0};
+
+    if (proxy_request_parse_origin(bytes, end, &r, &e) < 0) {
+        if (!e.text[0])
+            abort();
+        return;
+    }
+    if (r.host[0] || r.port || r.is_connect || r.target.at[0] != '/')
+        abort();
+    if (broker_target(r.target, &api, &path, &query) == 0) {
+        if (path.at[0] != '/' ||
+            memmem(path.at, path.len, "/..", 3) == path.at + path.len - 3 ||
+            memmem(path.at, path.len, "/../", 4) ||
+            memmem(path.at, path.len, "//", 2) ||
+            memchr(path.at, '%', path.len) || memchr(path.at, '?', path.len))
+            abort();
+        broker_is_allowed(api, r.method, path);
+    }
+    check_body(&r, bytes + end, size - end);
+    check_content(&r, bytes + end, size - end);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *exact = malloc(size ? size : 1); /* its exact bound */
@@ -81,6 +132,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memcpy(exact, data, size);
     end = http_head_end(exact, size, &seen);
+    if (end > 0 && end <= PROXY_HEAD_MAX)
+        check_origin(exact, (size_t)end, size);
     if (end > 0 && end <= PROXY_HEAD_MAX &&
         proxy_request_parse(exact, (size_t)end, &r, &e) == 0) {
         if (!r.host[0] || !r.port ||
