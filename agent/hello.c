@@ -1,5 +1,7 @@
 #include "agent/hello.h"
 
+#include "base/buf.h"
+
 #include <string.h>
 
 enum { HANDSHAKE = 22, APPLICATION = 23 }; /* kinds of records */
@@ -11,70 +13,76 @@ enum { EXT_NAME = 0, EXT_EARLY = 42, EXT_ESNI = 0xffce, EXT_ECH = 0xfe0d };
  * encrypted. */
 #define LENGTH_MAX 131396
 
-/* A run of bytes; is_bad: more was taken than there is. */
-struct bytes {
+static int take_run(struct cursor *c, size_t len, struct cursor *run)
+{
     const uint8_t *at;
-    size_t left;
-    bool is_bad;
-};
 
-static uint32_t take(struct bytes *b, size_t width)
-{
-    uint32_t v = 0;
-
-    if (b->left < width) {
-        b->is_bad = true;
-        b->left = 0;
-        return 0;
-    }
-    for (size_t i = 0; i < width; i++)
-        v = v << 8 | b->at[i];
-    b->at += width;
-    b->left -= width;
-    return v;
+    if (buf_take_bytes(c, len, &at) < 0)
+        return -1;
+    *run = cursor_of(at, len);
+    return 0;
 }
 
-static struct bytes take_run(struct bytes *b, size_t len)
+/* A vector with its length in front, of one byte or two. */
+static int take_vector8(struct cursor *c, struct cursor *out)
 {
-    struct bytes run = {b->at, len, b->left < len};
+    uint8_t len;
 
-    if (run.is_bad) {
-        b->is_bad = true;
-        run.left = b->left = 0;
-        return run;
-    }
-    b->at += len;
-    b->left -= len;
-    return run;
+    return buf_take_u8(c, &len) < 0 ? -1 : take_run(c, len, out);
 }
 
-/* A vector with its length in front. */
-static struct bytes take_vector(struct bytes *b, size_t width)
+static int take_vector16(struct cursor *c, struct cursor *out)
 {
-    size_t len = take(b, width);
+    uint16_t len;
 
-    return take_run(b, len);
-}
-
-static uint16_t u16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
+    return buf_take_u16(c, &len) < 0 ? -1 : take_run(c, len, out);
 }
 
 /* --- records to one message --- */
+
+/* Of the body, by a record's whole head. */
+static size_t record_size(const uint8_t head[RECORD_HEAD])
+{
+    struct cursor c = cursor_of(head + 3, RECORD_HEAD - 3);
+    uint16_t size = 0;
+
+    (void)buf_take_u16(&c, &size);
+    return size;
+}
 
 /* A handshake record's head at the front of len bytes. */
 static enum hello_verdict record_head(const uint8_t *at, size_t len,
                                       size_t *body)
 {
-    if (len > 0 && at[0] != HANDSHAKE)
+    struct cursor c = cursor_of(at, len);
+    uint8_t kind, major;
+
+    if (buf_take_u8(&c, &kind) < 0)
+        return HELLO_MORE;
+    if (kind != HANDSHAKE)
         return HELLO_NOT_TLS;
-    if (len > 1 && at[1] != 3)
+    if (buf_take_u8(&c, &major) < 0)
+        return HELLO_MORE;
+    if (major != 3)
         return HELLO_NOT_TLS;
     if (len < RECORD_HEAD)
         return HELLO_MORE;
-    *body = u16(at + 3);
+    *body = record_size(at);
     return *body < 1 || *body > RECORD_MAX ? HELLO_BROKEN : HELLO_WHOLE;
+}
+
+/* Bytes of the message that begins there, its head too, once that is whole;
+ * else those of a head. */
+static size_t message_size(const uint8_t *at, size_t len)
+{
+    struct cursor c = cursor_of(at, len);
+    uint8_t kind, high;
+    uint16_t low;
+
+    if (buf_take_u8(&c, &kind) < 0 || buf_take_u8(&c, &high) < 0 ||
+        buf_take_u16(&c, &low) < 0)
+        return MESSAGE_HEAD;
+    return MESSAGE_HEAD + ((size_t)high << 16 | low);
 }
 
 /* Puts the first message together in flat, of HELLO_MAX bytes; *used: the
@@ -102,8 +110,7 @@ static enum hello_verdict gather(const uint8_t *bytes, size_t len,
         have += part;
         if (have > 0 && flat[0] != CLIENT_HELLO)
             return HELLO_BROKEN;
-        if (have >= MESSAGE_HEAD)
-            want = MESSAGE_HEAD + ((size_t)flat[1] << 16 | u16(flat + 2));
+        want = message_size(flat, have);
         if (want > HELLO_MAX)
             return HELLO_TOO_LARGE;
         if (part < body && have < want)
@@ -121,51 +128,52 @@ static enum hello_verdict gather(const uint8_t *bytes, size_t len,
 
 /* --- the message --- */
 
-static bool is_name(const struct bytes *b)
+static bool is_name(const struct cursor *c)
 {
-    const uint8_t *at = b->at;
+    const uint8_t *at = c->data;
 
-    if (b->left < 1 || b->left > HELLO_NAME_MAX)
+    if (c->len < 1 || c->len > HELLO_NAME_MAX)
         return false;
-    for (size_t i = 0; i < b->left; i++)
+    for (size_t i = 0; i < c->len; i++)
         if (!((at[i] >= 'a' && at[i] <= 'z') ||
               (at[i] >= 'A' && at[i] <= 'Z') ||
               (at[i] >= '0' && at[i] <= '9') || at[i] == '-' || at[i] == '_' ||
               (at[i] == '.' && i > 0 && at[i - 1] != '.')))
             return false;
-    return at[b->left - 1] != '.';
+    return at[c->len - 1] != '.';
 }
 
 /* One name of the only kind there is, and nothing else. */
-static enum hello_verdict read_name(struct bytes ext, struct hello *out)
+static enum hello_verdict read_name(struct cursor ext, struct hello *out)
 {
-    struct bytes list = take_vector(&ext, 2), name;
-    uint32_t type = take(&list, 1);
+    struct cursor list, name;
+    uint8_t type;
 
-    name = take_vector(&list, 2);
-    if (ext.is_bad || ext.left || list.is_bad || list.left || type != 0)
+    if (take_vector16(&ext, &list) < 0 || cursor_left(&ext) ||
+        buf_take_u8(&list, &type) < 0 || type != 0 ||
+        take_vector16(&list, &name) < 0 || cursor_left(&list))
         return HELLO_BROKEN;
     if (!is_name(&name))
         return HELLO_NAMELESS;
-    for (size_t i = 0; i < name.left; i++)
-        out->name[i] = (char)(name.at[i] >= 'A' && name.at[i] <= 'Z'
-                                  ? name.at[i] + ('a' - 'A')
-                                  : name.at[i]);
-    out->name[name.left] = 0;
+    for (size_t i = 0; i < name.len; i++)
+        out->name[i] = (char)(name.data[i] >= 'A' && name.data[i] <= 'Z'
+                                  ? name.data[i] + ('a' - 'A')
+                                  : name.data[i]);
+    out->name[name.len] = 0;
     return HELLO_WHOLE;
 }
 
-static enum hello_verdict read_extensions(struct bytes all, struct hello *out)
+static enum hello_verdict read_extensions(struct cursor all, struct hello *out)
 {
-    uint16_t seen[EXTENSIONS_MAX];
+    uint16_t seen[EXTENSIONS_MAX], type;
     size_t count = 0;
     enum hello_verdict v = HELLO_NAMELESS;
 
-    while (all.left > 0) {
-        uint16_t type = (uint16_t)take(&all, 2);
-        struct bytes ext = take_vector(&all, 2);
+    while (cursor_left(&all) > 0) {
+        struct cursor ext;
 
-        if (all.is_bad || count == EXTENSIONS_MAX)
+        if (buf_take_u16(&all, &type) < 0 || take_vector16(&all, &ext) < 0 ||
+            count == EXTENSIONS_MAX)
             return HELLO_BROKEN;
         for (size_t i = 0; i < count; i++)
             if (seen[i] == type)
@@ -186,21 +194,21 @@ static enum hello_verdict read_extensions(struct bytes all, struct hello *out)
 static enum hello_verdict read_message(const uint8_t *flat, size_t len,
                                        struct hello *out)
 {
-    struct bytes b = {flat + MESSAGE_HEAD, len - MESSAGE_HEAD, false};
-    struct bytes id, ciphers, compression, extensions;
+    struct cursor c = cursor_of(flat, len), skipped;
+    struct cursor id, ciphers, compression, extensions;
 
-    take(&b, 2);      /* version */
-    take_run(&b, 32); /* random */
-    id = take_vector(&b, 1);
-    ciphers = take_vector(&b, 2);
-    compression = take_vector(&b, 1);
-    if (b.is_bad || id.left > 32 || ciphers.left < 2 || ciphers.left % 2 ||
-        compression.left < 1)
+    if (take_run(&c, MESSAGE_HEAD, &skipped) < 0 ||
+        take_run(&c, 2, &skipped) < 0 ||  /* version */
+        take_run(&c, 32, &skipped) < 0 || /* random */
+        take_vector8(&c, &id) < 0 || take_vector16(&c, &ciphers) < 0 ||
+        take_vector8(&c, &compression) < 0)
         return HELLO_BROKEN;
-    if (b.left == 0)
+    if (id.len > 32 || ciphers.len < 2 || ciphers.len % 2 ||
+        compression.len < 1)
+        return HELLO_BROKEN;
+    if (cursor_left(&c) == 0)
         return HELLO_NAMELESS; /* older than extensions */
-    extensions = take_vector(&b, 2);
-    if (b.is_bad || b.left)
+    if (take_vector16(&c, &extensions) < 0 || cursor_left(&c))
         return HELLO_BROKEN;
     return read_extensions(extensions, out);
 }
@@ -235,9 +243,9 @@ static enum hello_verdict second(const uint8_t *bytes, size_t len,
         return HELLO_MORE;
     if (bytes[RECORD_HEAD] != CLIENT_HELLO)
         return HELLO_OVER;
-    if (len >= RECORD_HEAD + MESSAGE_HEAD && u16(bytes + 3) >= MESSAGE_HEAD &&
-        ((size_t)bytes[RECORD_HEAD + 1] << 16 | u16(bytes + RECORD_HEAD + 2)) >
-            LENGTH_MAX)
+    if (record_size(bytes) >= MESSAGE_HEAD &&
+        message_size(bytes + RECORD_HEAD, len - RECORD_HEAD) >
+            MESSAGE_HEAD + LENGTH_MAX)
         return HELLO_OVER;
     v = hello_read(bytes, len, &h);
     if (v == HELLO_WHOLE && strcmp(h.name, first->name) != 0)
@@ -256,9 +264,9 @@ enum hello_verdict hello_next(const uint8_t *bytes, size_t len,
     /* a server that takes no early data looks for a ClientHello behind it */
     if (bytes[0] == APPLICATION && !first->has_early_data)
         return HELLO_OVER;
-    if (len < RECORD_HEAD || len < RECORD_HEAD + (size_t)u16(bytes + 3))
+    if (len < RECORD_HEAD || len < RECORD_HEAD + record_size(bytes))
         return len < HELLO_WIRE_MAX ? HELLO_MORE : HELLO_TOO_LARGE;
-    *used = RECORD_HEAD + (size_t)u16(bytes + 3);
+    *used = RECORD_HEAD + record_size(bytes);
     return HELLO_PASSES;
 }
 

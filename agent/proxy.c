@@ -306,7 +306,6 @@ struct proxy *proxy_new(struct loop *l, struct worker *w, int listen_fd,
     struct proxy *p = mem_zero(1, sizeof(*p));
 
     p->loop = l;
-    p->worker = w;
     p->listen_fd = listen_fd;
     p->rules = rules;
     p->verbs = verbs;

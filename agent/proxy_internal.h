@@ -11,7 +11,6 @@
 
 struct proxy {
     struct loop *loop;
-    struct worker *worker;
     const struct proxy_rules *rules;
     const struct proxy_verbs *verbs;
     void *arg;

@@ -4,8 +4,6 @@
  */
 #include "agent/proxy_internal.h"
 
-#include "base/log.h"
-
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
