@@ -2,6 +2,7 @@
 
 #include "agent/broker_budget.h"
 #include "agent/egress_child.h"
+#include "agent/lockdown.h"
 #include "base/file.h"
 #include "base/keyfile.h"
 #include "base/log.h"
@@ -13,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define MEMORY_BYTES (256ul << 20)
+#define DESCRIPTORS 1024
 
 /* --- rules --- */
 
@@ -201,6 +205,40 @@ static int rules_of_link(const struct json *j, struct broker_rules *out,
     return 0;
 }
 
+/* Before anybody is heard. */
+static int lock(const struct child *c, const struct broker_rules *r,
+                struct err *e)
+{
+    const char *const reads[] = {"/etc/ssl",
+                                 "/etc/pki",
+                                 "/etc/ca-certificates",
+                                 "/usr/lib/ssl",
+                                 "/usr/share/ca-certificates",
+                                 "/usr/local/share/ca-certificates",
+                                 c->keys_dir,
+                                 NULL};
+    uint16_t ports[BROKER_API_COUNT];
+    struct lockdown_network n = {.event = "broker.lockdown",
+                                 .reads = reads,
+                                 .ports = ports,
+                                 .memory_bytes = MEMORY_BYTES,
+                                 .descriptors = DESCRIPTORS};
+    struct url url;
+
+    for (int a = 0; a < BROKER_API_COUNT; a++)
+        if (r->apis[a].url[0]) {
+            if (url_check_api(r->apis[a].url, &url, e) < 0)
+                return -1;
+            ports[n.port_count++] = url.port;
+        }
+    return lockdown_network(&n, e);
+}
+
+static bool is_busy(void *broker)
+{
+    return broker_count(broker) > 0;
+}
+
 int broker_child_main(int argc, char **argv)
 {
     static const struct broker_verbs verbs = {
@@ -215,11 +253,11 @@ int broker_child_main(int argc, char **argv)
     if (rules_of_link(j, rules, &e) == 0)
         broker =
             broker_new(c.base.loop, EGRESS_LISTEN_FD, rules, &verbs, &c, &e);
-    if (!broker) {
+    if (!broker || lock(&c, rules, &e) < 0) {
         log_err(&e, "broker.failed");
         return EXIT_FAILURE;
     }
-    egress_child_run(&c.base);
+    egress_child_run(&c.base, is_busy, broker);
     broker_free(broker);
     _exit(EXIT_SUCCESS);
 }

@@ -1,5 +1,6 @@
 #include "agent/egress_child.h"
 
+#include "agent/lockdown.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "base/proc.h"
@@ -53,7 +54,9 @@ struct json *egress_child_begin(struct egress_child *c, const char *sid,
     proc_undumpable();
     mallopt(M_ARENA_MAX, 1);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log that may not grow is no end */
     raise_files();
+    c->names = lockdown_names();
     c->loop = loop_new();
     return read_rules(e);
 }
@@ -71,13 +74,36 @@ static void on_link(void *arg, int events)
     loop_stop(c->loop);
 }
 
-void egress_child_run(struct egress_child *c)
+static void on_names(void *arg)
 {
+    struct egress_child *c = arg;
+
+    if (lockdown_names() == c->names) {
+        c->since_ms = 0;
+        return;
+    }
+    if (!c->since_ms)
+        c->since_ms = loop_now_ms();
+    if (c->is_busy(c->busy_arg) &&
+        loop_now_ms() - c->since_ms < EGRESS_NAMES_WAIT_MS)
+        return;
+    log_info("egress.names_replaced", NULL);
+    loop_stop(c->loop);
+}
+
+void egress_child_run(struct egress_child *c, bool (*is_busy)(void *arg),
+                      void *arg)
+{
+    struct loop_timer *names = loop_timer_start(c->loop, EGRESS_NAMES_MS,
+                                                EGRESS_NAMES_MS, on_names, c);
     struct loop_fd *link =
         loop_fd_start(c->loop, EGRESS_LINK_FD, LOOP_READ, on_link, c);
 
+    c->is_busy = is_busy;
+    c->busy_arg = arg;
     loop_run(c->loop);
     loop_fd_stop(link);
+    loop_timer_stop(names);
 }
 
 /* --- telling the main process --- */

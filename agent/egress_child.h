@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define EGRESS_LINK_FD                                                         \
@@ -24,6 +25,8 @@
 #define EGRESS_TOLD_BURST 5      /* and of so many at once, */
 #define EGRESS_TOLD_EACH_MS 5000 /* then of one in that time */
 #define EGRESS_TOLD_KEPT 16
+#define EGRESS_NAMES_MS 5000 /* how often it is looked */
+#define EGRESS_NAMES_WAIT_MS 60000
 
 struct egress_child {
     struct loop *loop;
@@ -34,14 +37,21 @@ struct egress_child {
                                  gives way */
     int next;
     struct log_rate rate;
+    uint64_t names;   /* as it was locked in with them */
+    int64_t since_ms; /* they are others; 0 = they are not */
+    bool (*is_busy)(void *arg);
+    void *busy_arg;
 };
 
 /* Nothing of this process is left to chance or to others; then its rules, the
  * caller's. NULL with *e: ERR_PEER, ERR_INPUT. */
 struct json *egress_child_begin(struct egress_child *c, const char *sid,
                                 struct err *e);
-/* Until the main process hangs up. */
-void egress_child_run(struct egress_child *c);
+/* Until the main process hangs up; or files by which names are resolved were
+ * replaced, and nobody is served (is_busy) or EGRESS_NAMES_WAIT_MS are over:
+ * what stands there now we may not read, the next of us may. */
+void egress_child_run(struct egress_child *c, bool (*is_busy)(void *arg),
+                      void *arg);
 
 /* Tell it that something was refused, unless the same (what) was told of
  * late. why: a sentence, printable ASCII. */

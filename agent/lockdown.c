@@ -1,5 +1,6 @@
 #include "agent/lockdown.h"
 
+#include "agent/lockdown_internal.h"
 #include "base/beneath.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -9,26 +10,13 @@
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define LOCKDOWN_CPU_S 600
 /* beside its own few one for each directory of the deepest path */
 #define LOCKDOWN_FDS (64 + BENEATH_DEPTH_MAX)
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* A sanitizer's shadow memory alone is past every limit, and it asks for its
- * signal stack before whatever does not return. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LOCKDOWN_MEMORY(bytes) ((void)(bytes), RLIM_INFINITY)
-#define LOCKDOWN_MORE_CALLS SCMP_SYS(sigaltstack),
-#else
-#define LOCKDOWN_MEMORY(bytes) (bytes)
-#define LOCKDOWN_MORE_CALLS
-#endif
 
 /* Everything extraction needs once libraries are loaded; fcntl and tgkill
  * come below, with what they may be asked. */
@@ -85,7 +73,16 @@ static const int unpacker_walk_calls[] = {
 static const int unpacker_fcntls[] = {F_GETFD, F_SETFD, F_GETFL, F_DUPFD,
                                       F_DUPFD_CLOEXEC};
 
-static int lockdown_limit(int what, rlim_t value, struct err *e)
+/* --- what all share --- */
+
+int lockdown_no_new_privs(struct err *e)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return err_sys(e, "no_new_privs");
+    return 0;
+}
+
+int lockdown_limit(int what, rlim_t value, struct err *e)
 {
     struct rlimit lim = {value, value};
 
@@ -93,6 +90,54 @@ static int lockdown_limit(int what, rlim_t value, struct err *e)
         return err_sys(e, "limit %d", what);
     return 0;
 }
+
+int lockdown_landlock(void)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+                           LANDLOCK_CREATE_RULESET_VERSION);
+
+    return version > 0 ? (int)version : 0;
+}
+
+scmp_filter_ctx lockdown_filter(void)
+{
+    return seccomp_init(SCMP_ACT_ERRNO(EPERM));
+}
+
+int lockdown_allow(scmp_filter_ctx ctx, const int *calls, size_t count)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+    return r;
+}
+
+int lockdown_allow_if(scmp_filter_ctx ctx, int call, unsigned arg,
+                      uint64_t value)
+{
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, call, 1,
+                            SCMP_CMP(arg, SCMP_CMP_EQ, value));
+}
+
+int lockdown_allow_abort(scmp_filter_ctx ctx)
+{
+    return lockdown_allow_if(ctx, SCMP_SYS(tgkill), 0, (uint64_t)getpid());
+}
+
+int lockdown_load(scmp_filter_ctx ctx, int r, struct err *e)
+{
+    if (r == 0)
+        r = seccomp_load(ctx);
+    seccomp_release(ctx);
+    if (r < 0) {
+        errno = -r;
+        return err_sys(e, "seccomp");
+    }
+    return 0;
+}
+
+/* --- the unpacker --- */
 
 /* The tree as the only root there is. That takes a user namespace, whose
  * capabilities go at once. */
@@ -134,8 +179,7 @@ static int lockdown_files(int dir_fd, struct err *e)
     own_fd int set = -1;
 
     /* before ABI 2 no hard link may join two directories */
-    if (syscall(SYS_landlock_create_ruleset, NULL, 0,
-                LANDLOCK_CREATE_RULESET_VERSION) < 2) {
+    if (lockdown_landlock() < 2) {
         const char *instead = lockdown_root(dir_fd) == 0 ? "chroot" : "nothing";
 
         log_warn("unpack.lockdown", "missing", "s", "landlock", "instead", "s",
@@ -152,18 +196,9 @@ static int lockdown_files(int dir_fd, struct err *e)
     return 0;
 }
 
-static int lockdown_allow(scmp_filter_ctx ctx, const int *calls, size_t count)
-{
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < count; i++)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
-    return r;
-}
-
 static int lockdown_calls(struct err *e)
 {
-    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    scmp_filter_ctx ctx = lockdown_filter();
     int r = ctx ? 0 : -ENOMEM;
 
     if (r == 0)
@@ -172,29 +207,18 @@ static int lockdown_calls(struct err *e)
         r = lockdown_allow(ctx, unpacker_walk_calls,
                            COUNT(unpacker_walk_calls));
     for (size_t i = 0; r == 0 && i < COUNT(unpacker_fcntls); i++)
-        r = seccomp_rule_add(
-            ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-            SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)unpacker_fcntls[i]));
-    /* abort(3), and no signal to anybody else */
+        r = lockdown_allow_if(ctx, SCMP_SYS(fcntl), 1,
+                              (uint64_t)unpacker_fcntls[i]);
     if (r == 0)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
-    if (r == 0)
-        r = seccomp_load(ctx);
-    seccomp_release(ctx);
-    if (r < 0) {
-        errno = -r;
-        return err_sys(e, "seccomp");
-    }
-    return 0;
+        r = lockdown_allow_abort(ctx);
+    return lockdown_load(ctx, r, e);
 }
 
 int lockdown_unpacker(int dir_fd, int64_t file_bytes, size_t memory_bytes,
                       struct err *e)
 {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return err_sys(e, "no_new_privs");
-    if (lockdown_limit(RLIMIT_FSIZE, (rlim_t)file_bytes, e) < 0 ||
+    if (lockdown_no_new_privs(e) < 0 ||
+        lockdown_limit(RLIMIT_FSIZE, (rlim_t)file_bytes, e) < 0 ||
         lockdown_limit(RLIMIT_DATA, LOCKDOWN_MEMORY(memory_bytes), e) < 0 ||
         lockdown_limit(RLIMIT_CPU, LOCKDOWN_CPU_S, e) < 0 ||
         lockdown_limit(RLIMIT_NOFILE, LOCKDOWN_FDS, e) < 0)

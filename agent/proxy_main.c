@@ -1,6 +1,8 @@
 #include "agent/proxy_main.h"
 
 #include "agent/egress_child.h"
+#include "agent/lockdown.h"
+#include "base/mem.h"
 #include "base/own.h"
 #include "base/worker.h"
 
@@ -11,6 +13,8 @@
 
 #define THREADS 4 /* look-ups at a time */
 #define LOOK_UPS_MAX 64
+#define MEMORY_BYTES (128ul << 20)
+#define DESCRIPTORS 4096 /* a connection has two sockets and two pipes */
 
 int proxy_rules_of(const struct json *j, struct proxy_rules *out, struct err *e)
 {
@@ -54,6 +58,32 @@ static void refused(void *arg, const char *host, uint16_t port, const char *why)
     egress_child_refused(arg, what, why);
 }
 
+/* Once it has its rules, and before anybody is heard. */
+static int lock(const struct proxy_rules *r, struct err *e)
+{
+    own_mem uint16_t *ports = mem_zero(r->domains.count + 2, sizeof(*ports));
+    struct lockdown_network n = {.event = "proxy.lockdown",
+                                 .ports = ports,
+                                 .memory_bytes = MEMORY_BYTES,
+                                 .descriptors = DESCRIPTORS};
+
+    ports[n.port_count++] = PROXY_TLS_PORT;
+    if (r->allow_http)
+        ports[n.port_count++] = PROXY_HTTP_PORT;
+    for (size_t i = 0; i < r->domains.count; i++) {
+        const char *colon = strchr(r->domains.items[i], ':');
+
+        if (colon)
+            ports[n.port_count++] = (uint16_t)strtol(colon + 1, NULL, 10);
+    }
+    return lockdown_network(&n, e);
+}
+
+static bool is_busy(void *proxy)
+{
+    return proxy_count(proxy) > 0;
+}
+
 int proxy_child_main(int argc, char **argv)
 {
     static const struct proxy_verbs verbs = {.refused = refused};
@@ -65,14 +95,14 @@ int proxy_child_main(int argc, char **argv)
     struct err e = {0};
 
     j = egress_child_begin(&c, argc > 2 ? argv[2] : "", &e);
-    if (!j || proxy_rules_of(j, &rules, &e) < 0) {
+    if (!j || proxy_rules_of(j, &rules, &e) < 0 || lock(&rules, &e) < 0) {
         log_err(&e, "proxy.failed");
         proxy_rules_fini(&rules);
         return EXIT_FAILURE;
     }
     worker = worker_new(c.loop, THREADS, LOOK_UPS_MAX);
     proxy = proxy_new(c.loop, worker, EGRESS_LISTEN_FD, &rules, &verbs, &c);
-    egress_child_run(&c);
+    egress_child_run(&c, is_busy, proxy);
     proxy_free(proxy);
     _exit(EXIT_SUCCESS); /* look-ups under way are not waited for */
 }

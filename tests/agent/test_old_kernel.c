@@ -92,6 +92,14 @@ static void the_unpacker_is_locked_in_without_openat2(void **arg)
     passes("test_lockdown_limits");
 }
 
+/* What dials never asks for openat2, and goes on without Landlock too. */
+static void the_proxy_goes_on_without_landlock(void **arg)
+{
+    (void)arg;
+    passes("test_lockdown_network");
+    passes("test_proxy");
+}
+
 static void nor_is_landlock_needed_to_unpack(void **arg)
 {
     (void)arg;
@@ -109,6 +117,7 @@ int main(void)
         cmocka_unit_test(bundles_are_made_ready_without_openat2),
         cmocka_unit_test(the_unpacker_is_locked_in_without_openat2),
         cmocka_unit_test(nor_is_landlock_needed_to_unpack),
+        cmocka_unit_test(the_proxy_goes_on_without_landlock),
     };
 
     return cmocka_run_group_tests(tests, no_openat2, NULL);

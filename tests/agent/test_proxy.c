@@ -1,11 +1,12 @@
 /*
  * The egress proxy as a program meets it, and one that wants out. The proxy
- * runs in a process of its own; here are the program, the server and the
- * resolver.
+ * runs in a process of its own, locked in as ever; here are the program, the
+ * server and the resolver.
  */
 // link: -Wl,--wrap=getaddrinfo,--wrap=freeaddrinfo
 #include "agent/proxy.h"
 
+#include "agent/lockdown.h"
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -91,13 +92,20 @@ static void refused(void *arg, const char *host, uint16_t port, const char *why)
 _Noreturn static void proxy_main(int listener, int told)
 {
     static const struct proxy_verbs verbs = {.refused = refused};
+    static const struct lockdown_network how = {.event = "proxy.lockdown",
+                                                .memory_bytes = 128 << 20,
+                                                .descriptors = 1024};
     struct loop *l = loop_new();
-    struct worker *w = worker_new(l, 2, 8);
+    struct worker *w;
+    struct err e = {0};
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     log_init("proxy", "info");
     log_fd(told);
+    if (lockdown_network(&how, &e) < 0)
+        _exit(1);
+    w = worker_new(l, 2, 8);
     proxy_new(l, w, listener, &bed.rules, &verbs, &told);
     loop_run(l);
     _exit(0);

@@ -1,14 +1,18 @@
 /*
- * infra/k8s/seccomp/agent.json holds for a whole session: agent, supervisor
- * and unpacker run under it, here as a filter of this test and all it starts
+ * infra/k8s/seccomp/agent.json holds for a whole session: agent, supervisor,
+ * unpacker, and what dials for the program, run under it, here as a filter of this test and all it starts
  * (the shim and its program too), in a pod as the container's profile.
  */
+#include "agent/lockdown.h"
 #include "base/json.h"
 #include "base/own.h"
 #include "tests/lib/agentbox.h"
 #include "tests/lib/tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pthread.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <setjmp.h>
@@ -21,6 +25,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -140,6 +145,47 @@ static void a_session_runs_to_its_end(void **state)
     runs_to_its_end();
 }
 
+static void *look_up(void *arg)
+{
+    struct addrinfo *all = NULL;
+
+    *(bool *)arg = getaddrinfo("localhost", "443", NULL, &all) == 0;
+    return NULL;
+}
+
+/* What the proxy does, in short: 0. */
+static int lock_and_look_up(void)
+{
+    static const struct lockdown_network how = {.event = "test.lockdown",
+                                                .memory_bytes = 128 << 20,
+                                                .descriptors = 256};
+    bool is_found = false;
+    pthread_t thread;
+    struct err e = {0};
+
+    if (lockdown_network(&how, &e) < 0)
+        return 10;
+    if (pthread_create(&thread, NULL, look_up, &is_found) != 0)
+        return 11;
+    pthread_join(thread, NULL);
+    return !is_found ? 12 : open("/etc/passwd", O_WRONLY) >= 0 ? 13 : 0;
+}
+
+static void what_dials_for_a_program_locks_itself_in(void **state)
+{
+    int status;
+    pid_t pid;
+
+    (void)state;
+    skip_sanitized();
+    pid = fork();
+    if (pid == 0)
+        _exit(lock_and_look_up());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* Tried by the very process the filter was given to. */
 static void what_an_agent_never_does_is_refused(void **state)
 {
@@ -184,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_runs_to_its_end),
+        cmocka_unit_test(what_dials_for_a_program_locks_itself_in),
         cmocka_unit_test(what_an_agent_never_does_is_refused),
     };
 

@@ -8,21 +8,19 @@
 #include "base/proc.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/desk.h"
+#include "tests/lib/ownhosts.h"
 #include "tests/lib/ports.h"
 #include "tests/lib/skipped.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,24 +38,6 @@ static struct {
     pid_t server;
     const char *flags[8];
 } bed;
-
-static bool own_hosts(void)
-{
-    char path[] = "/tmp/podterm-hosts-XXXXXX";
-    int fd;
-    bool is_own;
-
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return false;
-    fd = mkstemp(path);
-    is_own = fd >= 0 && write(fd, HOSTS, strlen(HOSTS)) > 0 &&
-             fchmod(fd, 0644) == 0 &&
-             mount(path, "/etc/hosts", NULL, MS_BIND, NULL) == 0;
-    close(fd);
-    unlink(path);
-    return is_own;
-}
 
 static bool listens(void)
 {
@@ -97,7 +77,7 @@ static void serve(void)
 static int setup(void **arg)
 {
     (void)arg;
-    bed.is_root = own_hosts();
+    bed.is_root = own_hosts(HOSTS);
     if (!bed.is_root)
         return 0;
     bed.port = port_free();
@@ -256,6 +236,24 @@ static pid_t find_proxy(void)
     return pid;
 }
 
+static void the_proxys_process_is_locked_in(void **arg)
+{
+    own_mem char *seen = NULL;
+
+    (void)arg;
+    need_hosts();
+    run(FETCH "; read -r x");
+    seat_expect(&desk.seat, "fetched\r\n", SOON_MS);
+    seen = mem_printf("cd /proc/%d && grep -q '^NoNewPrivs:.1' status && "
+                      "grep -q '^Seccomp:.2' status && "
+                      "grep -q 'Max core file size  *0 ' limits && "
+                      "grep -q 'Max data size  *134217728 ' limits",
+                      (int)find_proxy());
+    assert_int_equal(system(seen), 0);
+    seat_say(&desk.seat, "\r");
+    ends("", 0);
+}
+
 static void a_proxy_that_dies_is_started_again(void **arg)
 {
     (void)arg;
@@ -278,6 +276,7 @@ int main(void)
         T(what_is_not_is_refused_and_the_person_learns_why),
         T(there_is_no_way_beside_it),
         T(another_name_in_the_greeting_is_cut_off),
+        T(the_proxys_process_is_locked_in),
         T(a_proxy_that_dies_is_started_again),
     };
 

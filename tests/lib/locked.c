@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -42,13 +43,23 @@ int locked_setup(void **arg)
 
 int locked_teardown(void **arg)
 {
+    own_mem char *tree = mem_printf("%s/tree", locked.dir);
+
     (void)arg;
+    umount2(tree, MNT_DETACH);
     close(locked.tree_fd);
     close(locked.archive_fd);
     close(locked.pipe_fds[0]);
     close(locked.pipe_fds[1]);
     scratch_remove(locked.dir);
     return 0;
+}
+
+static int lock(struct err *e)
+{
+    return locked.lock
+               ? locked.lock(e)
+               : lockdown_unpacker(locked.tree_fd, FILE_BYTES, MEMORY_BYTES, e);
 }
 
 int locked_child(long (*attack)(void))
@@ -60,7 +71,7 @@ int locked_child(long (*attack)(void))
         struct err e = {0};
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (lockdown_unpacker(locked.tree_fd, FILE_BYTES, MEMORY_BYTES, &e) < 0)
+        if (lock(&e) < 0)
             _exit(LOCK_FAILED);
         _exit(attack() < 0 ? 1 : 0);
     }
@@ -75,6 +86,18 @@ bool locked_worked(long (*attack)(void))
     int status = locked_child(attack);
 
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int locked_tries(const struct locked_try *rows, size_t count)
+{
+    int bad = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (locked_worked(rows[i].attack)) {
+            print_error("%s worked\n", rows[i].name);
+            bad++;
+        }
+    return bad;
 }
 
 long locked_open(int at, const char *path, int flags, int mode)
