@@ -13,7 +13,7 @@ RUN_PACKAGES := gcc libc6-dev musl-tools linux-libc-dev bubblewrap \
 	libarchive-dev libsqlite3-dev libhiredis-dev libseccomp-dev ca-certificates
 TEST_PACKAGES := libcmocka-dev libjwt-dev python3 minisign socat haproxy nginx-light \
 	redis-server curl jq procps zip zstd xz-utils tmux zsh fish mandoc groff-base \
-	vim-tiny less htop openssl
+	vim-tiny less htop openssl git python3-pip
 CLUSTER_PACKAGES := containerd runc containernetworking-plugins iptables \
 	iproute2 openssl
 IMAGE_PACKAGES := buildah mmdebstrap

@@ -45,6 +45,12 @@ static X509 *make(EVP_PKEY *key, const char *cn, X509 *issuer,
     must(X509_set_pubkey(cert, key));
     add_ext(cert, issuer ? issuer : cert, NID_basic_constraints,
             issuer ? "critical,CA:FALSE" : "critical,CA:TRUE");
+    /* what the strictest of the programs that check them ask for */
+    add_ext(cert, issuer ? issuer : cert, NID_subject_key_identifier, "hash");
+    if (issuer)
+        add_ext(cert, issuer, NID_authority_key_identifier, "keyid");
+    else
+        add_ext(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign");
     if (san)
         add_ext(cert, issuer, NID_subject_alt_name, san);
     must(X509_sign(cert, issuer_key, EVP_sha256()) > 0);
