@@ -240,7 +240,7 @@ static void adopt_client(struct proxy *p, int fd)
     c->due_ms = c->began_ms + p->head_ms;
     buf_init(&c->in, HELLO_WIRE_MAX);
     proxy_flow_init(&c->up, 2 * HELLO_WIRE_MAX);
-    proxy_flow_init(&c->down, 0);
+    proxy_flow_init(&c->down, PROXY_FLOW_COPY);
     c->next = p->conns;
     p->conns = c;
     p->count++;

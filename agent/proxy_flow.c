@@ -75,23 +75,56 @@ int proxy_flow_drain(struct proxy_flow *f, int to)
     return 0;
 }
 
+/* Few bytes: a copy costs less than a pipe. */
+static int copy_some(struct proxy_flow *f, int from)
+{
+    uint8_t *at = buf_reserve(&f->ahead, PROXY_FLOW_COPY);
+    ssize_t n = recv(from, at, PROXY_FLOW_COPY, MSG_DONTWAIT);
+
+    if (n < 0)
+        return is_later(errno) ? 0 : -1;
+    buf_commit(&f->ahead, (size_t)n);
+    f->is_ended = n == 0;
+    f->is_many = n == PROXY_FLOW_COPY;
+    return f->is_many;
+}
+
+static int splice_some(struct proxy_flow *f, int from)
+{
+    ssize_t n = splice(from, NULL, f->pipe[1], NULL, PROXY_FLOW_TURN,
+                       SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+
+    if (n < 0)
+        return is_later(errno) ? 0 : -1;
+    f->is_ended = n == 0;
+    f->held = (size_t)n;
+    return 1;
+}
+
+/* 1 = there may be more, 0 = not now, -1. Without a pipe all is copied. */
+static int take_some(struct proxy_flow *f, int from)
+{
+    if (f->is_many && f->pipe[0] < 0 &&
+        pipe2(f->pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        f->is_many = false;
+    return f->is_many ? splice_some(f, from) : copy_some(f, from);
+}
+
 int proxy_flow_move(struct proxy_flow *f, int from, int to)
 {
-    int64_t turn = f->bytes + PROXY_FLOW_TURN;
+    const int64_t began = f->bytes;
+    int more = 1;
 
-    if (f->pipe[0] < 0 && pipe2(f->pipe, O_CLOEXEC | O_NONBLOCK) < 0)
-        return -1;
-    while (proxy_flow_drain(f, to) == 0) {
-        ssize_t n;
-
-        if (proxy_flow_is_full(f) || f->is_ended || f->bytes >= turn)
+    while (more > 0) {
+        if (proxy_flow_drain(f, to) < 0)
+            return -1;
+        if (proxy_flow_is_full(f) || f->is_ended ||
+            f->bytes - began >= PROXY_FLOW_TURN)
             return 0;
-        n = splice(from, NULL, f->pipe[1], NULL, PROXY_FLOW_TURN,
-                   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-        if (n < 0)
-            return is_later(errno) ? 0 : -1;
-        f->is_ended = n == 0;
-        f->held = (size_t)n;
+        more = take_some(f, from);
     }
-    return -1;
+    if (more < 0 || proxy_flow_drain(f, to) < 0)
+        return -1;
+    f->is_many = f->is_many && f->bytes - began >= PROXY_FLOW_COPY;
+    return 0;
 }

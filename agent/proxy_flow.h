@@ -1,6 +1,7 @@
 /*
  * One direction of a relayed connection: bytes go from one socket to another
- * by splice(2), through a pipe, without being seen. Half-closes pass on.
+ * without being seen; many by splice(2), through a pipe, few by a copy.
+ * Half-closes pass on.
  * One thread: the loop's.
  */
 #ifndef PODTERM_AGENT_PROXY_FLOW_H
@@ -13,17 +14,20 @@
 #include <stdint.h>
 
 #define PROXY_FLOW_TURN (1 << 20) /* bytes at most before others have a turn */
+#define PROXY_FLOW_COPY 16384     /* at once: fewer are copied */
 
 struct proxy_flow {
     int pipe[2];      /* owned; -1 until needed */
     size_t held;      /* bytes in it */
     struct buf ahead; /* to be written before what comes: owned */
     size_t ahead_at;
+    bool is_many;  /* the last came in such numbers */
     bool is_ended; /* nothing more comes from the source */
     bool is_shut;  /* and that was passed on */
     int64_t bytes; /* passed on */
 };
 
+/* ahead_max: at least PROXY_FLOW_COPY. */
 void proxy_flow_init(struct proxy_flow *f, size_t ahead_max);
 void proxy_flow_fini(struct proxy_flow *f);
 

@@ -196,13 +196,13 @@ static void refuse_greeting(struct proxy_conn *c, const char *sentence,
     proxy_way_refuse(c, 0, why);
 }
 
-/* The judged front of `in` goes up. */
+/* The judged front of `in` goes up, at once where there is room. */
 static int pass(struct proxy_conn *c, size_t len)
 {
     if (buf_append(&c->up.ahead, c->in.data, len) < 0)
         return -1;
     buf_drop(&c->in, len);
-    return 0;
+    return proxy_flow_drain(&c->up, c->server);
 }
 
 static void read_greeting(struct proxy_conn *c)
@@ -230,15 +230,9 @@ static void watch_greetings(struct proxy_conn *c)
     enum hello_verdict v = HELLO_PASSES;
     size_t used = 0;
 
-    while (v == HELLO_PASSES || v == HELLO_WHOLE) {
-        /* its sink first: what waits there is bounded */
-        if (proxy_flow_is_full(&c->up) &&
-            proxy_flow_drain(&c->up, c->server) < 0) {
-            proxy_conn_end(c);
-            return;
-        }
-        if (proxy_flow_is_full(&c->up))
-            break;
+    /* what waits for its sink is bounded */
+    while ((v == HELLO_PASSES || v == HELLO_WHOLE) &&
+           !proxy_flow_is_full(&c->up)) {
         v = hello_next(c->in.data, c->in.len, &c->hello, &used);
         if (v == HELLO_OVER)
             used = c->in.len;

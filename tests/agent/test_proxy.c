@@ -396,6 +396,36 @@ static void a_tunnel_carries_all_both_ways(void **arg)
     assert_int_equal(atomic_load(look_ups), 1);
 }
 
+/* What is copied and what is spliced, in turns, as one stream. */
+static void few_bytes_and_many_keep_their_order(void **arg)
+{
+    static const size_t sizes[] = {1,     16383, 7, 16384,  60000, 3,
+                                   16385, 65536, 5, 100000, 16384, 2};
+    const size_t count = sizeof(sizes) / sizeof(sizes[0]);
+    uint8_t next = 0;
+    int server, fd;
+
+    (void)arg;
+    start("");
+    fd = opened(&server);
+    say(fd, APPLICATION, 10);
+    expect(server, APPLICATION);
+    for (size_t i = 0; i < 4 * count; i++) {
+        const size_t len = sizes[i % count];
+        own_mem char *out = mem_zero(1, len), *in = mem_zero(1, len + 1);
+        const bool is_up = i / count % 2 == 0;
+
+        for (size_t at = 0; at < len; at++)
+            out[at] = (char)(next++ * 7);
+        say(is_up ? fd : server, out, len);
+        assert_int_equal(hear(is_up ? server : fd, in, len), len);
+        assert_memory_equal(in, out, len);
+    }
+    close(fd);
+    close(server);
+    told("\"verdict\":\"allowed\"", "\"up\":582511,\"down\":582180");
+}
+
 static void a_half_close_passes_on(void **arg)
 {
     int server, fd;
@@ -738,6 +768,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         T(a_tunnel_carries_all_both_ways),
+        T(few_bytes_and_many_keep_their_order),
         T(a_half_close_passes_on),
         T(a_greeting_in_pieces_is_held_until_it_is_judged),
         T(what_is_not_on_the_list_is_neither_looked_up_nor_dialled),
