@@ -32,6 +32,15 @@ test_archives = $(if $(filter e2e/% bench/% agent/test_attach agent/test_attach_
 
 $(BUILD)/tests/bench/relay_bench: $(BUILD)/libgateway.a $(BUILD)/libbase.a
 
+# The hostile program: static, libc only, so that it runs in any image.
+HOSTILE := $(BUILD)/tests/hostile/hostile
+$(HOSTILE): $(wildcard tests/hostile/*.[ch])
+	@mkdir -p $(@D)
+	$(MUSL_CC) -static -std=gnu17 -O1 $(WARN) -D_GNU_SOURCE -I. \
+		-idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -dumpmachine) \
+		-s -o $@ $(filter %.c,$^)
+$(BUILD)/tests/e2e/test_cage: $(HOSTILE)
+
 # Replays the corpus through the fuzzer's entry point, without libFuzzer.
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libagent.a $(BUILD)/libgateway.a $(BUILD)/libcontroller.a $(BUILD)/libclient.a $(BUILD)/libsample-cli.a $(BUILD)/libbase.a
 	@mkdir -p $(@D)
@@ -46,7 +55,7 @@ e2e: all $(E2E_BIN) ## end-to-end tests alone
 	@tests/run --build $(BUILD) --e2e $(E2E_BIN)
 fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
 	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
-test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN)
+test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN) $(HOSTILE)
 .PHONY: test-cluster
 test-cluster: deps-cluster all bundle $(CLUSTER_BIN) ## against a real Kubernetes: KUBECONFIG's, or one of its own (root, Go 1.26)
 	@PODTERM_BUNDLE=$(SAMPLE_BUNDLE) tests/cluster/run --build $(BUILD) $(CLUSTER_BIN)
