@@ -18,6 +18,12 @@ static const char to_be_continued[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /* --- refusals --- */
 
+/* Libraries ask for nothing so, but whether somebody is there. */
+static bool is_head(const struct broker_conn *c)
+{
+    return strcmp(c->method, "HEAD") == 0;
+}
+
 static void put_refusal(struct broker_conn *c, int status, int64_t after_ms,
                         const char *why)
 {
@@ -33,7 +39,8 @@ static void put_refusal(struct broker_conn *c, int status, int64_t after_ms,
         buf_printf(&c->out, "Retry-After: %lld\r\n",
                    (long long)(after_ms + 999) / 1000);
     buf_append_str(&c->out, "\r\n");
-    buf_append(&c->out, body.data, body.len);
+    if (!is_head(c))
+        buf_append(&c->out, body.data, body.len);
     buf_fini(&body);
 }
 
@@ -73,7 +80,7 @@ static void refuse(struct broker_conn *c, const char *verdict, int status,
 void broker_way_refuse(struct broker_conn *c, int status, int64_t after_ms,
                        const char *why)
 {
-    if (c->b->verbs->refused)
+    if (c->b->verbs->refused && !is_head(c))
         c->b->verbs->refused(c->b->arg, why);
     refuse(c, "refused", status, after_ms, why);
 }

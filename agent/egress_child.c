@@ -50,6 +50,7 @@ struct json *egress_child_begin(struct egress_child *c, const char *sid,
 {
     *c = (struct egress_child){.rate = {.burst = EGRESS_TOLD_BURST,
                                         .interval_ms = EGRESS_TOLD_EACH_MS}};
+    log_init("agent", "info");
     log_session(sid);
     proc_undumpable();
     mallopt(M_ARENA_MAX, 1);

@@ -656,6 +656,24 @@ static void what_is_not_listed_is_refused_in_its_form(void **arg)
                  "no such API");
 }
 
+/* Is somebody there? Who watches need not hear of that, nor is it answered
+ * with a body. */
+static void a_head_is_refused_without_a_word(void **arg)
+{
+    char got[4096];
+    int fd;
+
+    (void)arg;
+    start();
+    fd = ask("HEAD /anthropic/api/hello HTTP/1.1" CRLF "Host: x" CRLF CRLF);
+    hear(fd, NULL, got, sizeof(got));
+    assert_true(strncmp(got, "HTTP/1.1 403 ", 13) == 0);
+    assert_string_equal(strstr(got, CRLF CRLF), CRLF CRLF);
+    close(fd);
+    told("\"ev\":\"broker\"", "\"method\":\"HEAD\",\"path\":\"/api/hello\"");
+    assert_null(strstr(bed.said, "refused HEAD"));
+}
+
 static void what_can_be_read_in_two_ways_is_refused(void **arg)
 {
     static const char *const bad[] = {
@@ -950,6 +968,7 @@ int main(void)
         T(a_kept_connection_serves_the_next),
         T(a_dead_one_is_dialled_again),
         T(what_is_not_listed_is_refused_in_its_form),
+        T(a_head_is_refused_without_a_word),
         T(what_can_be_read_in_two_ways_is_refused),
         T(a_body_has_its_form_and_its_limit),
         T(what_comes_behind_a_request_goes_nowhere),
