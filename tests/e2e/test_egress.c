@@ -82,8 +82,8 @@ static int setup(void **arg)
         return 0;
     bed.port = port_free();
     bed.domains = mem_printf("--program-domains=ok.example:%d,"
-                             "inside.example:%d",
-                             bed.port, bed.port);
+                             "inside.example:%d,late.example:%d",
+                             bed.port, bed.port, bed.port);
     bed.flags[0] = "--egress=proxy";
     bed.flags[1] = bed.domains;
     setenv("PODTERM_PROGRAM_ALLOW_CIDRS", "127.0.0.1/32", 1);
@@ -268,6 +268,18 @@ static void a_proxy_that_dies_is_started_again(void **arg)
     ends("fetched\r\n", 0);
 }
 
+static void a_hosts_file_that_is_replaced_is_read(void **arg)
+{
+    (void)arg;
+    need_hosts();
+    run("curl -sk -m 10 https://late.example:$P/ || echo absent; "
+        "for i in $(seq 200); do curl -sk -m 10 https://late.example:$P/ | "
+        "grep -q s_server && echo found && break; sleep 0.1; done");
+    seat_expect(&desk.seat, "absent\r\n", SOON_MS);
+    assert_true(own_hosts_again(HOSTS "127.0.0.1 late.example\n"));
+    ends("found\r\n", 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_teardown(name, desk_leave)
@@ -278,6 +290,7 @@ int main(void)
         T(another_name_in_the_greeting_is_cut_off),
         T(the_proxys_process_is_locked_in),
         T(a_proxy_that_dies_is_started_again),
+        T(a_hosts_file_that_is_replaced_is_read),
     };
 
     signal(SIGPIPE, SIG_IGN);
