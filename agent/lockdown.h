@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,9 @@ struct lockdown_network {
     const uint16_t *ports;
     size_t port_count;
     size_t memory_bytes, descriptors;
+    /* Unix sockets that are one another's ends alone: libcurl wakes itself by
+     * such a pair. (TLS besides reads what is below /etc/ssl.) */
+    bool has_pairs;
 };
 
 /*

@@ -313,7 +313,8 @@ static int allow_by_arguments(scmp_filter_ctx ctx)
     return r;
 }
 
-static int lockdown_network_calls(struct err *e)
+static int lockdown_network_calls(const struct lockdown_network *n,
+                                  struct err *e)
 {
     scmp_filter_ctx ctx = lockdown_filter();
     int r = ctx ? 0 : -ENOMEM;
@@ -324,6 +325,8 @@ static int lockdown_network_calls(struct err *e)
         r = allow_by_arguments(ctx);
     if (r == 0)
         r = allow_sockets(ctx);
+    if (r == 0 && n->has_pairs)
+        r = lockdown_allow_if(ctx, SCMP_SYS(socketpair), 0, AF_UNIX);
     if (r == 0)
         r = lockdown_allow_abort(ctx);
     return lockdown_load(ctx, r, e);
@@ -361,7 +364,7 @@ int lockdown_network(const struct lockdown_network *n, struct err *e)
         return -1;
     if (lockdown_paths(n, e) < 0)
         return -1;
-    return lockdown_network_calls(e);
+    return lockdown_network_calls(n, e);
 }
 
 /* --- files that were replaced --- */

@@ -4,11 +4,13 @@
  */
 #include "agent/lockdown.h"
 
+#include "base/http_client.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/own.h"
 #include "tests/lib/locked.h"
 #include "tests/lib/nocall.h"
+#include "tests/lib/ownhosts.h"
 #include "tests/lib/skipped.h"
 
 #include <arpa/inet.h>
@@ -196,6 +198,78 @@ static void a_library_that_aborts_dies_of_that(void **arg)
     (void)arg;
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static int lock_with_pairs(struct err *e)
+{
+    const struct lockdown_network n = {.event = "test.lockdown",
+                                       .memory_bytes = NETWORK_MEMORY,
+                                       .descriptors = DESCRIPTORS,
+                                       .has_pairs = true};
+
+    return lockdown_network(&n, e);
+}
+
+/* By the name, which the library looks up in a thread. */
+static long fetch(void)
+{
+    own_mem char *url = mem_printf("http://api.example:%u/", bed.port);
+    const struct http_request r = {
+        .url = url, .allow_http = true, .body_max = 100};
+    struct http_answer a = {0};
+    struct err e = {0};
+    bool is_there = http_do(&r, &a, &e) == 0 && a.status == 200 &&
+                    strcmp(buf_cstr(&a.body), "ok") == 0;
+
+    if (!is_there)
+        print_error("%s\n", e.text);
+    return is_there ? 0 : -1;
+}
+
+static void answer_one(void)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    struct pollfd p = {.fd = bed.listen_fd, .events = POLLIN};
+    char request[1024];
+    int fd;
+
+    poll(&p, 1, 10000);
+    fd = accept(bed.listen_fd, NULL, NULL);
+    _exit(recv(fd, request, sizeof(request), 0) > 0 &&
+                  send(fd, ok, sizeof(ok) - 1, MSG_NOSIGNAL) > 0
+              ? 0
+              : 1);
+}
+
+/* 0, or what did not work. */
+static int fetch_by_own_name(void)
+{
+    if (!own_hosts("127.0.0.1 api.example\n"))
+        return 10;
+    locked.parent = getpid();
+    locked.lock = lock_with_pairs;
+    return locked_worked(fetch) ? 0 : 11;
+}
+
+static void libcurl_works_there(void **arg)
+{
+    pid_t server, pid;
+    int status;
+
+    (void)arg;
+    if (geteuid() != 0)
+        skipped("it needs root, for a hosts file of its own");
+    server = fork();
+    if (server == 0)
+        answer_one();
+    pid = fork();
+    if (pid == 0)
+        _exit(fetch_by_own_name());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* --- a name server --- */
@@ -832,6 +906,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(its_work_goes_on),
         T(a_library_that_aborts_dies_of_that),
+        T(libcurl_works_there),
         T(names_are_asked_of_a_server),
         T(nothing_else_works),
         T(other_ports_are_shut),
