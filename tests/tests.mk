@@ -53,6 +53,10 @@ unit: all $(UNIT_BIN) ## unit tests alone
 	@tests/run --build $(BUILD) $(UNIT_BIN)
 e2e: all $(E2E_BIN) ## end-to-end tests alone
 	@tests/run --build $(BUILD) --e2e $(E2E_BIN)
+# Ten minutes of streaming, nearly idle: to be run beside something else.
+.PHONY: test-long
+test-long: deps-test all $(BUILD)/tests/e2e/test_egress_stream ## the tests whose full length is minutes of waiting
+	@PODTERM_STREAM_S=600 tests/run --build $(BUILD) --e2e $(BUILD)/tests/e2e/test_egress_stream
 fuzz-corpora: $(FUZZ_BIN) ## every fuzzer over its kept corpus
 	@tests/run --build $(BUILD) --fuzz $(FUZZ_BIN)
 test-build: $(UNIT_BIN) $(E2E_BIN) $(FUZZ_BIN) $(HOSTILE)
