@@ -62,12 +62,19 @@ static void done_with(enum whom whom, pid_t pid)
     }
 }
 
-/* n: request, whom. */
+/* n: request, whom. One that is held is let go again: the parent is who tells
+ * how it went. */
 static void trace(const struct attempt *a)
 {
     pid_t pid = pid_of((enum whom)a->n[1]);
+    long r;
 
-    outcome(ptrace((int)a->n[0], pid, NULL, NULL), "traced");
+    r = ptrace((int)a->n[0], pid, NULL, NULL);
+    outcome(r, "traced");
+    if (r == 0 && a->n[0] == PTRACE_ATTACH) {
+        waitpid(pid, NULL, __WALL);
+        ptrace(PTRACE_DETACH, pid, NULL, NULL);
+    }
     done_with((enum whom)a->n[1], pid);
 }
 
