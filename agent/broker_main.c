@@ -250,10 +250,12 @@ int broker_child_main(int argc, char **argv)
     struct err e = {0};
 
     j = egress_child_begin(&c.base, argc > 2 ? argv[2] : "", &e);
-    if (rules_of_link(j, rules, &e) == 0)
+    if (rules_of_link(j, rules, &e) == 0 && lock(&c, rules, &e) == 0) {
+        egress_child_locked(&c.base);
         broker =
             broker_new(c.base.loop, EGRESS_LISTEN_FD, rules, &verbs, &c, &e);
-    if (!broker || lock(&c, rules, &e) < 0) {
+    }
+    if (!broker) {
         log_err(&e, "broker.failed");
         return EXIT_FAILURE;
     }

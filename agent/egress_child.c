@@ -58,8 +58,12 @@ struct json *egress_child_begin(struct egress_child *c, const char *sid,
     signal(SIGXFSZ, SIG_IGN); /* a log that may not grow is no end */
     raise_files();
     c->names = lockdown_names();
-    c->loop = loop_new();
     return read_rules(e);
+}
+
+void egress_child_locked(struct egress_child *c)
+{
+    c->loop = loop_new();
 }
 
 /* Nothing more comes there but its end. */

@@ -47,6 +47,10 @@ struct egress_child {
  * caller's. NULL with *e: ERR_PEER, ERR_INPUT. */
 struct json *egress_child_begin(struct egress_child *c, const char *sid,
                                 struct err *e);
+/* It has locked itself in (lockdown_network), and has a loop from here on: one
+ * that is older may hold what it is forbidden now, and libuv gives up over
+ * that. */
+void egress_child_locked(struct egress_child *c);
 /* Until the main process hangs up; or files by which names are resolved were
  * replaced, and nobody is served (is_busy) or EGRESS_NAMES_WAIT_MS are over:
  * what stands there now we may not read, the next of us may. */

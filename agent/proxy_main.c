@@ -100,6 +100,7 @@ int proxy_child_main(int argc, char **argv)
         proxy_rules_fini(&rules);
         return EXIT_FAILURE;
     }
+    egress_child_locked(&c);
     worker = worker_new(c.loop, THREADS, LOOK_UPS_MAX);
     proxy = proxy_new(c.loop, worker, EGRESS_LISTEN_FD, &rules, &verbs, &c);
     egress_child_run(&c, is_busy, proxy);

@@ -39,7 +39,7 @@ $(HOSTILE): $(wildcard tests/hostile/*.[ch])
 	$(MUSL_CC) -static -std=gnu17 -O1 $(WARN) -D_GNU_SOURCE -I. \
 		-idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -dumpmachine) \
 		-s -o $@ $(filter %.c,$^)
-$(BUILD)/tests/e2e/test_cage: $(HOSTILE)
+$(BUILD)/tests/e2e/test_cage $(BUILD)/tests/cluster/test_cage: $(HOSTILE)
 
 # Replays the corpus through the fuzzer's entry point, without libFuzzer.
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/libagent.a $(BUILD)/libgateway.a $(BUILD)/libcontroller.a $(BUILD)/libclient.a $(BUILD)/libsample-cli.a $(BUILD)/libbase.a

@@ -5,8 +5,11 @@
 #include "base/layer.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "tests/lib/cagejudge.h"
 #include "tests/lib/clusterbed.h"
 #include "tests/lib/clusterfiles.h"
+#include "tests/lib/clusterlog.h"
+#include "tests/lib/programs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define SAID_MAX 65536
+#define SAID_MAX (1 << 20)
 #define ALL                                                                    \
     (LAYER_NAMESPACES | LAYER_CALLS | LAYER_FILES | LAYER_PORTS | LAYER_SCOPES)
 
@@ -70,7 +73,7 @@ static int teardown(void **arg)
 
 /* What a program says from its beginning to its end, and its record then. */
 static char *run(struct clusterbed *b, const struct stack_bundle *program,
-                 struct json **record)
+                 const char *more, struct json **record, char **log)
 {
     struct stack_link l = {0};
     struct stack_session ss;
@@ -78,9 +81,11 @@ static char *run(struct clusterbed *b, const struct stack_bundle *program,
     char *text;
 
     buf_init(&said, SAID_MAX);
-    stack_create(&b->stack, "ann", program, "", &ss);
+    stack_create(&b->stack, "ann", program, more, &ss);
     clusterbed_attach(b, &l, &ss, 0);
     clusterbed_expect(b, &l, &said, NULL);
+    if (log)
+        *log = clusterlog_agent(b, ss.sid);
     *record = stack_wait(&b->stack, ss.who, ss.sid, "ended", 20000);
     text = mem_str(buf_cstr(&said));
     stack_cut(&l);
@@ -96,7 +101,7 @@ static char *run_script(struct clusterbed *b, const char *script,
     struct stack_bundle program;
 
     clusterbed_pack(b, "script", bash, &program);
-    return run(b, &program, record);
+    return run(b, &program, "", record, NULL);
 }
 
 static void says(const char *text, const char *want)
@@ -182,10 +187,40 @@ static void no_port_is_bound(void **arg)
 
     (void)arg;
     clusterfiles_compile(strict, "bind", source, &b);
-    said = run(strict, &b, &record);
+    said = run(strict, &b, "", &record, NULL);
     says(said, "7441 Permission denied");
     says(said, "8080 Permission denied");
     assert_null(strstr(said, "THROUGH"));
+}
+
+/* tests/hostile, each attempt judged by its table's column for pods. */
+static void a_hostile_program_is_refused(void **arg)
+{
+    own_mem char *exe = program_path("../tests/hostile/hostile");
+    own_mem char *more =
+        mem_printf(",\"command\":[\"bin/hostile\",\"POD=1\",\"CAGED=1\","
+                   "\"AGENT=7440\",\"TCP=%s\"]",
+                   strrchr(where, ':') + 1);
+    own_mem char *archive = mem_printf("%s/both.tar.gz", strict->stack.dir);
+    own_mem char *pack = mem_printf(
+        "d=$(mktemp -d) && mkdir $d/bin && cp %s tests/hostile/hostile.py "
+        "$d/bin && chmod -R a+rX,go-w $d && tar -C $d -czf %s . && "
+        "rm -r $d",
+        exe, archive);
+    own_json struct json *record = NULL;
+    own_mem char *said = NULL, *log = NULL;
+    struct cage_count n;
+    struct stack_bundle b;
+
+    (void)arg;
+    assert_int_equal(system(pack), 0);
+    clusterbed_take(strict, "hostile", archive, &b);
+    said = run(strict, &b, more, &record, &log);
+    n = cagejudge("tests/hostile/README.md", "hostile.c", CAGE_POD, said, log);
+    print_message("%d refused, %d have nothing to try, %d are its right\n",
+                  n.refused, n.absent, n.through);
+    assert_int_equal(n.wrong, 0);
+    assert_true(n.refused >= 100);
 }
 
 int main(void)
@@ -194,6 +229,7 @@ int main(void)
         cmocka_unit_test(without_egress_there_is_no_socket),
         cmocka_unit_test(what_is_named_is_reached_by_the_proxy_alone),
         cmocka_unit_test(no_port_is_bound),
+        cmocka_unit_test(a_hostile_program_is_refused),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
