@@ -221,6 +221,7 @@ static int lock(const struct child *c, const struct broker_rules *r,
     struct lockdown_network n = {.event = "broker.lockdown",
                                  .reads = reads,
                                  .ports = ports,
+                                 .has_pairs = true,
                                  .memory_bytes = MEMORY_BYTES,
                                  .descriptors = DESCRIPTORS};
     struct url url;

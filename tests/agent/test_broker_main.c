@@ -323,6 +323,26 @@ static void it_has_its_keys_and_tells_what_was_spent(void **arg)
     }
 }
 
+/* Locked in as it is: a name is looked up (and there is none of this one). */
+static void an_upstream_has_a_name(void **arg)
+{
+    static const char line[] =
+        "{\"rules\":{\"apis\":[{\"name\":\"anthropic\",\"upstream\":"
+        "\"https://nowhere.invalid\"}],\"requests\":9,\"bytes\":999,"
+        "\"per_minute\":9,\"allow_cidrs\":\"\",\"deny_cidrs\":\"\"},"
+        "\"spent_requests\":0,\"spent_bytes\":0}\n";
+    static const char keys[] = "{\"anthropic\":\"" KEY "\"}";
+    struct err e = {0};
+    own_fd int fd = file_sealed("keys", keys, strlen(keys), &e);
+    struct bench b;
+
+    (void)arg;
+    start(&b, line, fd, NULL);
+    ask(&b, "/anthropic/v1/models", "Could not resolve host");
+    close(b.link);
+    assert_int_equal(gone(&b), 0);
+}
+
 static void without_rules_it_is_none(void **arg)
 {
     static const char *const lines[] = {"\n", "{}\n", "nonsense\n",
@@ -346,6 +366,7 @@ int main(void)
         cmocka_unit_test(a_key_comes_from_a_sealed_descriptor),
         cmocka_unit_test(or_from_a_mounted_directory_that_may_change),
         cmocka_unit_test(it_has_its_keys_and_tells_what_was_spent),
+        cmocka_unit_test(an_upstream_has_a_name),
         cmocka_unit_test(without_rules_it_is_none),
     };
 
