@@ -7,7 +7,10 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/own.h"
+#include "tests/lib/certs.h"
 #include "tests/lib/desk.h"
+#include "tests/lib/ownhosts.h"
+#include "tests/lib/ports.h"
 #include "tests/lib/programs.h"
 #include "tests/lib/reviewbed.h"
 #include "tests/lib/skipped.h"
@@ -24,7 +27,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -35,6 +40,8 @@
 #define KEY_B "5f3a9c0d7e61"
 #define KEY KEY_A KEY_B
 #define REQUESTS "5" /* of a session */
+#define NAME "api.example"
+#define ROOTS "/etc/ssl/certs/ca-certificates.crt"
 
 static struct {
     int listen_fd, port;
@@ -45,6 +52,10 @@ static struct {
     int asked;
     atomic_bool goes_on; /* the rest of an answer may come */
     char key_file[32];
+    bool is_root; /* and so in a mount namespace with a name of its own, */
+    char dir[32]; /* whose certificate the machine's roots vouch for */
+    int tls_port;
+    pid_t tls; /* before the API */
     char *broker, *upstream;
     const char *flags[4];
     struct stack_bundle sample;
@@ -144,20 +155,64 @@ static void api_start(void)
     pthread_create(&bed.server, NULL, api_main, NULL);
 }
 
+static bool listens(int port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    own_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
+}
+
+/* The API by its name, over TLS. */
+static void tls_start(void)
+{
+    own_mem char *ca = mem_printf("%s/api-ca.pem", bed.dir);
+    own_mem char *from = NULL, *to = NULL;
+
+    certs_make(bed.dir, "api", "DNS:" NAME);
+    assert_int_equal(mount(ca, ROOTS, NULL, MS_BIND, NULL), 0);
+    bed.tls_port = port_free();
+    from = mem_printf("OPENSSL-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,"
+                      "verify=0,cert=%s/api.pem,key=%s/api.key",
+                      bed.tls_port, bed.dir, bed.dir);
+    to = mem_printf("TCP:127.0.0.1:%d", bed.port);
+    bed.tls = fork();
+    if (bed.tls == 0) {
+        setpgid(0, 0);
+        execlp("socat", "socat", from, to, NULL);
+        _exit(127);
+    }
+    for (int i = 0; !listens(bed.tls_port); i++) {
+        if (i == SOON_MS / 50)
+            fail_msg("socat does not listen");
+        usleep(50000);
+    }
+}
+
 static int setup(void **arg)
 {
     own_mem char *exe = program_path("sample-cli");
     int fd;
 
     (void)arg;
+    bed.is_root = own_hosts("127.0.0.1 localhost " NAME "\n");
     api_start();
+    snprintf(bed.dir, sizeof(bed.dir), "/tmp/podterm-api-XXXXXX");
+    assert_non_null(mkdtemp(bed.dir));
+    if (bed.is_root)
+        tls_start();
     snprintf(bed.key_file, sizeof(bed.key_file), "/tmp/podterm-key-XXXXXX");
     fd = mkstemp(bed.key_file);
     assert_int_equal(write(fd, KEY "\n", sizeof(KEY)), sizeof(KEY));
     close(fd);
-    bed.broker = mem_printf("--broker=anthropic=%s", bed.key_file);
-    bed.upstream =
-        mem_printf("--broker-upstream=anthropic=http://127.0.0.1:%d", bed.port);
+    bed.broker = mem_printf("--broker=anthropic=%s,openai=%s", bed.key_file,
+                            bed.key_file);
+    bed.upstream = mem_printf("--broker-upstream=anthropic=http://127.0.0.1:%d,"
+                              "openai=https://" NAME ":%d/gate",
+                              bed.port, bed.is_root ? bed.tls_port : 443);
+    setenv("PODTERM_BROKER_ALLOW_CIDRS", "127.0.0.1/32", 1);
     bed.flags[0] = bed.broker;
     bed.flags[1] = bed.upstream;
     setenv("PODTERM_BROKER_REQUESTS", REQUESTS, 1);
@@ -169,7 +224,18 @@ static int setup(void **arg)
 static int teardown(void **arg)
 {
     desk_teardown(arg);
+    if (bed.tls) {
+        kill(-bed.tls, SIGKILL);
+        waitpid(bed.tls, NULL, 0);
+    }
     unlink(bed.key_file);
+    for (int i = 0; i < 3; i++) {
+        static const char *const left[] = {"api-ca.pem", "api.pem", "api.key"};
+        own_mem char *path = mem_printf("%s/%s", bed.dir, left[i]);
+
+        unlink(path);
+    }
+    rmdir(bed.dir);
     shutdown(bed.listen_fd, SHUT_RDWR);
     pthread_join(bed.server, NULL);
     close(bed.listen_fd);
@@ -286,6 +352,23 @@ static void an_event_is_seen_before_the_answer_ends(void **arg)
     atomic_store(&bed.goes_on, true);
     seat_expect(&desk.seat, "second", SOON_MS);
     ends("message_stop", 0);
+}
+
+/* Locked in, the broker finds names, roots and a clock. */
+static void an_api_with_a_name_is_asked_over_tls(void **arg)
+{
+    (void)arg;
+    if (!bed.is_root)
+        skipped("it needs root, for a name of its own");
+    run("curl -s -m 20 $OPENAI_BASE_URL/models -H \"authorization: Bearer "
+        "$OPENAI_API_KEY\"; echo; read -r x");
+    seat_expect(&desk.seat, "{\"data\":[]}\r\n", SOON_MS);
+    assert_non_null(strstr(bed.head, "GET /gate/v1/models HTTP/1.1\r\n"));
+    assert_non_null(strstr(bed.head, "Host: " NAME ":"));
+    assert_non_null(strstr(bed.head, "authorization: Bearer " KEY "\r\n"));
+    assert_null(strstr(bed.head, "the-key-is"));
+    seat_say(&desk.seat, "\r");
+    ends("", 0);
 }
 
 static void there_is_no_other_way_and_no_other_path(void **arg)
@@ -460,6 +543,7 @@ int main(void)
         T(a_program_asks_with_no_key_and_the_api_is_asked_with_it),
         T(the_sample_cli_works_through_it_unchanged),
         T(an_event_is_seen_before_the_answer_ends),
+        T(an_api_with_a_name_is_asked_over_tls),
         T(there_is_no_other_way_and_no_other_path),
         T(the_key_is_nowhere_near_the_program),
         T(an_api_that_says_the_key_is_cut_off),
