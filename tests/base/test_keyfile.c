@@ -331,7 +331,7 @@ static void line_is(const char *text, size_t len, const char *want,
 
 static void an_api_s_key_is_one_line(void **state)
 {
-    char long_one[KEYFILE_LINE_MAX + 1];
+    char long_one[KEYFILE_LINE_MAX + 2] = "";
 
     (void)state;
     LINE("sk-12345", "sk-12345", NULL);
@@ -348,8 +348,8 @@ static void an_api_s_key_is_one_line(void **state)
          "45",
          "", "one line");
     LINE("sk-12345\xc3\xa4", "", "one line");
-    memset(long_one, 'k', sizeof(long_one));
-    line_is(long_one, sizeof(long_one), "", "4097 bytes");
+    memset(long_one, 'k', sizeof(long_one) - 1);
+    line_is(long_one, sizeof(long_one) - 1, "", "4097 bytes");
 }
 
 static void a_link_is_no_file_of_an_operator(void **state)

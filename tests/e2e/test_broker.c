@@ -436,16 +436,26 @@ static void lacks_the_key(pid_t pid, const char *who)
         fail_msg("%s has the key in its memory", who);
 }
 
+/* The sealed descriptor with the keys? */
+static bool has_descriptor(pid_t pid)
+{
+    own_mem char *command =
+        mem_printf("ls -l /proc/%d/fd | grep -q memfd:broker-keys", (int)pid);
+
+    return system(command) == 0;
+}
+
 static void the_key_is_nowhere_near_the_program(void **arg)
 {
     static const struct {
         enum stack_part part;
         const char *name;
-    } parts[] = {{PART_SHIM, "the shim"},
-                 {PART_BWRAP, "bubblewrap"},
-                 {PART_MAIN, "main"},
-                 {PART_SUPERVISOR, "its supervisor"},
-                 {PART_KEEPER, "the keeper"}};
+        bool passes_it_on; /* and could read it, but does not */
+    } parts[] = {{PART_SHIM, "the shim", false},
+                 {PART_BWRAP, "bubblewrap", false},
+                 {PART_MAIN, "main", true},
+                 {PART_SUPERVISOR, "its supervisor", true},
+                 {PART_KEEPER, "the keeper", false}};
     own_mem char *files = NULL;
     pid_t program;
     const char *sid;
@@ -469,9 +479,13 @@ static void the_key_is_nowhere_near_the_program(void **arg)
     lacks_the_key(program, "the program");
     /* (it does find what is there) */
     assert_true(has_in_memory(program, "the-key-is-with-the-broker"));
-    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-        lacks_the_key(stackproc_find(desk.stack, sid, parts[i].part),
-                      parts[i].name);
+    assert_false(has_descriptor(program));
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+        pid_t pid = stackproc_find(desk.stack, sid, parts[i].part);
+
+        lacks_the_key(pid, parts[i].name);
+        assert_int_equal(has_descriptor(pid), parts[i].passes_it_on);
+    }
     /* nor in a file, a log, the store */
     files = mem_printf("grep -rlaF %s %s", KEY, desk.stack->dir);
     assert_int_not_equal(system(files), 0);
