@@ -10,6 +10,7 @@
 #include "base/own.h"
 #include "base/seal.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 
 #define MEMORY_BYTES (256ul << 20)
 #define DESCRIPTORS 1024
+#define STACK_BYTES (256ul << 10) /* of a thread that looks a name up */
 
 /* --- rules --- */
 
@@ -240,6 +242,18 @@ static bool is_busy(void *broker)
     return broker_count(broker) > 0;
 }
 
+/* libcurl has a thread for each look-up, as many as there are connections: with
+ * stacks of the usual size they would be more than the memory there is. */
+static void small_stacks(void)
+{
+    pthread_attr_t attr;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_setattr_default_np(&attr);
+    pthread_attr_destroy(&attr);
+}
+
 int broker_child_main(int argc, char **argv)
 {
     static const struct broker_verbs verbs = {
@@ -250,6 +264,7 @@ int broker_child_main(int argc, char **argv)
     struct broker *broker = NULL;
     struct err e = {0};
 
+    small_stacks();
     j = egress_child_begin(&c.base, argc > 2 ? argv[2] : "", &e);
     if (rules_of_link(j, rules, &e) == 0 && lock(&c, rules, &e) == 0) {
         egress_child_locked(&c.base);

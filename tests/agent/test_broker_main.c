@@ -272,6 +272,7 @@ static void ask(struct bench *b, const char *path, const char *want)
     struct http_answer a;
     struct err e = {0};
 
+    r.total_ms = 2 * SOON_MS;
     if (http_do(&r, &a, &e) < 0)
         fail_msg("%s", e.text);
     if (!strstr(buf_cstr(&a.body), want))
@@ -338,7 +339,9 @@ static void an_upstream_has_a_name(void **arg)
 
     (void)arg;
     start(&b, line, fd, NULL);
-    ask(&b, "/anthropic/v1/models", "Could not resolve host");
+    /* ("Could not resolve host", or "Resolving timed out" where nobody
+     * answers such questions) */
+    ask(&b, "/anthropic/v1/models", "esolv");
     close(b.link);
     assert_int_equal(gone(&b), 0);
 }
