@@ -300,8 +300,10 @@ void broker_free(struct broker *b)
 {
     if (!b)
         return;
-    while (b->conns)
-        broker_conn_cut(b->conns, b->conns->verdict, "the session has ended");
+    for (struct broker_conn *c = b->conns, *next; c; c = next) {
+        next = c->next;
+        broker_conn_cut(c, c->verdict, "the session has ended");
+    }
     loop_fd_stop(b->listening);
     loop_timer_stop(b->tick);
     http_pool_free(b->pool);
