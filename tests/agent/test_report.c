@@ -74,8 +74,8 @@ static struct json *read_back(const char *const *names)
 }
 
 static const char *const end_names[] = {
-    "v",          "reason",   "exit_code",    "signal",      "detail",
-    "started_ms", "ended_ms", "output_bytes", "input_bytes", "cage", NULL};
+    "v",        "reason",       "exit_code",   "signal", "detail", "started_ms",
+    "ended_ms", "output_bytes", "input_bytes", "cage",   NULL};
 
 static struct state_head ended(enum end_reason reason)
 {

@@ -25,8 +25,7 @@ static void on_hello(void *arg, enum shim_state state, enum shim_end kind,
     loop_stop(b->loop);
 }
 
-static void on_started(void *arg, int master_fd,
-                       const struct shimlink_run *run)
+static void on_started(void *arg, int master_fd, const struct shimlink_run *run)
 {
     struct shimbed *b = arg;
 
