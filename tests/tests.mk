@@ -119,7 +119,7 @@ $(BUILD)/tests/agent/test_launch: $(BUILD)/obj/runner-image/start.o
 $(BUILD)/tests/bench/cage_bench: $(BUILD)/obj/runner-image/start.o $(BUILD)/obj/runner-image/cage.o $(BUILD)/libagent.a
 
 # these run the real programs
-$(BUILD)/tests/agent/test_shimlink_real $(BUILD)/tests/shim/test_shim $(BUILD)/tests/shim/test_shim_life: $(BUILD)/bin/podterm-shim
+$(BUILD)/tests/agent/test_sandbox $(BUILD)/tests/agent/test_shimlink_real $(BUILD)/tests/shim/test_shim $(BUILD)/tests/shim/test_shim_life: $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/agent/test_attach $(BUILD)/tests/agent/test_attach_hello $(BUILD)/tests/agent/test_attach_flow $(BUILD)/tests/agent/test_attach_prompt $(BUILD)/tests/agent/test_input_kills $(BUILD)/tests/agent/test_viewers $(BUILD)/tests/agent/test_life $(BUILD)/tests/agent/test_life_kills $(BUILD)/tests/agent/test_life_time $(BUILD)/tests/agent/test_stall $(BUILD)/tests/agent/test_seccomp $(BUILD)/tests/agent/test_warm $(BUILD)/tests/agent/test_warm_kills $(BUILD)/tests/controller/test_activate: $(BUILD)/bin/podterm-agent $(BUILD)/bin/podterm-shim
 $(BUILD)/tests/client/test_retry $(BUILD)/tests/client/test_commands: $(BUILD)/bin/podterm
 $(BUILD)/tests/agent/test_old_kernel: $(addprefix $(BUILD)/tests/agent/,test_unpack test_manifest test_fetch test_bundle test_lockdown test_lockdown_limits test_lockdown_network test_proxy)
