@@ -8,6 +8,7 @@ static const char *const states[] = {SESSION_STATES(X)};
 static const char *const reasons[] = {"", END_REASONS(X)};
 static const char *const roles[] = {ROLES(X)};
 static const char *const egress_modes[] = {EGRESS_MODES(X)};
+static const char *const cage_modes[] = {CAGE_MODES(X)};
 static const char *const broker_apis[] = {BROKER_APIS(X)};
 #undef X
 
@@ -62,6 +63,11 @@ int role_of(const char *name)
 int egress_mode_of(const char *name)
 {
     return vocab_find(egress_modes, EGRESS_COUNT, name);
+}
+
+int cage_mode_of(const char *name)
+{
+    return vocab_find(cage_modes, CAGE_COUNT, name);
 }
 
 int broker_api_of(const char *name)

@@ -21,6 +21,11 @@
 #define ROLES(X)                                                               \
     X(OWNER, "owner") X(VIEWER, "viewer") X(CONTROL, "control")
 
+/* A program's cage, as it is asked for: whole or not started, what the kernel
+ * has of it, or nothing of the kernel's. */
+#define CAGE_MODES(X)                                                          \
+    X(STRICT, "strict") X(BEST, "best") X(OPEN, "open")
+
 /* A program's network: none, all there is, or the session's proxy alone. */
 #define EGRESS_MODES(X)                                                        \
     X(NONE, "none") X(OPEN, "open") X(PROXY, "proxy")
@@ -54,6 +59,12 @@ enum broker_api {
 #undef X
         BROKER_API_COUNT
 };
+enum cage_mode {
+#define X(n, s) CAGE_##n,
+    CAGE_MODES(X)
+#undef X
+        CAGE_COUNT
+};
 enum role {
 #define X(n, s) ROLE_##n,
     ROLES(X)
@@ -82,6 +93,7 @@ int session_state_of(const char *name);
 int end_reason_of(const char *name);
 int role_of(const char *name);
 int egress_mode_of(const char *name);
+int cage_mode_of(const char *name);
 int broker_api_of(const char *name);
 
 /* Ids: lower-case base32 without padding of 16 random bytes: 26 characters

@@ -269,9 +269,7 @@ static int broker_files(struct devconf *c, struct err *e)
 
 static int choices(const struct devconf *c, struct err *e)
 {
-    if (strcmp(c->isolation, "best") != 0 &&
-        strcmp(c->isolation, "strict") != 0 &&
-        strcmp(c->isolation, "open") != 0)
+    if (cage_mode_of(c->isolation) < 0)
         return err_set(e, ERR_INPUT,
                        "--isolation must be strict, best or open, not \"%s\"",
                        c->isolation);

@@ -382,9 +382,7 @@ static int check_web(struct err *e)
 
 static int check_isolation(struct err *e)
 {
-    if (strcmp(set.isolation, "strict") != 0 &&
-        strcmp(set.isolation, "best") != 0 &&
-        strcmp(set.isolation, "open") != 0)
+    if (cage_mode_of(set.isolation) < 0)
         return err_set(e, ERR_INPUT,
                        "--isolation must be strict, best or open, not \"%s\"",
                        set.isolation);

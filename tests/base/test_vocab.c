@@ -35,6 +35,9 @@ static void the_words_are_those_of_the_protocol(void **state)
                         "bundle_refused");
     assert_string_equal(end_reason_name(REASON_RUNNER_LOST), "runner_lost");
     assert_string_equal(role_name(ROLE_CONTROL), "control");
+    assert_int_equal(cage_mode_of("strict"), CAGE_STRICT);
+    assert_int_equal(cage_mode_of("best"), CAGE_BEST);
+    assert_int_equal(cage_mode_of("open"), CAGE_OPEN);
 }
 
 static void words_outside_the_tables_are_refused(void **state)
@@ -48,6 +51,7 @@ static void words_outside_the_tables_are_refused(void **state)
         assert_int_equal(end_reason_of(words[i]), -1);
         assert_int_equal(role_of(words[i]), -1);
         assert_int_equal(broker_api_of(words[i]), -1);
+        assert_int_equal(cage_mode_of(words[i]), -1);
     }
     assert_int_equal(broker_api_of(NULL), -1);
     assert_int_equal(role_of(NULL), -1);
